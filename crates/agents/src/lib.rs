@@ -1,0 +1,1 @@
+//! The agents of lumos: retriever, planner, forecaster, guard, router, judge, tool, generator.

@@ -1,0 +1,1 @@
+//! Model weights and data sets: catalog, sources, checksums, cache.

@@ -1,0 +1,226 @@
+//! What serves a model: the `Backend` trait, its requests and its replies.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::usage::CallReport;
+
+/// Who speaks in a chat message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions that frame the conversation.
+    System,
+    /// The person or program that asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+/// How the next token is chosen. Probabilities are in `0..=1`; `temperature: 0` is greedy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decoding {
+    /// Softmax temperature; `0.0` picks the most probable token.
+    pub temperature: f64,
+    /// Nucleus sampling: keep the smallest set of tokens with at least this probability.
+    pub top_p: Option<f64>,
+    /// Keep the `top_k` most probable tokens.
+    pub top_k: Option<u32>,
+    /// Divide (or multiply) the logits of recent tokens by this; `1.0` changes nothing.
+    pub repetition_penalty: f64,
+    /// Most tokens to generate.
+    pub max_tokens: u32,
+    /// Texts that end generation; they are not part of the answer.
+    pub stop: Vec<String>,
+    /// Seed of the sampler: the same request with the same seed gives the same answer.
+    pub seed: u64,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_p: None,
+            top_k: None,
+            repetition_penalty: 1.0,
+            max_tokens: 256,
+            stop: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// The shape that an answer must have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum OutputFormat {
+    /// Any text.
+    Text,
+    /// A JSON document that satisfies this JSON Schema.
+    JsonSchema(serde_json::Value),
+    /// A text that matches this regular expression from its first to its last character.
+    Regex(String),
+    /// Exactly one of these texts.
+    Choice(Vec<String>),
+}
+
+/// A chat completion to ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatRequest {
+    /// The conversation so far, oldest first.
+    pub messages: Vec<Message>,
+    /// How to choose tokens.
+    pub decoding: Decoding,
+    /// The shape of the answer.
+    pub format: OutputFormat,
+}
+
+/// A finished chat completion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The answer, without stop texts.
+    pub text: String,
+    /// Tokens, times and bytes of the call.
+    pub report: CallReport,
+}
+
+/// Embeddings of several texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// One vector per text, in the order of the texts; each has `dimensions` entries and unit length.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens, times and bytes of the call.
+    pub report: CallReport,
+}
+
+/// A piece of an answer while it is being generated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delta<'a> {
+    /// The new text; may be empty when a token ends inside a character.
+    pub text: &'a str,
+    /// Output tokens so far.
+    pub output_tokens: u64,
+}
+
+/// Receives pieces of an answer as they are generated. Must return quickly: it is called between two tokens.
+pub trait DeltaSink: Send + Sync {
+    /// Takes the next piece.
+    fn delta(&self, delta: Delta<'_>);
+}
+
+/// A sink that drops every piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoDeltas;
+
+impl DeltaSink for NoDeltas {
+    fn delta(&self, _: Delta<'_>) {}
+}
+
+/// What a backend is and can do; constant once it is warm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendInfo {
+    /// The model's name, e.g. `smollm2-135m-instruct`.
+    pub model: String,
+    /// Who serves it: `local`, `openai`, `anthropic`, …
+    pub provider: String,
+    /// Whether it answers `chat`.
+    pub chat: bool,
+    /// Whether it answers `embed`.
+    pub embed: bool,
+    /// Longest prompt plus answer, in tokens; `None` when unknown or unlimited.
+    pub context_tokens: Option<u32>,
+    /// Length of an embedding vector; `None` for chat models.
+    pub dimensions: Option<u32>,
+    /// A digest of the weights where it is known, else empty: part of the key of caches such as a vector index.
+    pub digest: String,
+    /// A human sentence on how it runs, e.g. `cpu, Q8_0 (requantized from Q4_1), 2 threads`.
+    pub detail: String,
+}
+
+/// Why a backend gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct BackendError {
+    /// What sort of failure it is; decides about a retry.
+    pub kind: BackendErrorKind,
+    /// A lowercase fragment for people, with what would help.
+    pub message: String,
+}
+
+/// Sorts of failure of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendErrorKind {
+    /// Prompt plus requested output exceed the model's context. Not retryable.
+    ContextExceeded,
+    /// The request is malformed or asks for something the backend cannot do. Not retryable.
+    InvalidRequest,
+    /// The model's files are missing, damaged or of an unknown kind. Not retryable.
+    Unusable,
+    /// Something that may pass: an overloaded or unreachable server. Retryable.
+    Transient,
+    /// Anything else that went wrong inside. Not retryable.
+    Internal,
+}
+
+impl BackendError {
+    /// An error of `kind` with a message.
+    pub fn new(kind: BackendErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, BackendErrorKind::Transient)
+    }
+}
+
+/// Something that serves one model.
+///
+/// **Meaning.** One value is one model behind one address; it is shared by all nodes and runs that name it.
+///
+/// **Cancellation.** Dropping a returned future ends the call: a backend must stop computing (or close its
+/// connection) within 100 ms and must stay usable.
+///
+/// **Back-pressure.** A backend that serves one request at a time queues the others and reports their waiting time
+/// as `queue_us`; it never refuses because it is busy.
+///
+/// **Blocking.** Model work runs on threads of its own: a method never blocks the thread that polls it for longer
+/// than a millisecond.
+///
+/// **Errors.** [`BackendError::is_retryable`] decides about retries, so a wrong kind costs money or answers.
+///
+/// Right: keep an `Arc<dyn Backend>` and call it from many tasks. Wrong: hold a lock across `chat` to "protect" it:
+/// that undoes batching and turns queueing time into something nobody measures.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// What this backend is. Before [`Backend::warm_up`] the optional fields may be empty.
+    fn info(&self) -> BackendInfo;
+
+    /// Loads what the first call would otherwise wait for. Idempotent; its time belongs to no step.
+    async fn warm_up(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// Number of input tokens of `request`, exact where the tokenizer is at hand; `None` when unknown.
+    fn count_input_tokens(&self, request: &ChatRequest) -> Option<u64>;
+
+    /// Generates an answer; `deltas` receives it piece by piece.
+    async fn chat(&self, request: ChatRequest, deltas: &dyn DeltaSink) -> Result<Completion, BackendError>;
+
+    /// Embeds `texts`. `Err(InvalidRequest)` when the backend is no embedder.
+    async fn embed(&self, texts: Vec<String>) -> Result<Embeddings, BackendError>;
+}
+
+/// A shared backend.
+pub type SharedBackend = Arc<dyn Backend>;

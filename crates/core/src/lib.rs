@@ -1,0 +1,22 @@
+//! The heart of lumos: workflow specification, validation, graph, scheduler, records and the traits that agents and
+//! backends implement. It depends on no runtime, no HTTP and no model library, and it reads no clock.
+
+pub mod agent;
+pub mod backend;
+pub mod clock;
+pub mod money;
+pub mod problem;
+pub mod record;
+pub mod spec;
+pub mod usage;
+
+pub use agent::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedAgent};
+pub use backend::{
+    Backend, BackendError, BackendErrorKind, BackendInfo, ChatRequest, Completion, Decoding, Delta, DeltaSink,
+    Embeddings, Message, NoDeltas, OutputFormat, Role, SharedBackend,
+};
+pub use clock::Clock;
+pub use money::Usd;
+pub use problem::{Problem, Severity};
+pub use record::{AttemptBasis, AttemptRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals};
+pub use usage::{Basis, CallReport, FinishReason, Usage};

@@ -1,0 +1,47 @@
+//! A problem in a file, with its place and what would be valid.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A problem in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file as the user named it.
+    pub file: String,
+    /// Line from 1; `None` when the problem has no place in the file.
+    pub line: Option<u32>,
+    /// Column from 1, in characters.
+    pub column: Option<u32>,
+    /// The node (or agent, backend) it belongs to.
+    pub node: Option<String>,
+    /// The field it belongs to.
+    pub field: Option<String>,
+    /// A lowercase fragment.
+    pub message: String,
+    /// What would be valid.
+    pub hint: Option<String>,
+    /// An error keeps the file from being used, a warning does not.
+    pub severity: Severity,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, but somebody should know.
+    Warning,
+}
+
+impl fmt::Display for Problem {
+    /// `FILE:LINE:COL: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line.unwrap_or(1), self.column.unwrap_or(1))?;
+        if self.severity == Severity::Warning {
+            write!(f, "warning: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}

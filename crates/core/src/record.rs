@@ -1,0 +1,210 @@
+//! What happened in a run: the one definition of a record, which store, tables and exports project.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::money::Usd;
+use crate::usage::{Basis, FinishReason, Usage};
+
+/// How a run, a step or an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Still going on.
+    Running,
+    /// Did what it should.
+    Succeeded,
+    /// Ended by an error.
+    Failed,
+    /// Not needed: its condition was false or its branch not chosen.
+    Skipped,
+    /// Stopped by a guard or by the trust boundary.
+    Refused,
+    /// Stopped by a budget, a deadline or the step limit.
+    Limited,
+    /// The process died.
+    Interrupted,
+    /// Stopped by a person.
+    Cancelled,
+    /// Waits for a person.
+    Paused,
+}
+
+impl Status {
+    /// The word used in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
+        }
+    }
+
+    /// The exit code of a run that ended like this; see `contract.md`, "Exit codes".
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Succeeded | Self::Skipped => 0,
+            Self::Running | Self::Failed | Self::Interrupted => 1,
+            Self::Refused => 3,
+            Self::Limited => 4,
+            Self::Paused => 5,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// Why something ended as it did, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorRecord {
+    /// A lowercase fragment.
+    pub message: String,
+    /// What would help.
+    pub hint: Option<String>,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// A ULID.
+    pub run_id: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The deployment's name.
+    pub deployment: String,
+    /// Seed of everything random in the run.
+    pub seed: u64,
+    /// How it ended.
+    pub status: Status,
+    /// The rendered output, `null` unless it succeeded.
+    pub output: Value,
+    /// Why it did not succeed.
+    pub error: Option<ErrorRecord>,
+    /// Start in RFC 3339, UTC.
+    pub started_at: String,
+    /// What it was given.
+    pub inputs: IndexMap<String, Value>,
+    /// Sums over all attempts.
+    pub totals: Totals,
+    /// Steps in topological order (ties: order in the file), then by index and iteration.
+    pub steps: Vec<StepRecord>,
+}
+
+/// Sums over the attempts of a run. A sum with an unknown term is `null`, except `cost_usd`: the sum of what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Microseconds from start to end.
+    pub duration_us: u64,
+    /// Microseconds of the longest chain of dependent steps.
+    pub critical_path_us: u64,
+    /// Sum of the known costs; `null` when there were attempts on backends and none has a known cost.
+    pub cost_usd: Option<Usd>,
+    /// Whether every attempt's cost is known.
+    pub cost_complete: bool,
+    /// Input tokens.
+    pub input_tokens: Option<u64>,
+    /// Input tokens read from a cache.
+    pub cached_input_tokens: Option<u64>,
+    /// Output tokens.
+    pub output_tokens: Option<u64>,
+    /// Number of attempts.
+    pub attempts: u64,
+    /// Bytes sent to backends outside the boundary.
+    pub bytes_outside: u64,
+}
+
+/// A step: one node's execution, one entry of its map or one round of its loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The node's name.
+    pub node: String,
+    /// Enclosing sub-workflow nodes, outermost first; empty at the top.
+    pub path: Vec<String>,
+    /// Position in the innermost enclosing map, its own included.
+    pub index: Option<u32>,
+    /// Round of the innermost enclosing loop, its own included; from 0.
+    pub iteration: Option<u32>,
+    /// The node's kind in lower case.
+    pub kind: String,
+    /// The agent's name.
+    pub agent: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not succeed.
+    pub error: Option<ErrorRecord>,
+    /// Microseconds since the run's start when the step became ready.
+    pub ready_us: Option<u64>,
+    /// Microseconds since the run's start when the step ended.
+    pub end_us: Option<u64>,
+    /// Whether it lies on the run's critical path.
+    pub critical: bool,
+    /// Its value, `null` unless it succeeded.
+    pub output: Value,
+    /// Its attempts by number.
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// One try on one backend. Times in microseconds since the run's start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u32,
+    /// The backend's name in the deployment; `null` for steps without a model.
+    pub backend: Option<String>,
+    /// The model; `null` for steps without one.
+    pub model: Option<String>,
+    /// Who serves it.
+    pub provider: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// When it was started.
+    pub start_us: u64,
+    /// Waiting for the backend.
+    pub queue_us: u64,
+    /// From the end of the queue to the first output token.
+    pub ttft_us: Option<u64>,
+    /// From the end of the queue to the end.
+    pub duration_us: u64,
+    /// Tokens.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Cost; `null` when unknown.
+    pub cost_usd: Option<Usd>,
+    /// Bytes sent to the backend's address.
+    pub bytes_sent: u64,
+    /// `inside` or `outside` the trust boundary.
+    pub destination: Destination,
+    /// Why generation ended.
+    pub finish_reason: Option<FinishReason>,
+    /// Why it failed.
+    pub error: Option<ErrorRecord>,
+    /// Where the figures come from.
+    pub basis: AttemptBasis,
+}
+
+/// Which side of the trust boundary a backend is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Destination {
+    /// Within it.
+    Inside,
+    /// Beyond it.
+    Outside,
+}
+
+/// Where an attempt's figures come from; `null` for figures that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptBasis {
+    /// Of the times.
+    pub latency: Basis,
+    /// Of the tokens.
+    pub tokens: Option<Basis>,
+    /// Of the cost.
+    pub cost: Option<Basis>,
+}

@@ -1,0 +1,254 @@
+//! A workflow: inputs, nodes, output and limits.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::money::Usd;
+
+/// A workflow as written, before references are resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkflowSpec {
+    /// Name in records.
+    pub name: String,
+    /// A sentence for people.
+    pub description: String,
+    /// What a run is given.
+    pub inputs: IndexMap<String, InputSpec>,
+    /// Nodes by name, in the order of the file.
+    pub nodes: IndexMap<String, NodeSpec>,
+    /// Template of the run's result.
+    pub output: String,
+    /// What ends a run early.
+    pub limits: LimitsSpec,
+}
+
+/// An input's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputKind {
+    /// A text.
+    Text,
+    /// A finite number.
+    Number,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Bool,
+    /// Any JSON value.
+    Json,
+}
+
+/// An input: `Text(required: true)`, `Number(default: 0.5)`, …
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputSpec {
+    /// Its type.
+    pub kind: InputKind,
+    /// Whether a run without it is an error.
+    pub required: bool,
+    /// Its value when it is not given; `None` reads as `""`, `0`, `false` or `null`.
+    pub default: Option<Value>,
+    /// Labels that its value carries.
+    pub labels: Vec<Label>,
+    /// A sentence for people.
+    pub description: String,
+}
+
+/// A label on data, such as `Pii`; compared by its text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Label(pub String);
+
+/// A node: its kind with what only that kind has, and the options that all kinds share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSpec {
+    /// What it does.
+    pub kind: NodeKind,
+    /// When, how often and how persistently it does it.
+    pub options: NodeOptions,
+}
+
+/// The kinds of node. Texts are templates unless said otherwise; `with` adds arguments for the agent's prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeKind {
+    /// Finds passages: `{passages: [{id, source, text, score, rank}]}`.
+    Retriever {
+        /// The agent's name.
+        agent: String,
+        /// What to look for.
+        query: String,
+        /// Most passages to return.
+        top_k: Option<u32>,
+    },
+    /// Makes a list of steps or items: an object with the agent's list field.
+    Planner {
+        /// The agent's name.
+        agent: String,
+        /// The task.
+        input: String,
+        /// What is known.
+        context: Option<String>,
+    },
+    /// Forecasts a series: `{series, model, horizon, mean, lower, upper, level, backtest, …}`.
+    Forecaster {
+        /// The agent's name.
+        agent: String,
+        /// A series' name in the agent's source, or a list of numbers.
+        series: String,
+        /// Steps ahead.
+        horizon: u32,
+    },
+    /// Screens a text: `{text, outcome, findings}`.
+    Guard {
+        /// The agent's name.
+        agent: String,
+        /// The text to screen.
+        input: String,
+        /// What a finding does.
+        on_block: OnBlock,
+    },
+    /// Chooses one of several branches: `{choice}`.
+    Router {
+        /// The agent that chooses; `None` when `choose` does.
+        agent: Option<String>,
+        /// What the agent looks at.
+        input: Option<String>,
+        /// What is known.
+        context: Option<String>,
+        /// An expression that evaluates to a label.
+        choose: Option<String>,
+        /// Nodes of each label's branch; nodes of the other branches are skipped.
+        routes: IndexMap<String, Vec<String>>,
+        /// The label taken when `choose` gives none of them.
+        default: Option<String>,
+    },
+    /// Scores a text: `{score, reason}`.
+    Judge {
+        /// The agent's name.
+        agent: String,
+        /// What to score.
+        input: String,
+        /// What is known.
+        context: Option<String>,
+    },
+    /// Writes a text: `{text}`, and `{data}` where the agent asks for JSON.
+    Generator {
+        /// The agent's name.
+        agent: String,
+        /// The task.
+        input: String,
+        /// What is known.
+        context: Option<String>,
+    },
+    /// Calls a tool with the arguments in `with`: `{result}`.
+    Tool {
+        /// The agent's name.
+        agent: String,
+    },
+    /// Runs another workflow; its value is that workflow's output.
+    Workflow {
+        /// The file, relative to this one.
+        path: String,
+    },
+    /// An agent that the embedding program registered under this name.
+    Custom {
+        /// The registered name.
+        agent: String,
+    },
+}
+
+/// What a guard's finding does to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OnBlock {
+    /// The run ends as `refused`, exit code 3.
+    #[default]
+    Refuse,
+    /// Findings are replaced by their kind in brackets, e.g. `[EMAIL]`; the run goes on.
+    Redact,
+}
+
+/// Options common to every kind of node.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeOptions {
+    /// More arguments for the agent: name to template.
+    pub with: IndexMap<String, String>,
+    /// Nodes that must end first although no template names them.
+    pub after: Vec<String>,
+    /// One `{{ expression }}`; when false the node is skipped.
+    pub when: Option<String>,
+    /// Which of its dependencies a node waits for.
+    pub join: Join,
+    /// One `{{ expression }}` that gives a list: the node runs once per entry, as `item` at `index`.
+    pub map: Option<String>,
+    /// Most entries of `map` in flight at once; `None` is all of them.
+    pub concurrency: Option<u32>,
+    /// Runs the node again until an expression holds.
+    pub repeat: Option<Repeat>,
+    /// Seconds an attempt may take.
+    pub timeout_s: Option<f64>,
+    /// How often a failed attempt is tried again.
+    pub retry: Option<Retry>,
+    /// Backends to try when the bound one has failed, in order.
+    pub fallback: Vec<String>,
+    /// Labels that the node's output carries.
+    pub labels: Vec<Label>,
+}
+
+/// Which dependencies a node waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Join {
+    /// All of them; skipped when one of them was skipped.
+    #[default]
+    All,
+    /// The first that succeeds; skipped when all were skipped.
+    Any,
+}
+
+/// A bounded loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// One `{{ expression }}` over `output` and `previous`; the loop ends when it holds.
+    pub until: String,
+    /// Most rounds, at least 1.
+    pub at_most: u32,
+}
+
+/// How often and after what pause a failed attempt is made again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts in all per backend, at least 1.
+    pub attempts: u32,
+    /// The pause before the next attempt.
+    #[serde(default)]
+    pub backoff: Backoff,
+}
+
+/// Exponential backoff with full jitter: attempt `n` (from 1) is followed by a pause drawn uniformly from
+/// `0..=min(max_s, base_s * 2^(n-1))` with the run's seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backoff {
+    /// Seconds.
+    pub base_s: f64,
+    /// Seconds.
+    pub max_s: f64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { base_s: 0.5, max_s: 30.0 }
+    }
+}
+
+/// What ends a run early.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Most money.
+    pub cost_usd: Option<Usd>,
+    /// Most seconds of running time.
+    pub deadline_s: Option<f64>,
+    /// Most steps, map entries and loop rounds counted one by one.
+    pub steps: Option<u32>,
+}

@@ -1,0 +1,1 @@
+//! Local models through candle: files, tokenizer, generation, embeddings.

@@ -1,0 +1,1 @@
+//! Tables and graph drawings of lumos.
