@@ -64,7 +64,7 @@ pub struct AgentError {
     /// Whether the same attempt may succeed later.
     pub retryable: bool,
     /// Figures of calls that were made, and may have cost money, before the failure.
-    pub report: Option<CallReport>,
+    pub report: Option<Box<CallReport>>,
 }
 
 impl AgentError {
@@ -88,7 +88,7 @@ impl AgentError {
     /// The same error with the figures of the calls made before it.
     #[must_use]
     pub fn with_report(mut self, report: Option<CallReport>) -> Self {
-        self.report = report;
+        self.report = report.map(Box::new);
         self
     }
 }

@@ -3,10 +3,13 @@
 
 pub mod agent;
 pub mod backend;
+pub mod chance;
 pub mod clock;
+pub mod graph;
 pub mod money;
 pub mod problem;
 pub mod record;
+pub mod scheduler;
 pub mod spec;
 pub mod usage;
 

@@ -1,0 +1,138 @@
+//! What goes into the scheduler and what comes out of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Usd;
+use crate::usage::CallReport;
+
+/// A step of one run; numbered in order of creation, so the number depends on the order of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId(pub u32);
+
+impl StepId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One try of a step, numbered from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    /// The step.
+    pub step: StepId,
+    /// The number, from 1.
+    pub number: u32,
+}
+
+/// Something that happened, at a time in microseconds since the run's start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event<V> {
+    /// When; never before the event consumed last.
+    pub at_us: u64,
+    /// What.
+    pub kind: EventKind<V>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum EventKind<V> {
+    /// The run begins; always first.
+    Started,
+    /// The request of an attempt is ready.
+    Prepared(AttemptId, Estimate),
+    /// The request of an attempt could not be made.
+    PrepareFailed(AttemptId, Failure),
+    /// The attempt may start.
+    Admitted(AttemptId),
+    /// The attempt may be asked for again at `until_us`.
+    Deferred {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// When to ask again.
+        until_us: u64,
+    },
+    /// The attempt may never start.
+    Refused(AttemptId, Failure),
+    /// The attempt gave a value.
+    Succeeded(AttemptId, V, Bill),
+    /// The attempt gave none.
+    Failed(AttemptId, Failure, Bill),
+    /// A timer ran out.
+    TimerFired(Timer),
+    /// A person wants the run to end.
+    Cancelled,
+}
+
+/// What is known of an attempt before it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Most that it can cost; `None` when the price or the tokens are unknown.
+    pub worst_cost: Option<Usd>,
+    /// Input tokens, where known.
+    pub input_tokens: Option<u64>,
+    /// Digest of everything that determines the answer; zero for attempts that ask no model.
+    pub request_hash: u64,
+}
+
+/// What an attempt used up.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Bill {
+    /// What it cost; `None` when unknown or when nothing was asked.
+    pub cost: Option<Usd>,
+    /// Figures of its calls; `None` when nothing was asked.
+    pub report: Option<Box<CallReport>>,
+}
+
+/// Why something did not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A lowercase fragment.
+    pub message: String,
+    /// What would help.
+    pub hint: Option<String>,
+    /// Whether trying again may help.
+    pub retryable: bool,
+}
+
+impl Failure {
+    /// A failure that trying again would not cure.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, retryable: false }
+    }
+}
+
+/// A timer is named by what it is for; one that is no longer awaited is ignored when it fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Timer {
+    /// The run's deadline.
+    Deadline,
+    /// The attempt's timeout.
+    Timeout(AttemptId),
+    /// The pause after a failed attempt.
+    Backoff(AttemptId),
+    /// The time at which admission is asked again.
+    Deferral(AttemptId),
+}
+
+/// What a driver must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Make the request; answer `Prepared` or `PrepareFailed`.
+    Prepare(AttemptId),
+    /// Ask for admission; answer `Admitted`, `Deferred` or `Refused`.
+    Admit(AttemptId),
+    /// Make the attempt; answer `Succeeded` or `Failed`.
+    StartAttempt(AttemptId),
+    /// Answer `TimerFired` at that time.
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// When, in microseconds since the run's start.
+        at_us: u64,
+    },
+    /// Stop the attempt; its answer is no longer awaited.
+    CancelAttempt(AttemptId),
+    /// The run has ended; see [`super::RunState::outcome`].
+    Finish,
+}

@@ -1,0 +1,12 @@
+//! The scheduler: a pure state machine, events in, commands out. The only place that decides what runs next.
+//!
+//! It has no IO, no clock, no async and no randomness of its own. [`RunState`] is the fold of a run's events; a driver
+//! (live, replay, simulated) carries out its commands and feeds back what happened.
+
+mod event;
+mod semantics;
+mod state;
+
+pub use event::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, StepId, Timer};
+pub use semantics::Semantics;
+pub use state::{AttemptTrace, Outcome, RunState, ScopeId, StepTrace, View};

@@ -1,0 +1,401 @@
+//! The state of one run and how each event changes it.
+
+mod attempts;
+mod flow;
+
+use super::event::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, StepId, Timer};
+use super::semantics::Semantics;
+use crate::chance::{self, Purpose};
+use crate::graph::{Body, Graph, GraphId, MapPolicy, Node, NodeId, Plan};
+use crate::money::Usd;
+use crate::record::Status;
+use crate::spec::Join;
+
+/// One execution of a graph: the workflow's own is 0, each step of a sub-workflow node opens another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeId(pub u32);
+
+impl ScopeId {
+    /// The workflow's own scope.
+    pub const ROOT: Self = Self(0);
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome<V> {
+    /// With its output.
+    Succeeded(V),
+    /// Because a step failed for good.
+    Failed(Failure),
+    /// Because a guard or the boundary said no.
+    Refused(Failure),
+    /// Because a budget, the deadline or the step limit was reached.
+    Limited(Failure),
+    /// Because a person wanted it.
+    Cancelled,
+}
+
+impl<V> Outcome<V> {
+    /// The status of a run that ended like this.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Succeeded(_) => Status::Succeeded,
+            Self::Failed(_) => Status::Failed,
+            Self::Refused(_) => Status::Refused,
+            Self::Limited(_) => Status::Limited,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// Why it did not succeed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::Refused(failure) | Self::Limited(failure) => Some(failure),
+            Self::Succeeded(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+/// What is known of a step.
+#[derive(Debug, Clone)]
+pub struct StepTrace<V> {
+    /// Where it belongs.
+    pub scope: ScopeId,
+    /// Which node it executes.
+    pub node: NodeId,
+    /// Its entry of the node's map.
+    pub index: Option<u32>,
+    /// Its round of the node's loop; `None` without a loop.
+    pub iteration: Option<u32>,
+    /// How it stands.
+    pub status: Status,
+    /// When it became ready.
+    pub ready_us: u64,
+    /// When it ended.
+    pub end_us: u64,
+    /// The step whose end made it ready.
+    pub cause: Option<StepId>,
+    /// What it produced.
+    pub value: Option<V>,
+    /// Why it ended otherwise.
+    pub failure: Option<Box<Failure>>,
+    key: u64,
+    attempt: u32,
+    tries_on_candidate: u32,
+    candidate: u32,
+    phase: Phase,
+    reserved: Option<Usd>,
+    previous: Option<V>,
+}
+
+/// What is known of an attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptTrace {
+    /// Which one.
+    pub id: AttemptId,
+    /// The backend: 0 is the bound one, `n` the n-th fallback.
+    pub candidate: u32,
+    /// How it stands.
+    pub status: Status,
+    /// When it was started.
+    pub start_us: u64,
+    /// When it ended.
+    pub end_us: u64,
+    /// What it used up.
+    pub bill: Bill,
+    /// Why it failed.
+    pub failure: Option<Box<Failure>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Preparing,
+    Admitting,
+    Deferred,
+    Running(u32),
+    Pausing,
+    Open,
+    Ended,
+}
+
+#[derive(Debug, Clone)]
+struct Scope<V> {
+    graph: GraphId,
+    first_slot: u32,
+    unresolved: u32,
+    parent: Option<StepId>,
+    inputs: V,
+}
+
+#[derive(Debug, Clone)]
+struct Slot<V> {
+    waiting: u32,
+    succeeded: u32,
+    progress: Progress,
+    excluded: bool,
+    value: Option<V>,
+    map: Option<Box<MapState<V>>>,
+    failure: Option<Box<Failure>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    Active,
+    Resolved,
+}
+
+#[derive(Debug, Clone)]
+struct MapState<V> {
+    items: Vec<V>,
+    results: Vec<Option<V>>,
+    next: u32,
+    done: u32,
+}
+
+/// What is left to do before an event is fully consumed; a list instead of recursion, so that depth costs no stack.
+enum Todo<V> {
+    Activate(ScopeId, NodeId, Option<StepId>),
+    Skip(ScopeId, NodeId, Option<StepId>),
+    Resolved(ScopeId, NodeId, Option<StepId>, Resolution),
+    Output(StepId, V),
+    ScopeEnded(ScopeId, Option<StepId>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resolution {
+    Succeeded,
+    Skipped,
+    Failed,
+}
+
+/// The state of one run: the fold of its events.
+pub struct RunState<S: Semantics> {
+    seed: u64,
+    now_us: u64,
+    scopes: Vec<Scope<S::Value>>,
+    slots: Vec<Slot<S::Value>>,
+    steps: Vec<StepTrace<S::Value>>,
+    attempts: Vec<AttemptTrace>,
+    spent: Usd,
+    reserved: Usd,
+    executed: u32,
+    outcome: Option<Outcome<S::Value>>,
+    todo: Vec<Todo<S::Value>>,
+}
+
+/// What [`Semantics`] may look at when it answers: a node, seen from its scope.
+pub struct View<'a, S: Semantics> {
+    /// The whole run.
+    pub state: &'a RunState<S>,
+    /// The scope in which names are looked up.
+    pub scope: ScopeId,
+    /// The node; `None` when the question is about the scope's output.
+    pub node: Option<NodeId>,
+    /// The step, where there is one.
+    pub step: Option<StepId>,
+}
+
+impl<S: Semantics> Clone for View<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Semantics> Copy for View<'_, S> {}
+
+impl<'a, S: Semantics> View<'a, S> {
+    /// The graph that the scope executes.
+    pub fn graph(self) -> GraphId {
+        self.state.scopes[self.scope.0 as usize].graph
+    }
+
+    /// The scope's inputs.
+    pub fn inputs(self) -> &'a S::Value {
+        &self.state.scopes[self.scope.0 as usize].inputs
+    }
+
+    /// The value of a node of the same scope; `None` while it has none.
+    pub fn value(self, node: NodeId) -> Option<&'a S::Value> {
+        let scope = &self.state.scopes[self.scope.0 as usize];
+        self.state.slots[scope.first_slot as usize + node.index()].value.as_ref()
+    }
+
+    /// The entry of the map that the step works on, and its position.
+    pub fn item(self) -> Option<(&'a S::Value, u32)> {
+        let step = self.state.step(self.step?);
+        let index = step.index?;
+        let map = self.state.slots[self.state.slot_index(step.scope, step.node)].map.as_ref()?;
+        map.items.get(index as usize).map(|item| (item, index))
+    }
+
+    /// What the round before the step's produced.
+    pub fn previous(self) -> Option<&'a S::Value> {
+        self.state.step(self.step?).previous.as_ref()
+    }
+
+    /// The view from the step whose sub-workflow this scope executes.
+    pub fn parent(self) -> Option<View<'a, S>> {
+        let step = self.state.scopes[self.scope.0 as usize].parent?;
+        Some(self.state.view(step))
+    }
+}
+
+impl<S: Semantics> RunState<S> {
+    /// A run that has not started. `inputs` is the root scope's value.
+    pub fn new(semantics: &S, inputs: S::Value, seed: u64) -> Self {
+        let size = semantics.plan().graph(GraphId::ROOT).nodes().len();
+        let mut state = Self {
+            seed,
+            now_us: 0,
+            scopes: Vec::with_capacity(1),
+            slots: Vec::with_capacity(size),
+            steps: Vec::with_capacity(size),
+            attempts: Vec::with_capacity(size),
+            spent: Usd::ZERO,
+            reserved: Usd::ZERO,
+            executed: 0,
+            outcome: None,
+            todo: Vec::new(),
+        };
+        state.add_scope(semantics.plan(), GraphId::ROOT, None, inputs);
+        state
+    }
+
+    /// The run's seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Time of the event consumed last.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// How the run ended; `None` while it goes on.
+    pub fn outcome(&self) -> Option<&Outcome<S::Value>> {
+        self.outcome.as_ref()
+    }
+
+    /// Money spent by attempts whose cost is known.
+    pub fn spent(&self) -> Usd {
+        self.spent
+    }
+
+    /// All steps in order of creation.
+    pub fn steps(&self) -> &[StepTrace<S::Value>] {
+        &self.steps
+    }
+
+    /// All started attempts in order of start.
+    pub fn attempts(&self) -> &[AttemptTrace] {
+        &self.attempts
+    }
+
+    /// The step with this id; ids come from this run's commands.
+    pub fn step(&self, id: StepId) -> &StepTrace<S::Value> {
+        &self.steps[id.index()]
+    }
+
+    /// The graph that a step belongs to.
+    pub fn graph_of(&self, step: StepId) -> GraphId {
+        self.scopes[self.step(step).scope.0 as usize].graph
+    }
+
+    /// The backend that the step's current attempt is for: 0 is the bound one, `n` the n-th fallback.
+    pub fn candidate(&self, step: StepId) -> u32 {
+        self.step(step).candidate
+    }
+
+    /// The step whose sub-workflow a scope executes.
+    pub fn scope_parent(&self, scope: ScopeId) -> Option<StepId> {
+        self.scopes[scope.0 as usize].parent
+    }
+
+    /// The seed of everything random in an attempt; the same whatever the order of events.
+    pub fn attempt_seed(&self, attempt: AttemptId) -> u64 {
+        chance::draw(self.seed, self.step(attempt.step).key, attempt.number, Purpose::Sampling)
+    }
+
+    /// What can be seen from a step.
+    pub fn view(&self, id: StepId) -> View<'_, S> {
+        let step = self.step(id);
+        View { state: self, scope: step.scope, node: Some(step.node), step: Some(id) }
+    }
+
+    /// Consumes an event; appends what the driver must do to `out`.
+    ///
+    /// Events about attempts that are no longer awaited, and all events after the end, change nothing.
+    pub fn handle(&mut self, semantics: &S, event: Event<S::Value>, out: &mut Vec<Command>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let plan = semantics.plan();
+        self.now_us = self.now_us.max(event.at_us);
+        match event.kind {
+            EventKind::Started => self.begin(plan, out),
+            EventKind::Prepared(attempt, estimate) => self.prepared(plan, attempt, estimate, out),
+            EventKind::PrepareFailed(attempt, failure) => {
+                if self.is_in(attempt, Phase::Preparing) {
+                    self.give_up(plan, attempt.step, failure, out);
+                }
+            }
+            EventKind::Admitted(attempt) => self.admitted(plan, attempt, out),
+            EventKind::Deferred { attempt, until_us } => {
+                if self.is_in(attempt, Phase::Admitting) {
+                    self.steps[attempt.step.index()].phase = Phase::Deferred;
+                    out.push(Command::SetTimer { timer: Timer::Deferral(attempt), at_us: until_us });
+                }
+            }
+            EventKind::Refused(attempt, failure) => {
+                if self.is_in(attempt, Phase::Admitting) {
+                    self.end_step(attempt.step, Status::Refused, Some(failure.clone()));
+                    self.finish(Outcome::Refused(failure), out);
+                }
+            }
+            EventKind::Succeeded(attempt, value, bill) => {
+                if let Some(trace) = self.end_attempt(attempt, Status::Succeeded, bill) {
+                    self.attempts[trace].failure = None;
+                    self.todo.push(Todo::Output(attempt.step, value));
+                }
+            }
+            EventKind::Failed(attempt, failure, bill) => {
+                if let Some(trace) = self.end_attempt(attempt, Status::Failed, bill) {
+                    self.attempts[trace].failure = Some(Box::new(failure.clone()));
+                    self.attempt_failed(plan, attempt, failure, out);
+                }
+            }
+            EventKind::TimerFired(timer) => self.timer_fired(plan, timer, out),
+            EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
+        }
+        self.work_off(semantics, out);
+    }
+
+    /// Folds a recorded log from the start; the state after it and the commands of the last event that gave any.
+    pub fn fold(
+        semantics: &S,
+        inputs: S::Value,
+        seed: u64,
+        events: impl IntoIterator<Item = Event<S::Value>>,
+    ) -> (Self, Vec<Command>) {
+        let mut state = Self::new(semantics, inputs, seed);
+        let mut commands = Vec::new();
+        for event in events {
+            state.handle(semantics, event, &mut commands);
+        }
+        (state, commands)
+    }
+
+    fn graph<'p>(&self, plan: &'p Plan, scope: ScopeId) -> &'p Graph {
+        plan.graph(self.scopes[scope.0 as usize].graph)
+    }
+
+    fn node_of<'p>(&self, plan: &'p Plan, step: StepId) -> &'p Node {
+        let trace = self.step(step);
+        self.graph(plan, trace.scope).node(trace.node)
+    }
+
+    fn slot_index(&self, scope: ScopeId, node: NodeId) -> usize {
+        self.scopes[scope.0 as usize].first_slot as usize + node.index()
+    }
+}
