@@ -11,6 +11,7 @@ pub mod problem;
 pub mod record;
 pub mod scheduler;
 pub mod spec;
+pub mod template;
 pub mod usage;
 
 pub use agent::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedAgent};

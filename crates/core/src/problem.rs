@@ -35,6 +35,18 @@ pub enum Severity {
     Warning,
 }
 
+/// The candidate that a mistyped name most likely meant; `None` when none is close.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name: String = name.chars().take(64).collect();
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().min(name.chars().count()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
 impl fmt::Display for Problem {
     /// `FILE:LINE:COL: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
