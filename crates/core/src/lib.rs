@@ -8,6 +8,7 @@ pub mod clock;
 pub mod graph;
 pub mod money;
 pub mod problem;
+pub mod program;
 pub mod record;
 pub mod scheduler;
 pub mod spec;

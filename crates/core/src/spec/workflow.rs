@@ -53,6 +53,19 @@ pub struct InputSpec {
     pub description: String,
 }
 
+impl InputSpec {
+    /// Its value when a run does not give it: the default, else the type's empty value.
+    pub fn initial(&self) -> Value {
+        self.default.clone().unwrap_or_else(|| match self.kind {
+            InputKind::Text => Value::String(String::new()),
+            InputKind::Number => 0.0.into(),
+            InputKind::Integer => 0.into(),
+            InputKind::Bool => false.into(),
+            InputKind::Json => Value::Null,
+        })
+    }
+}
+
 /// A label on data, such as `Pii`; compared by its text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -18,14 +18,14 @@ impl<S: Semantics> RunState<S> {
         if !self.is_in(attempt, Phase::Preparing) {
             return;
         }
-        if let (Some(limit), Some(worst)) = (plan.limits.cost, estimate.worst_cost) {
+        if let Some(limit) = plan.limits.cost {
+            let worst = estimate.worst_cost.unwrap_or(Usd::ZERO);
             let committed = self.spent + self.reserved;
             if committed + worst > limit {
                 let node = self.node_of(plan, attempt.step).name.clone();
                 let failure = Failure {
                     message: format!(
-                        "the next attempt of `{node}` may cost {worst} USD, but only {} of the budget of {limit} USD is left",
-                        limit - committed
+                        "the next attempt of `{node}` may cost {worst} USD, and {committed} of the budget of {limit} USD is spent or reserved"
                     ),
                     hint: Some("raise `limits.cost_usd`, or bind the node to a cheaper backend".to_owned()),
                     retryable: false,

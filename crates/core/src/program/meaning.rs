@@ -1,0 +1,185 @@
+//! What values mean in a live run: the scheduler's questions answered by templates.
+
+use serde_json::Value;
+
+use super::{Argument, LiveValue, Program, ProgramNode};
+use crate::agent::Arguments;
+use crate::graph::{Body, Plan};
+use crate::scheduler::{Failure, RunState, Semantics, StepId, View};
+use crate::template::{Scope, Template, TemplateError};
+
+/// The names that a template of a node may use.
+struct Names<'a> {
+    program: &'a Program,
+    view: View<'a, Program>,
+    output: Option<&'a LiveValue>,
+}
+
+impl Scope for Names<'_> {
+    fn get(&self, name: &str) -> Option<minijinja::Value> {
+        let view = self.view;
+        let graph = &self.program.graphs[view.graph().index()];
+        match name {
+            "inputs" => Some(view.inputs().template()),
+            "item" => view.item().map(|(item, _)| item.template()),
+            "index" => view.item().map(|(_, index)| minijinja::Value::from(index)),
+            "output" => self.output.map(LiveValue::template),
+            "previous" => {
+                let node = view.node.map(|node| &graph.nodes[node.index()])?;
+                node.until.as_ref().map(|_| view.previous().map_or_else(|| ().into(), LiveValue::template))
+            }
+            node => view.value(*graph.ids.get(node)?).map(LiveValue::template),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let graph = &self.program.graphs[self.view.graph().index()];
+        let reserved = ["inputs", "item", "index", "output", "previous"].map(str::to_owned);
+        reserved.into_iter().chain(graph.ids.keys().cloned()).filter(|name| self.get(name).is_some()).collect()
+    }
+}
+
+impl Program {
+    /// A step's arguments, rendered.
+    ///
+    /// # Errors
+    /// A template that cannot be evaluated, with its field and a hint.
+    pub fn arguments(&self, state: &RunState<Self>, step: StepId) -> Result<Arguments, Failure> {
+        self.render_arguments(state.view(step))
+    }
+
+    fn render_arguments(&self, view: View<'_, Self>) -> Result<Arguments, Failure> {
+        let node = self.node_in(view)?;
+        let names = Names { program: self, view, output: None };
+        let mut arguments = Arguments::with_capacity(node.arguments.len());
+        for (name, argument) in &node.arguments {
+            let value = match argument {
+                Argument::Constant(value) => value.clone(),
+                Argument::Template(template) => {
+                    template.evaluate(&names).map_err(|error| failure(&node.name, name, error))?
+                }
+            };
+            arguments.insert(name.clone(), value);
+        }
+        Ok(arguments)
+    }
+
+    fn node_in(&self, view: View<'_, Self>) -> Result<&ProgramNode, Failure> {
+        let node = view.node.ok_or_else(|| Failure::fatal("there is no node to ask about"))?;
+        Ok(self.node(view.graph(), node))
+    }
+
+    fn names<'a>(&'a self, view: View<'a, Self>, output: Option<&'a LiveValue>) -> Names<'a> {
+        Names { program: self, view, output }
+    }
+}
+
+fn failure(node: &str, field: &str, error: TemplateError) -> Failure {
+    Failure { message: format!("`{field}` of `{node}`: {error}"), hint: error.hint, retryable: false }
+}
+
+/// Whether the expression holds; a node without one has nothing to wait for.
+fn holds(template: Option<&Template>, names: &Names<'_>, node: &str, field: &str) -> Result<bool, Failure> {
+    template.map_or(Ok(true), |template| template.evaluate_bool(names).map_err(|error| failure(node, field, error)))
+}
+
+impl Semantics for Program {
+    type Value = LiveValue;
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn condition(&self, view: View<'_, Self>) -> Result<bool, Failure> {
+        let node = self.node_in(view)?;
+        holds(node.condition.as_ref(), &self.names(view, None), &node.name, "when")
+    }
+
+    fn items(&self, view: View<'_, Self>) -> Result<Vec<LiveValue>, Failure> {
+        let node = self.node_in(view)?;
+        let Some(template) = &node.map else { return Ok(Vec::new()) };
+        let value = template.evaluate(&self.names(view, None)).map_err(|error| failure(&node.name, "map", error))?;
+        match value {
+            Value::Array(items) => Ok(items.into_iter().map(LiveValue::from).collect()),
+            other => Err(Failure {
+                message: format!("`map` of `{}` must give a list, not {}", node.name, type_name(&other)),
+                hint: Some("name a list, such as `{{ plan.items }}`".to_owned()),
+                retryable: false,
+            }),
+        }
+    }
+
+    fn loop_ends(&self, view: View<'_, Self>, output: &LiveValue) -> Result<bool, Failure> {
+        let node = self.node_in(view)?;
+        holds(node.until.as_ref(), &self.names(view, Some(output)), &node.name, "repeat.until")
+    }
+
+    fn branch(&self, view: View<'_, Self>, output: &LiveValue) -> Result<usize, Failure> {
+        let node = self.node_in(view)?;
+        let choice = output.json().get("choice").and_then(Value::as_str);
+        let position = choice.and_then(|choice| node.branches.iter().position(|branch| branch == choice));
+        position.or(node.default_branch).ok_or_else(|| Failure {
+            message: format!(
+                "`{}` chose {}, which is none of its routes",
+                node.name,
+                choice.map_or_else(|| "nothing".to_owned(), |choice| format!("`{choice}`"))
+            ),
+            hint: Some(format!("its routes are {}; name one of them as `default`", node.branches.join(", "))),
+            retryable: false,
+        })
+    }
+
+    fn refusal(&self, view: View<'_, Self>, output: &LiveValue) -> Result<Option<Failure>, Failure> {
+        let node = self.node_in(view)?;
+        let output = output.json();
+        if output.get("outcome").and_then(Value::as_str) != Some("refuse") {
+            return Ok(None);
+        }
+        let findings = output.get("findings").and_then(Value::as_array).into_iter().flatten();
+        let mut kinds: Vec<&str> = findings.filter_map(|finding| finding.get("kind")?.as_str()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(Some(Failure {
+            message: format!("the guard `{}` refused the text: {}", node.name, kinds.join(", ")),
+            hint: Some("remove what it names, or let the guard redact with `on_block: Redact`".to_owned()),
+            retryable: false,
+        }))
+    }
+
+    fn gather(&self, _: View<'_, Self>, values: Vec<LiveValue>) -> Result<LiveValue, Failure> {
+        Ok(Value::Array(values.into_iter().map(|value| value.json().clone()).collect()).into())
+    }
+
+    fn arguments(&self, view: View<'_, Self>) -> Result<LiveValue, Failure> {
+        let arguments = self.render_arguments(view)?;
+        let body = view.node.map(|node| self.plan.graph(view.graph()).node(node).body);
+        let Some(Body::Graph(graph)) = body else {
+            return Err(Failure::fatal("only a sub-workflow has inputs"));
+        };
+        let mut inputs: serde_json::Map<String, Value> =
+            self.graphs[graph.index()].inputs.iter().map(|(name, input)| (name.clone(), input.initial())).collect();
+        inputs.extend(arguments);
+        Ok(Value::Object(inputs).into())
+    }
+
+    fn output(&self, view: View<'_, Self>) -> Result<LiveValue, Failure> {
+        let graph = &self.graphs[view.graph().index()];
+        let value = graph.output.evaluate(&self.names(view, None));
+        value.map(LiveValue::from).map_err(|error| Failure {
+            message: format!("the output of `{}`: {error}", graph.name),
+            hint: error.hint,
+            retryable: false,
+        })
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,92 @@
+//! A workflow compiled for live runs: the scheduler's plan beside the templates that give its values meaning.
+
+mod compile;
+mod meaning;
+mod projection;
+mod value;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::graph::{GraphId, NodeId, Plan};
+use crate::spec::{InputSpec, Label};
+use crate::template::Template;
+
+pub use compile::{CompileError, Workflows};
+pub use projection::{BackendRef, Header};
+pub use value::LiveValue;
+
+/// A workflow with its sub-workflows, ready to run. Immutable: many runs share one.
+pub struct Program {
+    name: String,
+    plan: Plan,
+    graphs: Vec<ProgramGraph>,
+}
+
+/// The texts of one workflow or sub-workflow.
+pub struct ProgramGraph {
+    name: String,
+    inputs: IndexMap<String, InputSpec>,
+    nodes: Vec<ProgramNode>,
+    ids: IndexMap<String, NodeId>,
+    output: Template,
+}
+
+/// The texts and constants of one node.
+pub struct ProgramNode {
+    /// Its name in the file.
+    pub name: String,
+    /// Its kind in lower case, as records name it.
+    pub kind: &'static str,
+    /// Its agent.
+    pub agent: Option<String>,
+    /// Backends to try after the bound one.
+    pub fallback: Vec<String>,
+    /// Labels that its output carries.
+    pub labels: Vec<Label>,
+    /// Position among the nodes of all graphs of the program; for tables that a driver keeps beside it.
+    pub position: usize,
+    arguments: Vec<(String, Argument)>,
+    condition: Option<Template>,
+    map: Option<Template>,
+    until: Option<Template>,
+    branches: Vec<String>,
+    default_branch: Option<usize>,
+}
+
+enum Argument {
+    Template(Template),
+    Constant(Value),
+}
+
+impl Program {
+    /// The workflow's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a run is given.
+    pub fn inputs(&self) -> &IndexMap<String, InputSpec> {
+        &self.graphs[0].inputs
+    }
+
+    /// The scheduler's view of it.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A node's texts; ids come from the same program.
+    pub fn node(&self, graph: GraphId, node: NodeId) -> &ProgramNode {
+        &self.graphs[graph.index()].nodes[node.index()]
+    }
+
+    /// All nodes of all graphs by [`ProgramNode::position`].
+    pub fn nodes(&self) -> impl Iterator<Item = &ProgramNode> {
+        self.graphs.iter().flat_map(|graph| &graph.nodes)
+    }
+
+    /// The name of a workflow or sub-workflow.
+    pub fn graph_name(&self, graph: GraphId) -> &str {
+        &self.graphs[graph.index()].name
+    }
+}

@@ -1,0 +1,212 @@
+//! From a run's state to its record: the only place where records are made.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::{LiveValue, Program, ProgramNode};
+use crate::money::Usd;
+use crate::record::{AttemptBasis, AttemptRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals};
+use crate::scheduler::{AttemptTrace, Failure, Outcome, RunState, StepId, StepTrace};
+use crate::usage::{Basis, Usage};
+
+/// What a record says about the backend of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendRef {
+    /// Its name in the deployment.
+    pub backend: String,
+    /// The model.
+    pub model: String,
+    /// Who serves it.
+    pub provider: String,
+    /// Which side of the trust boundary it is on.
+    pub destination: Destination,
+}
+
+/// What a record says about a run that its state does not know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    /// A ULID.
+    pub run_id: String,
+    /// The deployment's name.
+    pub deployment: String,
+    /// Start in RFC 3339, UTC.
+    pub started_at: String,
+    /// What the run was given.
+    pub inputs: IndexMap<String, Value>,
+}
+
+/// Where a step stands among the others: topological rank, index and iteration of each enclosing step and itself.
+type Place = Vec<(usize, Option<u32>, Option<u32>)>;
+
+impl Program {
+    /// The record of a run, finished or not.
+    ///
+    /// `backend(position, candidate)` names the backends that the node at [`ProgramNode::position`] is bound to: 0 is
+    /// the bound one, `n` its n-th fallback; `None` for nodes without a model.
+    pub fn record<'b>(
+        &self,
+        state: &RunState<Self>,
+        header: Header,
+        backend: impl Fn(usize, u32) -> Option<&'b BackendRef>,
+    ) -> RunRecord {
+        let critical = critical_chain(state);
+        let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
+        for trace in state.attempts() {
+            let position = self.node_of(state, trace.id.step).position;
+            attempts[trace.id.step.index()].push(attempt_record(trace, backend(position, trace.candidate)));
+        }
+        let mut steps: Vec<(Place, StepRecord)> = Vec::with_capacity(state.steps().len());
+        for (index, attempts) in attempts.into_iter().enumerate() {
+            let id = StepId(index as u32);
+            let record = self.step_record(state, id, critical[index], attempts);
+            steps.push((self.place(state, id), record));
+        }
+        steps.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let steps: Vec<StepRecord> = steps.into_iter().map(|(_, record)| record).collect();
+        let outcome = state.outcome();
+        RunRecord {
+            run_id: header.run_id,
+            workflow: self.name().to_owned(),
+            deployment: header.deployment,
+            seed: state.seed(),
+            status: outcome.map_or(Status::Running, Outcome::status),
+            output: match outcome {
+                Some(Outcome::Succeeded(value)) => value.json().clone(),
+                _ => Value::Null,
+            },
+            error: outcome.and_then(Outcome::failure).map(error_record),
+            started_at: header.started_at,
+            inputs: header.inputs,
+            totals: self.totals(state, &steps, &critical),
+            steps,
+        }
+    }
+
+    fn node_of(&self, state: &RunState<Self>, step: StepId) -> &ProgramNode {
+        self.node(state.graph_of(step), state.step(step).node)
+    }
+
+    fn step_record(
+        &self,
+        state: &RunState<Self>,
+        id: StepId,
+        critical: bool,
+        attempts: Vec<AttemptRecord>,
+    ) -> StepRecord {
+        let step = state.step(id);
+        let node = self.node_of(state, id);
+        let enclosing: Vec<StepId> = enclosing(state, id).collect();
+        let inherited = |own: Option<u32>, of: fn(&StepTrace<LiveValue>) -> Option<u32>| {
+            own.or_else(|| enclosing.iter().find_map(|outer| of(state.step(*outer))))
+        };
+        let executed = step.status != Status::Skipped;
+        let ended = !matches!(step.status, Status::Running | Status::Paused);
+        StepRecord {
+            node: node.name.clone(),
+            path: enclosing.iter().rev().map(|outer| self.node_of(state, *outer).name.clone()).collect(),
+            index: inherited(step.index, |step| step.index),
+            iteration: inherited(step.iteration, |step| step.iteration),
+            kind: node.kind.to_owned(),
+            agent: node.agent.clone(),
+            status: step.status,
+            error: step.failure.as_deref().map(error_record),
+            ready_us: executed.then_some(step.ready_us),
+            end_us: (executed && ended).then_some(step.end_us),
+            critical,
+            output: step.value.as_ref().map_or(Value::Null, |value| value.json().clone()),
+            attempts,
+        }
+    }
+
+    fn place(&self, state: &RunState<Self>, id: StepId) -> Place {
+        let mut steps: Vec<StepId> = std::iter::once(id).chain(enclosing(state, id)).collect();
+        steps.reverse();
+        let place = |id: StepId| {
+            let step = state.step(id);
+            let order = self.plan().graph(state.graph_of(id)).topological();
+            let rank = order.iter().position(|node| *node == step.node).unwrap_or(usize::MAX);
+            (rank, step.index, step.iteration)
+        };
+        steps.into_iter().map(place).collect()
+    }
+
+    fn totals(&self, state: &RunState<Self>, steps: &[StepRecord], critical: &[bool]) -> Totals {
+        let attempts = || steps.iter().flat_map(|step| &step.attempts);
+        let asked = || attempts().filter(|attempt| attempt.backend.is_some());
+        let sum = |of: fn(&Usage) -> Option<u64>| {
+            asked().try_fold(0u64, |sum, attempt| Some(sum.saturating_add(of(&attempt.usage)?)))
+        };
+        let cost_complete = attempts().all(|attempt| attempt.cost_usd.is_some());
+        let known: Vec<Usd> = asked().filter_map(|attempt| attempt.cost_usd).collect();
+        let on_path = state.steps().iter().enumerate().filter(|(index, step)| {
+            critical[*index] && self.node(state.graph_of(StepId(*index as u32)), step.node).kind != "workflow"
+        });
+        Totals {
+            duration_us: state.now_us(),
+            critical_path_us: on_path.map(|(_, step)| step.end_us.saturating_sub(step.ready_us)).sum(),
+            cost_usd: (cost_complete || !known.is_empty()).then(|| known.into_iter().sum()),
+            cost_complete,
+            input_tokens: sum(|usage| usage.input_tokens),
+            cached_input_tokens: sum(|usage| usage.cached_input_tokens),
+            output_tokens: sum(|usage| usage.output_tokens),
+            attempts: attempts().count() as u64,
+            bytes_outside: attempts()
+                .filter(|attempt| attempt.destination == Destination::Outside)
+                .map(|attempt| attempt.bytes_sent)
+                .sum(),
+        }
+    }
+}
+
+/// The steps whose sub-workflows enclose a step, innermost first.
+fn enclosing(state: &RunState<Program>, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+    std::iter::successors(state.scope_parent(state.step(id).scope), |outer| {
+        state.scope_parent(state.step(*outer).scope)
+    })
+}
+
+/// Marks the chain of steps, each the cause of the next, that ends with the step that ended last.
+fn critical_chain(state: &RunState<Program>) -> Vec<bool> {
+    let mut critical = vec![false; state.steps().len()];
+    let executed = state.steps().iter().enumerate().filter(|(_, step)| step.status != Status::Skipped);
+    let mut at = executed.max_by_key(|(_, step)| step.end_us).map(|(index, _)| StepId(index as u32));
+    while let Some(id) = at {
+        if std::mem::replace(&mut critical[id.index()], true) {
+            break;
+        }
+        at = state.step(id).cause;
+    }
+    critical
+}
+
+fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>) -> AttemptRecord {
+    let report = trace.bill.report.as_deref();
+    let queue_us = report.map_or(0, |report| report.queue_us);
+    let cost_usd = trace.bill.cost.or_else(|| backend.is_none().then_some(Usd::ZERO));
+    AttemptRecord {
+        attempt: trace.id.number,
+        backend: backend.map(|backend| backend.backend.clone()),
+        model: backend.map(|backend| backend.model.clone()),
+        provider: backend.map(|backend| backend.provider.clone()),
+        status: trace.status,
+        start_us: trace.start_us,
+        queue_us,
+        ttft_us: report.and_then(|report| report.ttft_us),
+        duration_us: trace.end_us.saturating_sub(trace.start_us).saturating_sub(queue_us),
+        usage: report.map(|report| report.usage).unwrap_or_default(),
+        cost_usd,
+        bytes_sent: report.map_or(0, |report| report.bytes_sent),
+        destination: backend.map_or(Destination::Inside, |backend| backend.destination),
+        finish_reason: report.and_then(|report| report.finish_reason),
+        error: trace.failure.as_deref().map(error_record),
+        basis: AttemptBasis {
+            latency: Basis::Measured,
+            tokens: report.map(|report| report.tokens_basis),
+            cost: cost_usd.map(|_| if backend.is_some() { Basis::Estimated } else { Basis::Measured }),
+        },
+    }
+}
+
+fn error_record(failure: &Failure) -> ErrorRecord {
+    ErrorRecord { message: failure.message.clone(), hint: failure.hint.clone() }
+}
