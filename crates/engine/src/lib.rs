@@ -1,1 +1,18 @@
-//! The tokio driver of lumos: executor, records, events.
+//! The live driver of lumos: executes programs on tokio, tells sinks what happens, and keeps records in SQLite.
+//!
+//! It names no model library and no provider: it sees `dyn Agent` and `dyn Backend`.
+
+mod attempt;
+mod binding;
+mod clock;
+mod driver;
+mod engine;
+mod event;
+mod store;
+
+pub use binding::{BoundBackend, BoundProgram, NodeBinding, Price};
+pub use clock::SystemClock;
+pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};
+pub use event::{EventSink, RunEvent, SharedSink, StepRef};
+pub use store::{RecordStore, RunSummary, StoreError};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,60 @@
+//! The live driver's clock and source of run ids: the only place of the engine that reads either.
+#![allow(clippy::disallowed_methods)]
+
+use std::time::{Instant, SystemTime};
+
+use lumos_core::Clock;
+
+/// Microseconds since the clock was made, by the machine's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// A clock that starts now.
+    pub fn new() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// The tokio instant at which this clock shows `at_us`.
+    pub(crate) fn instant(&self, at_us: u64) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.origin + std::time::Duration::from_micros(at_us))
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> u64 {
+        self.origin.elapsed().as_micros() as u64
+    }
+}
+
+/// When a run began, and its id; texts are made when they are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    id: ulid::Ulid,
+    at: SystemTime,
+}
+
+impl Stamp {
+    pub(crate) fn now() -> Self {
+        let at = SystemTime::now();
+        Self { id: ulid::Ulid::from_datetime(at), at }
+    }
+
+    pub(crate) fn run_id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// In RFC 3339, UTC, to the millisecond.
+    pub(crate) fn started_at(&self) -> String {
+        let at = jiff::Timestamp::try_from(self.at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        format!("{at:.3}")
+    }
+}

@@ -1,0 +1,212 @@
+//! The engine: starts runs, keeps their records, and lets them be cancelled.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use lumos_core::BackendError;
+use lumos_core::graph::GraphId;
+use lumos_core::program::{Header, LiveValue, Program};
+use lumos_core::record::{RunRecord, Status};
+use lumos_core::scheduler::{Outcome, RunState};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::binding::BoundProgram;
+use crate::clock::{Stamp, SystemClock};
+use crate::driver::Driver;
+use crate::event::{RunEvent, SharedSink};
+use crate::store::{RecordStore, StoreError};
+
+/// What a run is started with.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    /// Values of the workflow's inputs; what is missing takes its default.
+    pub inputs: IndexMap<String, Value>,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// Why a run could not be started or its record not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A backend could not be made ready.
+    #[error("backend `{backend}`: {error}")]
+    Backend {
+        /// Its name in the deployment.
+        backend: String,
+        /// What is wrong.
+        error: BackendError,
+    },
+    /// The record could not be stored; the run itself has ended and its record is here.
+    #[error("the record of run {} was not stored: {error}", record.run_id)]
+    Store {
+        /// What happened in the run.
+        record: Box<RunRecord>,
+        /// What is wrong with the store.
+        error: StoreError,
+    },
+}
+
+/// A run that has ended. Its record is made when it is asked for.
+pub struct FinishedRun {
+    bound: Arc<BoundProgram>,
+    stamp: Stamp,
+    inputs: LiveValue,
+    state: RunState<Program>,
+}
+
+impl FinishedRun {
+    /// How it ended.
+    pub fn status(&self) -> Status {
+        self.state.outcome().map_or(Status::Running, Outcome::status)
+    }
+
+    /// Its output; `null` unless it succeeded.
+    pub fn output(&self) -> &Value {
+        match self.state.outcome() {
+            Some(Outcome::Succeeded(value)) => value.json(),
+            _ => &Value::Null,
+        }
+    }
+
+    /// Everything that happened.
+    pub fn record(&self) -> RunRecord {
+        let inputs = self.inputs.json().as_object().into_iter().flatten();
+        let header = Header {
+            run_id: self.stamp.run_id(),
+            deployment: self.bound.deployment().to_owned(),
+            started_at: self.stamp.started_at(),
+            inputs: inputs.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        };
+        self.bound.program().record(&self.state, header, |position, candidate| {
+            self.bound.backend(position, candidate).map(|bound| &bound.reference)
+        })
+    }
+}
+
+/// Executes workflows. Cheap to clone; clones share clock, sinks and store.
+#[derive(Clone)]
+pub struct Engine {
+    clock: SystemClock,
+    sinks: Arc<[SharedSink]>,
+    store: Option<RecordStore>,
+}
+
+/// Puts an [`Engine`] together.
+#[derive(Default)]
+pub struct EngineBuilder {
+    clock: SystemClock,
+    sinks: Vec<SharedSink>,
+    store: Option<RecordStore>,
+}
+
+impl EngineBuilder {
+    /// Adds a receiver of events.
+    #[must_use]
+    pub fn sink(mut self, sink: SharedSink) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Keeps records in `store`; without one they are only returned.
+    #[must_use]
+    pub fn store(mut self, store: RecordStore) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Measures with `clock`, the one that backends were given.
+    #[must_use]
+    pub fn clock(mut self, clock: SystemClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The engine.
+    pub fn build(self) -> Engine {
+        Engine { clock: self.clock, sinks: self.sinks.into(), store: self.store }
+    }
+}
+
+impl Engine {
+    /// An engine without sinks or store.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// The clock by which it measures.
+    pub fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    /// Loads what the program's backends need, all at once; their time belongs to no step.
+    ///
+    /// # Errors
+    /// The first backend, in the order of the nodes, that cannot be made ready.
+    pub async fn warm_up(&self, bound: &BoundProgram) -> Result<(), EngineError> {
+        let backends = bound.backends();
+        let results = futures_util::future::join_all(backends.iter().map(|bound| bound.backend.warm_up())).await;
+        for (bound, result) in backends.iter().zip(results) {
+            result.map_err(|error| EngineError::Backend { backend: bound.reference.backend.clone(), error })?;
+        }
+        Ok(())
+    }
+
+    /// Runs a workflow to its end; `cancel` ends it early, and what finished is kept.
+    ///
+    /// Dropping the future ends the run without a record.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`] when the record could not be kept; how the run ended is in the record's status.
+    pub async fn run(
+        &self,
+        bound: &Arc<BoundProgram>,
+        request: RunRequest,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, EngineError> {
+        let program = bound.program();
+        let inputs = complete(program, request.inputs);
+        let root = Value::Object(inputs.into_iter().collect());
+        let state = RunState::new(program, root.clone().into(), request.seed);
+        let mut run = FinishedRun { bound: bound.clone(), stamp: Stamp::now(), inputs: root.into(), state };
+        let run_id = run.stamp.run_id();
+        if let Some(store) = &self.store {
+            store.begin(&run.record());
+        }
+        if !self.sinks.is_empty() {
+            let graph = program.plan().graph(GraphId::ROOT);
+            let nodes = graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect();
+            let workflow = program.name().to_owned();
+            self.tell(&run_id, &RunEvent::RunStarted { run_id: run_id.clone(), workflow, nodes });
+        }
+        let driver = Driver::new(bound, &self.clock, &self.sinks, &run_id, run.state);
+        run.state = driver.drive(cancel).await;
+        if !self.sinks.is_empty() {
+            self.tell(&run_id, &RunEvent::RunEnded { record: Box::new(run.record()) });
+        }
+        if let Some(store) = &self.store {
+            let record = run.record();
+            if let Err(error) = store.finish(&record).await {
+                return Err(EngineError::Store { record: Box::new(record), error });
+            }
+        }
+        Ok(run)
+    }
+
+    fn tell(&self, run_id: &str, event: &RunEvent) {
+        for sink in self.sinks.iter() {
+            sink.event(run_id, event);
+        }
+    }
+}
+
+/// The inputs in the order of the workflow, with defaults for what is missing.
+fn complete(program: &Program, mut given: IndexMap<String, Value>) -> IndexMap<String, Value> {
+    let mut inputs: IndexMap<String, Value> = program
+        .inputs()
+        .iter()
+        .map(|(name, input)| (name.clone(), given.shift_remove(name).unwrap_or_else(|| input.initial())))
+        .collect();
+    inputs.extend(given);
+    inputs
+}

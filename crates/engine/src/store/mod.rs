@@ -1,0 +1,156 @@
+//! Records of runs in SQLite: written by one thread in grouped, durable commits, read by anybody.
+
+mod owner;
+mod reader;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lumos_core::record::RunRecord;
+use rusqlite::Connection;
+use serde::Serialize;
+
+use owner::Owner;
+use writer::Writer;
+
+/// Version of the schema, kept in SQLite's `user_version`.
+const VERSION: i32 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS runs (
+        run_id      TEXT PRIMARY KEY,
+        workflow    TEXT NOT NULL,
+        deployment  TEXT NOT NULL,
+        status      TEXT NOT NULL,
+        started_at  TEXT NOT NULL,
+        duration_us INTEGER,
+        cost_usd    TEXT,
+        owner       TEXT,
+        record      TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
+
+/// Why the store could not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, read or written.
+    #[error("the record store {}: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the system says.
+        reason: String,
+    },
+    /// The file was written by a later lumos.
+    #[error("the record store {} has schema {found}, but this lumos knows up to {VERSION}", path.display())]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i32,
+    },
+    /// A run that is not there.
+    #[error("there is no run `{0}`")]
+    UnknownRun(String),
+    /// A prefix that fits several runs.
+    #[error("`{prefix}` fits several runs: {}", runs.join(", "))]
+    Ambiguous {
+        /// The prefix.
+        prefix: String,
+        /// Some of the runs that begin with it.
+        runs: Vec<String>,
+    },
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// A ULID.
+    pub run_id: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The deployment's name.
+    pub deployment: String,
+    /// How it stands.
+    pub status: String,
+    /// Start in RFC 3339, UTC.
+    pub started_at: String,
+    /// Microseconds from start to end; `null` while it runs.
+    pub duration_us: Option<u64>,
+    /// Sum of the known costs.
+    pub cost_usd: Option<String>,
+}
+
+/// The records of all runs of one `LUMOS_HOME`. Cheap to clone; clones share one writer.
+#[derive(Clone)]
+pub struct RecordStore {
+    path: Arc<Path>,
+    owner: Arc<Owner>,
+    writer: Arc<Writer>,
+}
+
+impl RecordStore {
+    /// Opens, or makes, the store of a home folder: the file `lumos.db` in it.
+    ///
+    /// # Errors
+    /// When the folder or the file cannot be made or written, or was written by a later version.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let path = home.join("lumos.db");
+        std::fs::create_dir_all(home).map_err(|error| unusable(&path, &error))?;
+        let owner = Owner::register(home).map_err(|error| unusable(&path, &error))?;
+        let connection = connect(&path)?;
+        let writer = Writer::start(connection, &path)?;
+        Ok(Self { path: path.into(), owner: Arc::new(owner), writer: Arc::new(writer) })
+    }
+
+    /// Notes that a run has begun; does not wait for the disk.
+    pub(crate) fn begin(&self, record: &RunRecord) {
+        self.writer.send(writer::Row::of(record, Some(&self.owner.id)), None);
+    }
+
+    /// Keeps the record of a run that has ended; returns once it is on disk.
+    pub(crate) async fn finish(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        self.writer.send(writer::Row::of(record, None), Some(done));
+        let gone = || StoreError::Unusable { path: self.path.to_path_buf(), reason: "its writer has ended".to_owned() };
+        wait.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The newest runs first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn list(&self, limit: usize) -> Result<Vec<RunSummary>, StoreError> {
+        reader::list(&self.path, limit)
+    }
+
+    /// The record of the run whose id is, or begins with, `id`.
+    ///
+    /// # Errors
+    /// When there is no such run, or more than one, or the file cannot be read.
+    pub fn load(&self, id: &str) -> Result<RunRecord, StoreError> {
+        reader::load(&self.path, id)
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let fail = |error: rusqlite::Error| unusable(path, &error);
+    let connection = Connection::open(path).map_err(fail)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
+    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
+    if found > VERSION {
+        return Err(StoreError::TooNew { path: path.to_path_buf(), found });
+    }
+    if found < VERSION {
+        connection.execute_batch(SCHEMA).map_err(fail)?;
+        connection.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    }
+    Ok(connection)
+}
+
+fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unusable { path: path.to_path_buf(), reason: reason.to_string() }
+}
