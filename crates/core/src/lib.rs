@@ -9,6 +9,7 @@ pub mod graph;
 pub mod money;
 pub mod problem;
 pub mod program;
+pub mod read;
 pub mod record;
 pub mod scheduler;
 pub mod spec;

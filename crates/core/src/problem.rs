@@ -25,6 +25,22 @@ pub struct Problem {
     pub severity: Severity,
 }
 
+impl Problem {
+    /// An error of a file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            node: None,
+            field: None,
+            message: message.into(),
+            hint,
+            severity: Severity::Error,
+        }
+    }
+}
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
