@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::agent::AgentSpec;
 use super::workflow::Label;
 use crate::money::Usd;
 
@@ -17,6 +18,20 @@ pub struct DeploymentSpec {
     pub bind: IndexMap<String, String>,
     /// What is inside, and what must not leave.
     pub boundary: Boundary,
+}
+
+impl DeploymentSpec {
+    /// The backend that a node is bound to: by its name, then its agent's, then the model alias, then `*`. An embedder
+    /// never matches `*`; agents without a model, and `Custom` ones (no `spec`), are bound only by name.
+    pub fn binding(&self, node: &str, agent: Option<&str>, spec: Option<&AgentSpec>) -> Option<&str> {
+        let alias = spec.and_then(AgentSpec::model);
+        let is_embedder = matches!(spec, Some(AgentSpec::Retriever(_)));
+        let rest = (alias.is_some() && !is_embedder).then_some("*");
+        if spec.is_some() && alias.is_none() {
+            return None;
+        }
+        [Some(node), agent, alias, rest].into_iter().flatten().find_map(|key| self.bind.get(key)).map(String::as_str)
+    }
 }
 
 /// A backend.

@@ -1,0 +1,182 @@
+//! From a bundle to a bound program: each node gets its agent and its backends.
+
+use std::sync::Arc;
+
+use indexmap::{IndexMap, IndexSet};
+use lumos_agents::BuildContext;
+use lumos_core::load::{AgentSource, Bundle};
+use lumos_core::program::{BackendRef, Program, ProgramNode};
+use lumos_core::record::Destination;
+use lumos_core::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec};
+use lumos_core::{SharedAgent, SharedBackend};
+use lumos_engine::{BoundBackend, BoundProgram, NodeBinding, Price};
+
+use crate::error::Error;
+use crate::lumos::Lumos;
+
+pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error> {
+    let program = Program::compile(&bundle.workflows())?;
+    let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+    let name = deployment.map_or_else(|| "none".to_owned(), |deployment| deployment.name.clone());
+    let mut binder = Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new() };
+    BoundProgram::new(program, name, |node| binder.node(node))
+}
+
+/// Names of the assets that a bundle's models and data come from.
+#[cfg(feature = "local")]
+pub(crate) fn assets_of(bundle: &Bundle) -> IndexSet<String> {
+    let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+    let mut assets = IndexSet::new();
+    for source in bundle.agents.values() {
+        match source.spec() {
+            AgentSpec::Retriever(spec) => {
+                assets.extend(spec.sources.iter().filter_map(|source| source.strip_prefix("asset:")));
+            }
+            AgentSpec::Forecaster(spec) => {
+                assets.extend(spec.source.iter().filter_map(|source| source.path.strip_prefix("asset:")));
+            }
+            _ => {}
+        }
+    }
+    let used: Vec<&str> = deployment.into_iter().flat_map(|spec| used_backends(bundle, spec)).collect();
+    for name in used {
+        if let Some(BackendSpec::Local(local)) = deployment.and_then(|spec| spec.backends.get(name))
+            && !is_path(&local.model)
+        {
+            assets.insert(&local.model);
+        }
+    }
+    assets.into_iter().map(str::to_owned).collect()
+}
+
+/// Backends that some node is bound to or falls back on.
+#[cfg(feature = "local")]
+fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> IndexSet<&'b str> {
+    let nodes = bundle.sources().flat_map(|source| &source.parsed.spec.nodes);
+    nodes
+        .flat_map(|(name, node)| {
+            let agent = node.kind.agent();
+            let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
+            let bound = deployment.binding(name, agent, spec);
+            bound.into_iter().chain(node.options.fallback.iter().map(String::as_str))
+        })
+        .collect()
+}
+
+/// Whether a model is named by its path and not as an asset.
+pub(crate) fn is_path(model: &str) -> bool {
+    model.contains('/') || model.contains(std::path::MAIN_SEPARATOR) || model.ends_with(".gguf")
+}
+
+struct Binder<'a> {
+    lumos: &'a Lumos,
+    bundle: &'a Bundle,
+    deployment: Option<&'a DeploymentSpec>,
+    agents: IndexMap<String, SharedAgent>,
+    backends: IndexMap<String, Arc<BoundBackend>>,
+}
+
+impl Binder<'_> {
+    fn node(&mut self, node: &ProgramNode) -> Result<NodeBinding, Error> {
+        if node.kind == "workflow" {
+            return Ok(NodeBinding::default());
+        }
+        let Some(name) = node.agent.as_deref() else {
+            return Ok(NodeBinding { agent: Some(lumos_agents::expression_router()), backends: Vec::new() });
+        };
+        let agent = self.agent(node, name)?;
+        let spec = self.bundle.agents.get(name).map(|source| source.spec());
+        let needs_model = node.kind != "custom" && spec.is_some_and(|spec| spec.model().is_some());
+        let bound = self.deployment.and_then(|deployment| deployment.binding(&node.name, Some(name), spec));
+        if needs_model && bound.is_none() {
+            return Err(Error::Binding {
+                node: node.name.clone(),
+                message: "it needs a model, and no deployment binds one to it".to_owned(),
+                hint: Some("name a deployment with `-d`, or put one in `deployments/local.ron`".to_owned()),
+            });
+        }
+        let names = bound.into_iter().chain(node.fallback.iter().map(String::as_str));
+        let backends = names.map(|backend| self.backend(backend)).collect::<Result<_, _>>()?;
+        Ok(NodeBinding { agent: Some(agent), backends })
+    }
+
+    fn agent(&mut self, node: &ProgramNode, name: &str) -> Result<SharedAgent, Error> {
+        let registered = self.lumos.agents.get(name);
+        if node.kind == "custom" {
+            return registered.cloned().ok_or_else(|| Error::Binding {
+                node: node.name.clone(),
+                message: format!("no agent is registered as `{name}`"),
+                hint: Some("a `Custom` node runs in the program that registers its agent".to_owned()),
+            });
+        }
+        if let Some(agent) = self.agents.get(name) {
+            return Ok(agent.clone());
+        }
+        let source = self.bundle.agents.get(name).ok_or_else(|| Error::Binding {
+            node: node.name.clone(),
+            message: format!("there is no agent `{name}`"),
+            hint: Some(format!("make `agents/{name}.ron`")),
+        })?;
+        let agent = self.build(source).map_err(|error| Error::Binding {
+            node: node.name.clone(),
+            message: format!("agent `{name}`, {error}"),
+            hint: error.hint.clone(),
+        })?;
+        self.agents.insert(name.to_owned(), agent.clone());
+        Ok(agent)
+    }
+
+    fn build(&self, source: &AgentSource) -> Result<SharedAgent, lumos_agents::BuildError> {
+        let context = BuildContext {
+            base: source.folder.clone(),
+            asset: self.lumos.asset_resolver(),
+            index_dir: self.lumos.home.indexes(),
+        };
+        lumos_agents::build(source.spec(), context)
+    }
+
+    fn backend(&mut self, name: &str) -> Result<Arc<BoundBackend>, Error> {
+        if let Some(bound) = self.backends.get(name) {
+            return Ok(bound.clone());
+        }
+        let unknown = || Error::Backend {
+            backend: name.to_owned(),
+            message: "the deployment has no such backend".to_owned(),
+            hint: None,
+        };
+        let deployment = self.deployment.ok_or_else(unknown)?;
+        let spec = deployment.backends.get(name).ok_or_else(unknown)?;
+        let (backend, cost) = match spec {
+            BackendSpec::Local(local) => (self.lumos.open_local(name, local, self.bundle)?, local.cost.as_ref()),
+            BackendSpec::Custom { name: registered, cost } => {
+                let backend = self.lumos.backends.get(registered).cloned().ok_or_else(|| Error::Backend {
+                    backend: name.to_owned(),
+                    message: format!("no backend is registered as `{registered}`"),
+                    hint: Some("a `Custom` backend exists in the program that registers it".to_owned()),
+                })?;
+                (backend, Some(cost))
+            }
+        };
+        let inside = matches!(spec, BackendSpec::Local(_)) || deployment.boundary.inside.iter().any(|it| it == name);
+        let bound = Arc::new(bound_backend(name, backend, cost, inside));
+        self.backends.insert(name.to_owned(), bound.clone());
+        Ok(bound)
+    }
+}
+
+fn bound_backend(name: &str, backend: SharedBackend, cost: Option<&Cost>, inside: bool) -> BoundBackend {
+    let info = backend.info();
+    BoundBackend {
+        backend,
+        reference: BackendRef {
+            backend: name.to_owned(),
+            model: info.model,
+            provider: info.provider,
+            destination: if inside { Destination::Inside } else { Destination::Outside },
+        },
+        price: match cost {
+            Some(Cost::PerHour { usd }) => Price::PerHour(*usd),
+            Some(Cost::Unknown) | None => Price::Unknown,
+        },
+    }
+}

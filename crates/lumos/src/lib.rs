@@ -1,0 +1,22 @@
+//! lumos: run multi-agent workflows on local and remote models, and know the latency and cost of every step.
+//!
+//! [`Lumos`] opens a workflow with its deployment, binds each node to its agent and its backend, and runs it.
+
+mod bind;
+mod error;
+mod home;
+mod local;
+mod lumos;
+
+pub use error::Error;
+pub use home::Home;
+pub use lumos::{Lumos, LumosBuilder};
+
+pub use lumos_core as core;
+pub use lumos_engine as engine;
+
+pub use lumos_agents as agents;
+#[cfg(feature = "local")]
+pub use lumos_assets as assets;
+#[cfg(feature = "local")]
+pub use lumos_local as local_models;

@@ -1,0 +1,165 @@
+//! The facade: opens workflows, binds them to backends and runs them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use indexmap::IndexMap;
+use lumos_core::check::check_bundle;
+use lumos_core::load::Bundle;
+use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
+use lumos_engine::{
+    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, RunRequest, SharedSink, SystemClock,
+};
+
+use crate::bind;
+use crate::error::Error;
+use crate::home::Home;
+
+/// Opens workflows, binds them to backends and runs them. Models are loaded once, however many nodes and runs use them.
+pub struct Lumos {
+    pub(crate) home: Home,
+    pub(crate) clock: SystemClock,
+    pub(crate) agents: IndexMap<String, SharedAgent>,
+    pub(crate) backends: IndexMap<String, SharedBackend>,
+    /// Local models that were opened, by what they were opened with.
+    pub(crate) opened: Mutex<BTreeMap<String, SharedBackend>>,
+    #[cfg(feature = "local")]
+    pub(crate) assets: lumos_assets::AssetStore,
+    store: Option<RecordStore>,
+    engine: Engine,
+}
+
+/// Puts a [`Lumos`] together.
+pub struct LumosBuilder {
+    home: Home,
+    agents: IndexMap<String, SharedAgent>,
+    backends: IndexMap<String, SharedBackend>,
+    sinks: Vec<SharedSink>,
+    keep_records: bool,
+}
+
+impl LumosBuilder {
+    /// Registers an agent for `Custom(agent: "name")` nodes.
+    #[must_use]
+    pub fn agent(mut self, name: impl Into<String>, agent: SharedAgent) -> Self {
+        self.agents.insert(name.into(), agent);
+        self
+    }
+
+    /// Registers a backend for `Custom(name: "name", cost: …)` in deployments.
+    #[must_use]
+    pub fn backend(mut self, name: impl Into<String>, backend: SharedBackend) -> Self {
+        self.backends.insert(name.into(), backend);
+        self
+    }
+
+    /// Adds a receiver of live events.
+    #[must_use]
+    pub fn sink(mut self, sink: SharedSink) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Keeps records only in memory: nothing is written to the home's store.
+    #[must_use]
+    pub fn without_store(mut self) -> Self {
+        self.keep_records = false;
+        self
+    }
+
+    /// The facade.
+    ///
+    /// # Errors
+    /// When the record store cannot be opened.
+    pub fn build(self) -> Result<Lumos, Error> {
+        let clock = SystemClock::new();
+        let store = if self.keep_records { Some(RecordStore::open(self.home.folder())?) } else { None };
+        let mut engine = Engine::builder().clock(clock);
+        for sink in self.sinks {
+            engine = engine.sink(sink);
+        }
+        if let Some(store) = &store {
+            engine = engine.store(store.clone());
+        }
+        Ok(Lumos {
+            #[cfg(feature = "local")]
+            assets: lumos_assets::AssetStore::new(self.home.folder().to_path_buf(), lumos_assets::Catalog::builtin()),
+            home: self.home,
+            clock,
+            agents: self.agents,
+            backends: self.backends,
+            opened: Mutex::default(),
+            store,
+            engine: engine.build(),
+        })
+    }
+}
+
+impl Lumos {
+    /// A facade that keeps assets, indexes and records in `home`.
+    pub fn builder(home: Home) -> LumosBuilder {
+        LumosBuilder { home, agents: IndexMap::new(), backends: IndexMap::new(), sinks: Vec::new(), keep_records: true }
+    }
+
+    /// Reads and checks a workflow with everything it names; the second part are warnings.
+    ///
+    /// `deployment` is a path or the name of a file in `deployments/`; without one only nodes that need no model can
+    /// run.
+    ///
+    /// # Errors
+    /// [`Error::Problems`] with everything that is wrong.
+    pub fn open(&self, workflow: &Path, deployment: Option<&Path>) -> Result<(Bundle, Vec<Problem>), Error> {
+        Bundle::open(workflow, deployment).map_err(Error::Problems)
+    }
+
+    /// Binds each node of a bundle, read from files or built in memory, to its agent and backends.
+    ///
+    /// # Errors
+    /// Problems of a bundle built in memory, agents or backends that are not there, models that are missing.
+    pub fn bind(&self, bundle: &Bundle) -> Result<Arc<BoundProgram>, Error> {
+        let problems = check_bundle(bundle);
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(Error::Problems(problems));
+        }
+        bind::bind(self, bundle).map(Arc::new)
+    }
+
+    /// Loads what the program's backends need; their time belongs to no step.
+    ///
+    /// # Errors
+    /// The first backend that cannot be made ready.
+    pub async fn warm_up(&self, program: &BoundProgram) -> Result<(), Error> {
+        Ok(self.engine.warm_up(program).await?)
+    }
+
+    /// Runs a program to its end; `cancel` ends it early, and what finished is kept.
+    ///
+    /// # Errors
+    /// When its record could not be kept. How the run ended is in its record.
+    pub async fn run(
+        &self,
+        program: &Arc<BoundProgram>,
+        request: RunRequest,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, Error> {
+        Ok(self.engine.run(program, request, cancel).await?)
+    }
+
+    /// The records of earlier runs; `None` when none are kept.
+    pub fn store(&self) -> Option<&RecordStore> {
+        self.store.as_ref()
+    }
+
+    /// Model weights and data sets.
+    #[cfg(feature = "local")]
+    pub fn assets(&self) -> &lumos_assets::AssetStore {
+        &self.assets
+    }
+
+    /// Names of the assets that a bundle uses and that are not yet in the home.
+    #[cfg(feature = "local")]
+    pub fn missing_assets(&self, bundle: &Bundle) -> Vec<String> {
+        bind::assets_of(bundle).into_iter().filter(|name| self.assets.path(name).is_none()).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! The `lumos` command.
+
+fn main() {}
