@@ -3,6 +3,7 @@
 //! Reading them from RON, with positions and all problems at once, is the subject of [`crate::read`].
 
 mod agent;
+mod build;
 mod deployment;
 mod workflow;
 
