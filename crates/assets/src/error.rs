@@ -135,3 +135,22 @@ impl Trouble {
         Trouble::Fatal(AssetError::Cancelled { name: name.to_owned() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let trouble = |kind: io::ErrorKind| match Trouble::write("x", "write", Path::new("/p"), kind.into()) {
+            Trouble::Fatal(error) => error,
+            Trouble::Source(reason) => panic!("{reason}"),
+        };
+        let full = trouble(io::ErrorKind::StorageFull);
+        assert_eq!(full.to_string(), "no space left for asset `x` at /p");
+        let denied = trouble(io::ErrorKind::PermissionDenied);
+        assert_eq!(denied.to_string(), "cannot write /p: permission denied");
+        assert!(denied.hint().unwrap().contains("LUMOS_HOME"), "{:?}", denied.hint());
+    }
+}

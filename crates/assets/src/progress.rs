@@ -15,7 +15,7 @@ pub trait Progress: Sync {
     /// Something a person waiting wants to know: which source is tried, why it was given up.
     fn message(&self, text: &str);
 
-    /// Polled about ten times a second: true ends the pull with [`AssetError::Cancelled`](crate::AssetError::Cancelled).
+    /// Polled whenever bytes come, and while waiting for pip or for another pull: true ends the pull with [`AssetError::Cancelled`](crate::AssetError::Cancelled).
     /// What can be resumed stays on disk.
     fn cancelled(&self) -> bool {
         false

@@ -119,11 +119,21 @@ impl AssetStore {
         }
         let staging = self.root.join(".staging").join(name);
         let locks = self.root.join(".locks");
-        create(&staging)?;
         create(&locks)?;
         let lock = locks.join(format!("{name}.lock"));
-        let _held = disk::lock(&lock, &mut || progress.message(&format!("waiting for another pull of {name}")))
-            .map_err(|error| AssetError::Io { action: "lock", path: lock.clone(), error })?;
+        let mut told = false;
+        let mut wait = || {
+            if !std::mem::replace(&mut told, true) {
+                progress.message(&format!("waiting for another pull of {name}"));
+            }
+            !progress.cancelled()
+        };
+        let held = disk::lock(&lock, &mut wait).map_err(|error| AssetError::Io {
+            action: "lock",
+            path: lock.clone(),
+            error,
+        })?;
+        let Some(_held) = held else { return Err(AssetError::Cancelled { name: name.to_owned() }) };
         if self.usable(asset) {
             return Ok(self.location(asset));
         }
@@ -193,7 +203,7 @@ impl AssetStore {
             state,
             reason,
             path: self.location(asset),
-            sources: asset.sources.iter().map(ToString::to_string).collect(),
+            sources: asset.sources.iter().map(|source| asset.source_label(source)).collect(),
         }
     }
 
@@ -285,7 +295,8 @@ impl AssetStore {
         let mut failures = Vec::new();
         for source in &asset.sources {
             let meter = Meter::start(progress, &asset.name, asset.size());
-            meter.message(&format!("trying {source}"));
+            let label = asset.source_label(source);
+            meter.message(&format!("trying {label}"));
             let job = Job { asset, staging, meter: &meter, pip: self.pip.as_deref() };
             match job.fetch(source) {
                 Ok(()) => {
@@ -294,8 +305,8 @@ impl AssetStore {
                 }
                 Err(Trouble::Fatal(error)) => return Err(error),
                 Err(Trouble::Source(reason)) => {
-                    meter.message(&format!("{source}: {reason}"));
-                    failures.push(SourceFailure { source: source.to_string(), reason });
+                    meter.message(&format!("{label}: {reason}"));
+                    failures.push(SourceFailure { source: label, reason });
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! Pulling through the public interface: from files, from a server on the loopback interface that can misbehave, and
 //! from wheels, with a real pip against a local index and with pretended ones.
-#![allow(clippy::unwrap_used)]
 
 mod server;
 
@@ -328,22 +327,17 @@ fn a_home_that_cannot_be_written_is_an_error_with_its_path() {
     assert_eq!((state(&store), store.verify_all().len()), (State::Absent, 0));
 }
 
-#[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_named_and_leaves_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    // Every write to this device fails as on a full disk.
-    let bytes = payload();
-    let share = tempfile::tempdir().unwrap();
-    fs::write(share.path().join("data.bin"), &bytes).unwrap();
-    let server = Server::start(share.path().to_owned(), vec![]);
-    let store = AssetStore::new(home.path().to_owned(), one_file(&bytes, &http(&server.url("data.bin"))));
-    fs::create_dir_all(staging(&home)).unwrap();
-    let part = staging(&home).join(format!("{}.part", sha256(&bytes)));
-    std::os::unix::fs::symlink("/dev/full", part).unwrap();
-    let error = store.pull("thing", &Silent).unwrap_err();
-    assert!(matches!(error, AssetError::NoSpace { .. } | AssetError::Io { .. }), "{error}");
-    assert!(!home.path().join("assets/thing").exists());
+fn what_cannot_fit_is_not_begun() {
+    let text = format!(
+        "Catalog(version: 1, assets: [Asset(name: \"thing\", kind: Data, description: \"\", licence: \"\", \
+         files: [(name: \"f\", size: 1125899906842624, sha256: \"{}\")], sources: [File(path: \"/dev/zero\")])])",
+        sha256(b"")
+    );
+    let (home, store) = store(Catalog::parse(&text, "test").unwrap());
+    let reason = reasons(store.pull("thing", &Silent).unwrap_err()).remove(0);
+    assert!(reason.starts_with("needs 1125899907 MB on disk, and "), "{reason}");
+    assert!(!staging(&home).exists());
 }
 
 #[test]
@@ -512,6 +506,17 @@ mod wheels {
         );
         let (_home, second) = store(one_file(&bytes, source));
         second.with_pip(pretended(share.path(), &slow)).pull("thing", &Silent).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_pip_fills_ends_the_pull() {
+        let share = tempfile::tempdir().unwrap();
+        let body = "echo part > \"$dest/x\"; echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1";
+        let source = "Wheel(package: \"thing-wheel\", version: \"1.0\", member: \"m\"), File(path: \"/no/such/file\")";
+        let (home, store) = store(one_file(b"x", source));
+        let error = store.with_pip(pretended(share.path(), body)).pull("thing", &Silent).unwrap_err();
+        assert!(matches!(error, AssetError::NoSpace { .. }), "{error}");
+        assert!(!staging(&home).exists());
     }
 
     #[test]

@@ -75,8 +75,9 @@ impl Job<'_> {
         };
         match fs4::available_space(self.staging) {
             Ok(free) if free < needed => {
+                let (needed, free) = (needed.div_ceil(1_000_000), free / 1_000_000);
                 let place = self.staging.display();
-                Err(Trouble::Source(format!("needs {needed} bytes on disk, and {free} are free at {place}")))
+                Err(Trouble::Source(format!("needs {needed} MB on disk, and {free} MB are free at {place}")))
             }
             _ => Ok(()),
         }

@@ -291,11 +291,17 @@ impl Log {
 
 /// The heart of a message of urllib3, which wraps it several times.
 fn short(cause: &str) -> String {
-    let cause = cause.strip_suffix(" - skipping").unwrap_or(cause);
-    let cause = cause.rsplit_once("Failed to establish a new connection: ").map_or(cause, |(_, rest)| rest);
-    let cause = cause.split_once("(Caused by ").map_or(cause, |(_, rest)| rest);
-    let cause = cause.trim_end_matches([')', '\'', '"']);
-    cause.chars().take(300).collect()
+    let mut heart = cause.strip_suffix(" - skipping").unwrap_or(cause);
+    for wrapping in ["(Caused by ", "Failed to establish a new connection: ", "): "] {
+        if let Some((_, rest)) = heart.split_once(wrapping) {
+            heart = rest.trim_end_matches([')', '\'', '"']);
+        }
+    }
+    let mut text: String = heart.chars().take(200).collect();
+    if text.len() < heart.len() {
+        text.push('…');
+    }
+    text
 }
 
 /// Takes `user:password@` out of addresses.
@@ -343,7 +349,15 @@ mod tests {
             "ERROR: No matching distribution found for x==9",
             "Traceback (most recent call last):",
         ]);
-        assert_eq!(log.reason(), "Could not find a version that satisfies the requirement x==9 (from versions: 0.1.0");
+        assert_eq!(log.reason(), "Could not find a version that satisfies the requirement x==9 (from versions: 0.1.0)");
+    }
+
+    #[test]
+    fn wrappings_are_taken_off_and_length_is_bounded() {
+        let cause = "connection error: HTTPConnectionPool(host='h', port=1): Max retries exceeded with url: /x/ (Caused by \
+                     ReadTimeoutError(\"HTTPConnectionPool(host='h', port=1): Read timed out. (read timeout=3.0)\")) - skipping";
+        assert_eq!(short(cause), "Read timed out. (read timeout=3.0");
+        assert_eq!(short(&"é".repeat(1000)).chars().count(), 201);
     }
 
     #[test]
