@@ -4,8 +4,10 @@
 pub mod agent;
 pub mod backend;
 pub mod chance;
+pub mod check;
 pub mod clock;
 pub mod graph;
+pub mod load;
 pub mod money;
 pub mod problem;
 pub mod program;

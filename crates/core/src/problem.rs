@@ -26,6 +26,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// By file, then by place in it; for sorting.
+    pub fn by_place(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.file, self.line, self.column).cmp(&(&other.file, other.line, other.column))
+    }
+
     /// An error of a file as a whole.
     pub fn of_file(file: &str, message: impl Into<String>, hint: Option<String>) -> Self {
         Self {
@@ -53,12 +58,20 @@ pub enum Severity {
 
 /// The candidate that a mistyped name most likely meant; `None` when none is close.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name: String = name.chars().take(64).collect();
-    let lower = name.to_lowercase();
+    let lower = name.chars().take(64).collect::<String>().to_lowercase();
+    let length = lower.chars().count();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().min(name.chars().count()) / 4)
+        .filter_map(|candidate| {
+            let other = candidate.chars().count();
+            let most = 1 + length.min(other) / 4;
+            if length.abs_diff(other) > most {
+                return None;
+            }
+            let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+            // Names that share nothing, such as `a` and `b`, are not near.
+            (distance <= most && distance < length.min(other)).then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

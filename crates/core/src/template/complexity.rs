@@ -14,37 +14,52 @@ const MAX_ELIFS: usize = 100;
 
 /// Refuses a template that could nest too deep.
 pub(super) fn check(text: &str) -> Result<(), TemplateError> {
-    let mut rest = text;
     let (mut statements, mut elifs) = (0, 0);
-    while let Some(start) = rest.find('{') {
-        let (open, after) = rest[start..].split_at(1);
-        debug_assert_eq!(open, "{");
-        let close = match after.as_bytes().first() {
-            Some(b'{') => "}}",
-            Some(b'%') => "%}",
-            Some(b'#') => {
-                rest = after.split_once("#}").map_or("", |(_, rest)| rest);
-                continue;
-            }
-            _ => {
-                rest = after;
-                continue;
-            }
-        };
-        let (code, remaining) = code_until(&after[1..], close);
-        if operators(code) > MAX_OPERATORS {
+    for code in codes(text) {
+        if operators(code.text) > MAX_OPERATORS {
             return Err(too_complex(format!("an expression has more than {MAX_OPERATORS} operators and brackets")));
         }
-        if close == "%}" {
+        if code.is_statement {
             statements += 1;
-            elifs += usize::from(code.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
+            elifs += usize::from(code.text.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
         }
         if statements > MAX_STATEMENTS || elifs > MAX_ELIFS {
             return Err(too_complex("the template has too many statements".to_owned()));
         }
-        rest = remaining;
     }
     Ok(())
+}
+
+/// What stands between one pair of braces.
+pub(super) struct Code<'a> {
+    pub(super) text: &'a str,
+    /// `{% … %}` rather than `{{ … }}`.
+    pub(super) is_statement: bool,
+}
+
+/// Everything between braces, in order; comments are left out.
+pub(super) fn codes(text: &str) -> impl Iterator<Item = Code<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let after = &rest[rest.find('{')? + 1..];
+            let is_statement = match after.as_bytes().first() {
+                Some(b'{') => false,
+                Some(b'%') => true,
+                Some(b'#') => {
+                    rest = after.split_once("#}").map_or("", |(_, rest)| rest);
+                    continue;
+                }
+                _ => {
+                    rest = after;
+                    continue;
+                }
+            };
+            let (code, remaining) = code_until(&after[1..], if is_statement { "%}" } else { "}}" });
+            rest = remaining;
+            return Some(Code { text: code, is_statement });
+        }
+    })
 }
 
 fn too_complex(message: String) -> TemplateError {
@@ -72,7 +87,7 @@ fn operators(code: &str) -> usize {
 }
 
 /// The characters of a code that stand in no string.
-fn outside_quotes(code: &str) -> impl Iterator<Item = (usize, char)> {
+pub(super) fn outside_quotes(code: &str) -> impl Iterator<Item = (usize, char)> {
     let mut quote = None;
     let mut escaped = false;
     code.char_indices().filter(move |(_, c)| {

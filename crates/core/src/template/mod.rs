@@ -4,6 +4,7 @@
 mod complexity;
 mod error;
 mod filters;
+mod known;
 mod path;
 mod value;
 
@@ -124,6 +125,7 @@ impl Template {
             return Ok(Self::compiled(text, Code::Literal, Vec::new()));
         }
         complexity::check(text)?;
+        known::check(text)?;
         if let Some(inner) = expression_of(text) {
             if let Some(path) = Path::parse(inner) {
                 let references = vec![path.reference()];

@@ -105,6 +105,10 @@ fn errors_say_what_is_there() {
             "{{ 'x' | thousands }}",
             "{{ range }}",
             "{{ plan.steps | nofilter }}",
+            "{% if plan.steps|lenght > 1 %}{% endif %}",
+            "{{ 'a | b' | fixd(2) }}",
+            "{{ plan.steps is sequnce }}",
+            "{{ plan.steps is not zzz }}",
             "{{ plan.steps",
             "a\n{% if %}",
             "{% include 'x' %}",
@@ -157,7 +161,7 @@ fn deep_nesting_ends_in_an_error_without_a_stack_overflow() {
         ("", " == 1"),
         ("", "()"),
     ] {
-        for count in [100, 499, 3_000, 10_000, 200_000] {
+        for count in [100, 499, 3_000, 60_000] {
             for (before, after) in [("{{ ", " }}"), ("{% if ", " %}{% endif %}"), ("{% set x = ", " %}a")] {
                 let deep = format!("{before}{}1{}{after}", left.repeat(count), right.repeat(count));
                 let read = Template::parse(&deep).map(|template| template.render(&scope()));
@@ -176,7 +180,7 @@ fn deep_nesting_ends_in_an_error_without_a_stack_overflow() {
         ("{% raw %}", "{% endraw %}"),
         ("{% set x %}", "{% endset %}"),
     ] {
-        for count in [100, 1_000, 50_000] {
+        for count in [100, 1_000, 20_000] {
             let deep = format!("{{% set x = 1 %}}{}1{}", left.repeat(count), right.repeat(count));
             let _ = Template::parse(&deep).map(|template| template.render(&scope()));
         }

@@ -1,0 +1,177 @@
+//! Checks of a deployment, by itself and with the workflow that it serves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sink::{Sink, suggest};
+use crate::load::{Bundle, DeploymentSource, WorkflowSource};
+use crate::problem::{Problem, nearest};
+use crate::read::Parsed;
+use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind, NodeSpec};
+
+/// The binding of everything that no other names.
+const REST: &str = "*";
+
+/// Checks a deployment by itself.
+pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
+    let spec = &deployment.spec;
+    let mut sink = Sink::new(deployment);
+    if spec.name.trim().is_empty() && deployment.positions.has("name") {
+        sink.error("name", "the deployment's name is empty", None);
+    }
+    if spec.backends.is_empty() && deployment.broken.is_empty() {
+        sink.error(
+            "backends",
+            "the deployment has no backends",
+            "backends: { \"small\": Local(model: \"…\") }".to_owned(),
+        );
+    }
+    let unknown = |name: &str| !spec.backends.contains_key(name) && !deployment.broken.contains(name);
+    let backends = || spec.backends.keys().map(String::as_str);
+    for (key, backend) in &spec.bind {
+        if unknown(backend) {
+            let hint = suggest(backend, backends(), "the backends are");
+            sink.error(&format!("bind.{key}"), format!("there is no backend `{backend}`"), hint);
+        }
+    }
+    for (at, backend) in spec.boundary.inside.iter().enumerate().filter(|(_, backend)| unknown(backend)) {
+        let hint = suggest(backend, backends(), "the backends are");
+        sink.error(&format!("boundary.inside.{at}"), format!("there is no backend `{backend}`"), hint);
+    }
+    for (name, backend) in &spec.backends {
+        let path = format!("backends.{name}");
+        let cost = match backend {
+            BackendSpec::Local(local) => {
+                if local.model.trim().is_empty() {
+                    let hint = "an asset's name, or the path of a model file".to_owned();
+                    sink.error(&format!("{path}.model"), "the model is empty", hint);
+                }
+                sink.at_least_one(&format!("{path}.context"), local.context);
+                local.cost.as_ref()
+            }
+            BackendSpec::Custom { cost, .. } => Some(cost),
+        };
+        if let Some(Cost::PerHour { usd }) = cost
+            && *usd < crate::money::Usd::ZERO
+        {
+            sink.error(&format!("{path}.cost"), format!("the price is {usd}"), "at least 0".to_owned());
+        }
+    }
+    sink.into_problems()
+}
+
+/// Checks that a deployment serves every node of a bundle.
+pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<Problem> {
+    let deployment = &source.parsed.spec;
+    let mut problems = Vec::new();
+    let mut sink = Sink::new(&source.parsed);
+    let mut used: BTreeSet<&str> = deployment.bind.values().map(String::as_str).collect();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut unbound: BTreeMap<&str, (bool, Vec<&str>)> = BTreeMap::new();
+    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    for workflow in bundle.sources() {
+        for (node_name, node) in &workflow.parsed.spec.nodes {
+            used.extend(node.options.fallback.iter().map(String::as_str));
+            reached.extend(node.options.fallback.iter().map(String::as_str));
+            names.insert(node_name);
+            names.extend(node.kind.agent());
+            let Some((alias, is_embedder)) = alias(bundle, node) else { continue };
+            names.insert(alias);
+            match binding(deployment, node_name, node, alias, is_embedder) {
+                Some(backend) => {
+                    reached.insert(backend);
+                }
+                None => unbound.entry(alias).or_insert((is_embedder, Vec::new())).1.push(node_name),
+            }
+        }
+        problems.extend(fallbacks(workflow, source));
+    }
+    for (alias, (is_embedder, nodes)) in unbound {
+        let why =
+            if is_embedder && deployment.bind.contains_key(REST) { " (`*` never stands for an embedder)" } else { "" };
+        let backend = deployment.backends.keys().next().map_or("…", String::as_str);
+        let near = nearest(alias, deployment.bind.keys().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("did you mean `{alias}` where it says `{near}`?"),
+            None => format!("bind: {{ \"{alias}\": \"{backend}\" }}"),
+        };
+        let listed: Vec<String> = nodes.iter().map(|node| format!("`{node}`")).collect();
+        let message = format!("alias `{alias}` has no binding{why}; {} needs it", listed.join(", "));
+        sink.error("bind", message, hint);
+    }
+    for key in deployment.bind.keys().filter(|key| *key != REST && !names.contains(key.as_str())) {
+        // A deployment may serve other workflows too, so only what looks like a slip is mentioned.
+        let free = names.iter().copied().filter(|name| !deployment.bind.contains_key(*name));
+        if let Some(near) = nearest(key, free) {
+            let message = format!("`{key}` is no node, agent or alias of this workflow");
+            sink.warning(&format!("bind.{key}"), message, format!("did you mean `{near}`?"));
+        }
+    }
+    for name in deployment.backends.keys().filter(|name| !used.contains(name.as_str())) {
+        let hint = format!("bind something to it, or remove it: bind: {{ \"{REST}\": \"{name}\" }}");
+        sink.warning(&format!("backends.{name}"), format!("nothing is bound to `{name}`"), hint);
+    }
+    problems.extend(sink.into_problems());
+    problems.extend(budgets(bundle, deployment, &reached));
+    problems
+}
+
+/// The alias of the model that a node needs, and whether it is an embedder.
+fn alias<'a>(bundle: &'a Bundle, node: &NodeSpec) -> Option<(&'a str, bool)> {
+    if matches!(node.kind, NodeKind::Custom { .. }) {
+        return None;
+    }
+    let agent = bundle.agents.get(node.kind.agent()?)?.spec();
+    Some((agent.model()?, matches!(agent, AgentSpec::Retriever(_))))
+}
+
+/// The backend of a node: by node, then agent, then alias, then `*`.
+fn binding<'a>(
+    deployment: &'a DeploymentSpec,
+    node_name: &str,
+    node: &NodeSpec,
+    alias: &str,
+    is_embedder: bool,
+) -> Option<&'a str> {
+    let rest = (!is_embedder).then_some(REST);
+    let keys = [Some(node_name), node.kind.agent(), Some(alias), rest];
+    keys.into_iter().flatten().find_map(|key| deployment.bind.get(key)).map(String::as_str)
+}
+
+fn fallbacks(workflow: &WorkflowSource, source: &DeploymentSource) -> Vec<Problem> {
+    let deployment = &source.parsed;
+    let mut sink = Sink::new(&workflow.parsed);
+    for (name, node) in &workflow.parsed.spec.nodes {
+        for (at, backend) in node.options.fallback.iter().enumerate() {
+            if !deployment.spec.backends.contains_key(backend) && !deployment.broken.contains(backend) {
+                let backends = deployment.spec.backends.keys().map(String::as_str);
+                let hint = suggest(backend, backends, "the backends are");
+                let message = format!("deployment `{}` has no backend `{backend}`", deployment.spec.name);
+                sink.error(&format!("nodes.{name}.fallback.{at}"), message, hint);
+            }
+        }
+    }
+    sink.into_problems()
+}
+
+/// A budget that can't be kept because a price is not known.
+fn budgets(bundle: &Bundle, deployment: &DeploymentSpec, reached: &BTreeSet<&str>) -> Vec<Problem> {
+    let workflow = &bundle.workflow.parsed;
+    let mut sink = Sink::new(workflow);
+    if workflow.spec.limits.cost_usd.is_some() {
+        for (name, backend) in deployment.backends.iter().filter(|(name, _)| reached.contains(name.as_str())) {
+            let unknown = match backend {
+                BackendSpec::Local(local) => matches!(local.cost, None | Some(Cost::Unknown)),
+                BackendSpec::Custom { cost, .. } => *cost == Cost::Unknown,
+            };
+            if unknown {
+                let hint = format!("give `{name}` a cost: PerHour(usd: \"0.20\")");
+                sink.warning(
+                    "limits.cost_usd",
+                    format!("the budget does not cover backend `{name}`, whose price is unknown"),
+                    hint,
+                );
+            }
+        }
+    }
+    sink.into_problems()
+}

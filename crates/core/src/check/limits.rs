@@ -1,0 +1,50 @@
+//! Numbers that are out of range.
+
+use super::sink::Sink;
+use crate::money::Usd;
+use crate::spec::{NodeKind, NodeSpec, WorkflowSpec};
+
+/// The limits of a workflow.
+pub(super) fn workflow(sink: &mut Sink<'_>, spec: &WorkflowSpec) {
+    let limits = &spec.limits;
+    if let Some(cost) = limits.cost_usd.filter(|cost| *cost <= Usd::ZERO) {
+        sink.error("limits.cost_usd", format!("`cost_usd` is {cost}"), "an amount above 0, e.g. \"0.05\"".to_owned());
+    }
+    sink.positive("limits.deadline_s", limits.deadline_s);
+    sink.at_least_one("limits.steps", limits.steps);
+}
+
+/// The numbers of a node and its options.
+pub(super) fn node(sink: &mut Sink<'_>, path: &str, node: &NodeSpec) {
+    let options = &node.options;
+    match &node.kind {
+        NodeKind::Retriever { top_k, .. } => sink.at_least_one(&format!("{path}.top_k"), *top_k),
+        NodeKind::Forecaster { horizon, .. } => sink.at_least_one(&format!("{path}.horizon"), Some(*horizon)),
+        _ => {}
+    }
+    sink.positive(&format!("{path}.timeout_s"), options.timeout_s);
+    sink.at_least_one(&format!("{path}.concurrency"), options.concurrency);
+    if options.concurrency.is_some() && options.map.is_none() {
+        let hint = "add `map`, or remove it".to_owned();
+        sink.warning(
+            &format!("{path}.concurrency"),
+            "`concurrency` bounds the entries of `map`, which is not there",
+            hint,
+        );
+    }
+    sink.at_least_one(&format!("{path}.repeat.at_most"), options.repeat.as_ref().map(|repeat| repeat.at_most));
+    if let Some(retry) = &options.retry {
+        sink.at_least_one(&format!("{path}.retry.attempts"), Some(retry.attempts));
+        let backoff = &retry.backoff;
+        for (name, seconds) in [("base_s", backoff.base_s), ("max_s", backoff.max_s)] {
+            if seconds.is_nan() || seconds < 0.0 || seconds.is_infinite() {
+                let hint = "a finite number of seconds, at least 0".to_owned();
+                sink.error(&format!("{path}.retry.backoff.{name}"), format!("`{name}` is {seconds}"), hint);
+            }
+        }
+        if backoff.base_s > backoff.max_s {
+            let hint = "the pause doubles from `base_s` up to `max_s`".to_owned();
+            sink.error(&format!("{path}.retry.backoff"), "`base_s` is more than `max_s`", hint);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a run is made of: specifications with their texts, positions and folders.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::program::Workflows;
+use crate::read::Parsed;
+use crate::spec::{AgentSpec, DeploymentSpec, WorkflowSpec};
+
+/// A workflow with everything it names.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The workflow itself.
+    pub workflow: Arc<WorkflowSource>,
+    /// Sub-workflows, however deep, by canonical path (or the name given in memory).
+    pub subworkflows: IndexMap<PathBuf, Arc<WorkflowSource>>,
+    /// Agents by the name that nodes write.
+    pub agents: IndexMap<String, Arc<AgentSource>>,
+    /// The deployment, if one was named.
+    pub deployment: Option<DeploymentSource>,
+}
+
+/// A workflow and where it came from.
+#[derive(Debug, Clone)]
+pub struct WorkflowSource {
+    /// The specification with its positions.
+    pub parsed: Parsed<WorkflowSpec>,
+    /// The file's text; empty for what was built in memory.
+    pub text: String,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// The key in [`Bundle::subworkflows`] of each `path` that the nodes write.
+    pub children: IndexMap<String, PathBuf>,
+}
+
+/// An agent and where it came from.
+#[derive(Debug, Clone)]
+pub struct AgentSource {
+    /// The name that nodes write.
+    pub name: String,
+    /// The specification with its positions.
+    pub parsed: Parsed<AgentSpec>,
+    /// The file's text; `None` for what was built in memory.
+    pub text: Option<String>,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// The text of the prompt's `user_file`.
+    pub user_prompt: Option<String>,
+}
+
+/// A deployment and where it came from.
+#[derive(Debug, Clone)]
+pub struct DeploymentSource {
+    /// The specification with its positions.
+    pub parsed: Parsed<DeploymentSpec>,
+    /// The file's text; `None` for what was built in memory.
+    pub text: Option<String>,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+}
+
+impl AgentSource {
+    pub(super) fn in_memory(name: &str, spec: AgentSpec) -> Self {
+        let parsed = Parsed::in_memory(name, spec);
+        Self { name: name.to_owned(), parsed, text: None, folder: PathBuf::new(), user_prompt: None }
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &AgentSpec {
+        &self.parsed.spec
+    }
+}
+
+impl Bundle {
+    /// A workflow that was built in memory; agents and the rest are added to it.
+    pub fn in_memory(workflow: WorkflowSpec) -> Self {
+        let workflow = Arc::new(source_in_memory(workflow));
+        Self { workflow, subworkflows: IndexMap::new(), agents: IndexMap::new(), deployment: None }
+    }
+
+    /// The same bundle with an agent under the name that nodes write.
+    #[must_use]
+    pub fn with_agent(mut self, name: &str, spec: AgentSpec) -> Self {
+        self.agents.insert(name.to_owned(), Arc::new(AgentSource::in_memory(name, spec)));
+        self
+    }
+
+    /// The same bundle with a sub-workflow under the `path` that nodes of the workflow write.
+    #[must_use]
+    pub fn with_subworkflow(mut self, path: &str, workflow: WorkflowSpec) -> Self {
+        self.subworkflows.insert(PathBuf::from(path), Arc::new(source_in_memory(workflow)));
+        for source in std::iter::once(&mut self.workflow).chain(self.subworkflows.values_mut()) {
+            Arc::make_mut(source).children.insert(path.to_owned(), PathBuf::from(path));
+        }
+        self
+    }
+
+    /// The same bundle with a deployment.
+    #[must_use]
+    pub fn with_deployment(mut self, spec: DeploymentSpec) -> Self {
+        let parsed = Parsed::in_memory(spec.name.clone(), spec);
+        self.deployment = Some(DeploymentSource { parsed, text: None, folder: PathBuf::new() });
+        self
+    }
+
+    /// The workflow and its sub-workflows, the workflow first.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<WorkflowSource>> {
+        std::iter::once(&self.workflow).chain(self.subworkflows.values())
+    }
+
+    /// The sub-workflow that a node of `source` means by a path.
+    pub fn subworkflow(&self, source: &WorkflowSource, path: &str) -> Option<&Arc<WorkflowSource>> {
+        self.subworkflows.get(source.children.get(path)?)
+    }
+
+    /// What [`crate::program::Program::compile`] takes.
+    pub fn workflows(&self) -> Workflows {
+        let position = |key: &Path| self.subworkflows.get_index_of(key).map(|index| index + 1);
+        let list = self.sources().map(|source| {
+            let children =
+                source.children.iter().filter_map(|(path, key)| Some((path.clone(), position(key)?))).collect();
+            (Arc::new(source.parsed.spec.clone()), children)
+        });
+        Workflows { list: list.collect() }
+    }
+}
+
+fn source_in_memory(spec: WorkflowSpec) -> WorkflowSource {
+    let parsed = Parsed::in_memory(spec.name.clone(), spec);
+    WorkflowSource { parsed, text: String::new(), folder: PathBuf::new(), children: IndexMap::new() }
+}
