@@ -1,3 +1,5 @@
 //! The integration tests of the root package.
 
+mod home;
 mod invariants;
+mod shipped;

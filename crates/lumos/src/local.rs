@@ -33,8 +33,16 @@ impl Lumos {
         let path = if is_path {
             folder.join(&spec.model)
         } else {
-            self.model_file(&spec.model)
-                .map_err(|message| fail(message, Some(format!("`lumos assets pull {}`, or give a path", spec.model))))?
+            self.assets.path(&spec.model).ok_or_else(|| match self.assets.catalog().get(&spec.model) {
+                Some(_) => {
+                    let hint = format!("`lumos assets pull {}` gets it", spec.model);
+                    fail(format!("the model `{}` is not here", spec.model), Some(hint))
+                }
+                None => {
+                    let hint = "`lumos assets list` shows the models there are; a path works too".to_owned();
+                    fail(format!("there is no model `{}` in the catalog", spec.model), Some(hint))
+                }
+            })?
         };
         let key = format!("{} {:?} {:?}", path.display(), spec.device, spec.context);
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,17 +62,6 @@ impl Lumos {
         .map_err(|error| fail(error.message, None))?;
         opened.insert(key, backend.clone());
         Ok(backend)
-    }
-
-    /// The file or folder that holds an asset's model.
-    fn model_file(&self, asset: &str) -> Result<std::path::PathBuf, String> {
-        let known = self.assets.catalog().get(asset).ok_or_else(|| format!("there is no asset `{asset}`"))?;
-        let folder = self.assets.path(asset).ok_or_else(|| format!("the model `{asset}` is not here"))?;
-        let weights = known
-            .files
-            .iter()
-            .find(|file| std::path::Path::new(&file.name).extension().is_some_and(|extension| extension == "gguf"));
-        Ok(weights.map_or_else(|| folder.clone(), |file| folder.join(&file.name)))
     }
 
     fn digest(&self, asset: &str) -> String {
