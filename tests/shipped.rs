@@ -52,7 +52,7 @@ fn timeless(value: &Value) -> Value {
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(name, _)| {
                 !name.ends_with("_us")
-                    && !["run_id", "started_at", "cached_input_tokens", "cost_usd", "critical"].contains(&name.as_str())
+                    && !["run_id", "started_at", "cached_input_tokens", "cost_usd"].contains(&name.as_str())
             });
             kept.map(|(name, value)| (name.clone(), timeless(value))).collect::<serde_json::Map<_, _>>().into()
         }

@@ -142,8 +142,9 @@ pub struct StepRecord {
     pub ready_us: Option<u64>,
     /// Microseconds since the run's start when the step ended.
     pub end_us: Option<u64>,
-    /// Whether it lies on the run's critical path.
-    pub critical: bool,
+    /// Microseconds that it adds to the run's critical path; `null` when it is not on it. Steps inside a sub-workflow
+    /// count, the sub-workflow's own step adds nothing.
+    pub critical_us: Option<u64>,
     /// Its value, `null` unless it succeeded.
     pub output: Value,
     /// Its attempts by number.

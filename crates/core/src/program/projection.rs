@@ -77,7 +77,7 @@ impl Program {
             error: outcome.and_then(Outcome::failure).map(error_record),
             started_at: header.started_at,
             inputs: header.inputs,
-            totals: self.totals(state, &steps, &critical),
+            totals: totals(state, &steps),
             steps,
         }
     }
@@ -112,7 +112,7 @@ impl Program {
             error: step.failure.as_deref().map(error_record),
             ready_us: executed.then_some(step.ready_us),
             end_us: (executed && ended).then_some(step.end_us),
-            critical,
+            critical_us: critical.then(|| self.critical_us(state, id)),
             output: step.value.as_ref().map_or(Value::Null, |value| value.json().clone()),
             attempts,
         }
@@ -130,31 +130,33 @@ impl Program {
         steps.into_iter().map(place).collect()
     }
 
-    fn totals(&self, state: &RunState<Self>, steps: &[StepRecord], critical: &[bool]) -> Totals {
-        let attempts = || steps.iter().flat_map(|step| &step.attempts);
-        let asked = || attempts().filter(|attempt| attempt.backend.is_some());
-        let sum = |of: fn(&Usage) -> Option<u64>| {
-            asked().try_fold(0u64, |sum, attempt| Some(sum.saturating_add(of(&attempt.usage)?)))
-        };
-        let cost_complete = attempts().all(|attempt| attempt.cost_usd.is_some());
-        let known: Vec<Usd> = asked().filter_map(|attempt| attempt.cost_usd).collect();
-        let on_path = state.steps().iter().enumerate().filter(|(index, step)| {
-            critical[*index] && self.node(state.graph_of(StepId(*index as u32)), step.node).kind != "workflow"
-        });
-        Totals {
-            duration_us: state.now_us(),
-            critical_path_us: on_path.map(|(_, step)| step.end_us.saturating_sub(step.ready_us)).sum(),
-            cost_usd: (cost_complete || !known.is_empty()).then(|| known.into_iter().sum()),
-            cost_complete,
-            input_tokens: sum(|usage| usage.input_tokens),
-            cached_input_tokens: sum(|usage| usage.cached_input_tokens),
-            output_tokens: sum(|usage| usage.output_tokens),
-            attempts: attempts().count() as u64,
-            bytes_outside: attempts()
-                .filter(|attempt| attempt.destination == Destination::Outside)
-                .map(|attempt| attempt.bytes_sent)
-                .sum(),
-        }
+    fn critical_us(&self, state: &RunState<Self>, id: StepId) -> u64 {
+        let step = state.step(id);
+        if self.node_of(state, id).kind == "workflow" { 0 } else { step.end_us.saturating_sub(step.ready_us) }
+    }
+}
+
+fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
+    let attempts = || steps.iter().flat_map(|step| &step.attempts);
+    let asked = || attempts().filter(|attempt| attempt.backend.is_some());
+    let sum = |of: fn(&Usage) -> Option<u64>| {
+        asked().try_fold(0u64, |sum, attempt| Some(sum.saturating_add(of(&attempt.usage)?)))
+    };
+    let cost_complete = attempts().all(|attempt| attempt.cost_usd.is_some());
+    let known: Vec<Usd> = asked().filter_map(|attempt| attempt.cost_usd).collect();
+    Totals {
+        duration_us: state.now_us(),
+        critical_path_us: steps.iter().filter_map(|step| step.critical_us).sum(),
+        cost_usd: (cost_complete || !known.is_empty()).then(|| known.into_iter().sum()),
+        cost_complete,
+        input_tokens: sum(|usage| usage.input_tokens),
+        cached_input_tokens: sum(|usage| usage.cached_input_tokens),
+        output_tokens: sum(|usage| usage.output_tokens),
+        attempts: attempts().count() as u64,
+        bytes_outside: attempts()
+            .filter(|attempt| attempt.destination == Destination::Outside)
+            .map(|attempt| attempt.bytes_sent)
+            .sum(),
     }
 }
 
