@@ -1,15 +1,14 @@
 //! Checks of one agent: ranges, prompts, formats.
 
 use super::sink::{Sink, is_name};
-use super::workflow::with_line;
 use crate::problem::Problem;
 use crate::read::Parsed;
 use crate::spec::{AgentSpec, DecodingSpec, GeneratorFormat, PromptSpec, ToolKind};
 use crate::template::Template;
 
-/// Checks an agent; `user_prompt` is the text of its `user_file`.
-pub(super) fn check(agent: &Parsed<AgentSpec>, user_prompt: Option<&str>) -> Vec<Problem> {
-    let mut sink = Sink::new(agent);
+/// Checks an agent by its file's `text`; `user_prompt` is the text of its `user_file`.
+pub(super) fn check(agent: &Parsed<AgentSpec>, text: &str, user_prompt: Option<&str>) -> Vec<Problem> {
+    let mut sink = Sink::new(agent, text);
     if let Some(model) = agent.spec.model()
         && model.trim().is_empty()
     {
@@ -111,7 +110,7 @@ pub(super) fn check(agent: &Parsed<AgentSpec>, user_prompt: Option<&str>) -> Vec
                     }
                 }
                 sink.at_least_one("tool.max_bytes", Some(*max_bytes));
-                sink.positive("tool.timeout_s", Some(*timeout_s));
+                sink.seconds("tool.timeout_s", Some(*timeout_s));
             }
         },
     }
@@ -125,7 +124,8 @@ fn prompt(sink: &mut Sink<'_>, spec: &PromptSpec, user_file: Option<&str>) {
     let file = if user_file.is_some() { "prompt.user_file" } else { "prompt.user" };
     for (path, text) in [("prompt.system", spec.system.as_str()), (file, user_file.unwrap_or(&spec.user))] {
         if let Err(error) = Template::parse(text) {
-            sink.error(path, with_line(&error), error.hint);
+            let alone = path == "prompt.user" && !sink.has(path);
+            sink.template_error(if alone { "prompt" } else { path }, text, error);
         }
     }
 }

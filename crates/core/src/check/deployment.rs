@@ -14,7 +14,7 @@ const REST: &str = "*";
 /// Checks a deployment by itself.
 pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
     let spec = &deployment.spec;
-    let mut sink = Sink::new(deployment);
+    let mut sink = Sink::new(deployment, "");
     if spec.name.trim().is_empty() && deployment.positions.has("name") {
         sink.error("name", "the deployment's name is empty", None);
     }
@@ -63,7 +63,7 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
 pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<Problem> {
     let deployment = &source.parsed.spec;
     let mut problems = Vec::new();
-    let mut sink = Sink::new(&source.parsed);
+    let mut sink = Sink::new(&source.parsed, "");
     let mut used: BTreeSet<&str> = deployment.bind.values().map(String::as_str).collect();
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let mut unbound: BTreeMap<&str, (bool, Vec<&str>)> = BTreeMap::new();
@@ -110,6 +110,7 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
         let hint = format!("bind something to it, or remove it: bind: {{ \"{REST}\": \"{name}\" }}");
         sink.warning(&format!("backends.{name}"), format!("nothing is bound to `{name}`"), hint);
     }
+    labels(&mut sink, bundle, deployment);
     problems.extend(sink.into_problems());
     problems.extend(budgets(bundle, deployment, &reached));
     problems
@@ -137,9 +138,30 @@ fn binding<'a>(
     keys.into_iter().flatten().find_map(|key| deployment.bind.get(key)).map(String::as_str)
 }
 
+/// A forbidden label that nothing carries, but something carries one like it.
+fn labels(sink: &mut Sink<'_>, bundle: &Bundle, deployment: &DeploymentSpec) {
+    let carried: BTreeSet<&str> = bundle
+        .sources()
+        .flat_map(|source| {
+            let spec = &source.parsed.spec;
+            let inputs = spec.inputs.values().flat_map(|input| &input.labels);
+            inputs.chain(spec.nodes.values().flat_map(|node| &node.options.labels))
+        })
+        .map(|label| label.0.as_str())
+        .collect();
+    for (at, label) in deployment.boundary.forbid_outside.iter().enumerate() {
+        if !carried.contains(label.0.as_str())
+            && let Some(near) = nearest(&label.0, carried.iter().copied())
+        {
+            let message = format!("nothing carries the label `{}`", label.0);
+            sink.warning(&format!("boundary.forbid_outside.{at}"), message, format!("did you mean `{near}`?"));
+        }
+    }
+}
+
 fn fallbacks(workflow: &WorkflowSource, source: &DeploymentSource) -> Vec<Problem> {
     let deployment = &source.parsed;
-    let mut sink = Sink::new(&workflow.parsed);
+    let mut sink = Sink::new(&workflow.parsed, &workflow.text);
     for (name, node) in &workflow.parsed.spec.nodes {
         for (at, backend) in node.options.fallback.iter().enumerate() {
             if !deployment.spec.backends.contains_key(backend) && !deployment.broken.contains(backend) {
@@ -156,7 +178,7 @@ fn fallbacks(workflow: &WorkflowSource, source: &DeploymentSource) -> Vec<Proble
 /// A budget that can't be kept because a price is not known.
 fn budgets(bundle: &Bundle, deployment: &DeploymentSpec, reached: &BTreeSet<&str>) -> Vec<Problem> {
     let workflow = &bundle.workflow.parsed;
-    let mut sink = Sink::new(workflow);
+    let mut sink = Sink::new(workflow, "");
     if workflow.spec.limits.cost_usd.is_some() {
         for (name, backend) in deployment.backends.iter().filter(|(name, _)| reached.contains(name.as_str())) {
             let unknown = match backend {

@@ -28,7 +28,7 @@ pub fn check_inputs(
     given: &IndexMap<String, Given>,
 ) -> Result<IndexMap<String, Json>, Vec<Problem>> {
     let takes = &workflow.spec.inputs;
-    let mut sink = Sink::new(workflow);
+    let mut sink = Sink::new(workflow, "");
     for name in given.keys().filter(|name| !takes.contains_key(*name)) {
         let hint = suggest(name, takes.keys().map(String::as_str), "it takes")
             .unwrap_or_else(|| "it takes no inputs".to_owned());

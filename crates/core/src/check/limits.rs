@@ -1,6 +1,6 @@
 //! Numbers that are out of range.
 
-use super::sink::Sink;
+use super::sink::{MAX_SECONDS, Sink};
 use crate::money::Usd;
 use crate::spec::{NodeKind, NodeSpec, WorkflowSpec};
 
@@ -10,7 +10,7 @@ pub(super) fn workflow(sink: &mut Sink<'_>, spec: &WorkflowSpec) {
     if let Some(cost) = limits.cost_usd.filter(|cost| *cost <= Usd::ZERO) {
         sink.error("limits.cost_usd", format!("`cost_usd` is {cost}"), "an amount above 0, e.g. \"0.05\"".to_owned());
     }
-    sink.positive("limits.deadline_s", limits.deadline_s);
+    sink.seconds("limits.deadline_s", limits.deadline_s);
     sink.at_least_one("limits.steps", limits.steps);
 }
 
@@ -22,7 +22,7 @@ pub(super) fn node(sink: &mut Sink<'_>, path: &str, node: &NodeSpec) {
         NodeKind::Forecaster { horizon, .. } => sink.at_least_one(&format!("{path}.horizon"), Some(*horizon)),
         _ => {}
     }
-    sink.positive(&format!("{path}.timeout_s"), options.timeout_s);
+    sink.seconds(&format!("{path}.timeout_s"), options.timeout_s);
     sink.at_least_one(&format!("{path}.concurrency"), options.concurrency);
     if options.concurrency.is_some() && options.map.is_none() {
         let hint = "add `map`, or remove it".to_owned();
@@ -37,8 +37,8 @@ pub(super) fn node(sink: &mut Sink<'_>, path: &str, node: &NodeSpec) {
         sink.at_least_one(&format!("{path}.retry.attempts"), Some(retry.attempts));
         let backoff = &retry.backoff;
         for (name, seconds) in [("base_s", backoff.base_s), ("max_s", backoff.max_s)] {
-            if seconds.is_nan() || seconds < 0.0 || seconds.is_infinite() {
-                let hint = "a finite number of seconds, at least 0".to_owned();
+            if !(0.0..=MAX_SECONDS).contains(&seconds) {
+                let hint = format!("seconds, from 0 to {MAX_SECONDS}");
                 sink.error(&format!("{path}.retry.backoff.{name}"), format!("`{name}` is {seconds}"), hint);
             }
         }

@@ -29,7 +29,11 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Problem> {
         problems.extend(workflow::check(bundle, source));
     }
     for agent in bundle.agents.values() {
-        problems.extend(agent::check(&agent.parsed, agent.user_prompt.as_deref()));
+        problems.extend(agent::check(
+            &agent.parsed,
+            agent.text.as_deref().unwrap_or_default(),
+            agent.user_prompt.as_deref(),
+        ));
     }
     if let Some(deployment) = &bundle.deployment {
         problems.extend(deployment::check(&deployment.parsed));
@@ -40,7 +44,7 @@ pub fn check_bundle(bundle: &Bundle) -> Vec<Problem> {
 
 /// Every problem that an agent has by itself.
 pub fn check_agent(agent: &Parsed<AgentSpec>) -> Vec<Problem> {
-    sorted(agent::check(agent, None))
+    sorted(agent::check(agent, "", None))
 }
 
 /// Every problem that a deployment has by itself.
@@ -63,7 +67,9 @@ pub fn check_file(path: &Path) -> Vec<Problem> {
     let problems = match read::file_kind(&text) {
         Some(FileKind::Agent) => {
             let (agent, mut problems) = AgentSource::load(path);
-            problems.extend(agent.iter().flat_map(|agent| agent::check(&agent.parsed, agent.user_prompt.as_deref())));
+            problems.extend(agent.iter().flat_map(|agent| {
+                agent::check(&agent.parsed, agent.text.as_deref().unwrap_or_default(), agent.user_prompt.as_deref())
+            }));
             problems
         }
         Some(FileKind::Deployment) => {

@@ -47,12 +47,17 @@ pub(super) fn check(
                     _ => format!("`{root}` is there only in a node with `map`"),
                 };
                 let hint = "map: \"{{ plan.items }}\" runs the node once per entry".to_owned();
-                checker.sink.error(&path, message, (!mapped).then_some(hint));
+                checker.sink.error_within(&path, at(reference, template), message, (!mapped).then_some(hint));
             }
             "output" if place == Place::Until => own_output(checker, &path, node, reference, template),
             "output" => {
                 let hint = "name the node, e.g. `answer.text`".to_owned();
-                checker.sink.error(&path, "`output` is there only in `repeat.until`", hint);
+                checker.sink.error_within(
+                    &path,
+                    at(reference, template),
+                    "`output` is there only in `repeat.until`",
+                    hint,
+                );
             }
             "previous" => {
                 let repeated = node.is_some_and(|(_, node)| node.options.repeat.is_some());
@@ -65,7 +70,7 @@ pub(super) fn check(
                         } else {
                             "`previous` is there only in a node with `repeat`"
                         };
-                        checker.sink.error(&path, message, (!repeated).then_some(hint));
+                        checker.sink.error_within(&path, at(reference, template), message, (!repeated).then_some(hint));
                     }
                 }
             }
@@ -74,7 +79,12 @@ pub(super) fn check(
                     Some((_, node)) if node.options.repeat.is_some() => "`previous` is the last round's value",
                     _ => "with `repeat`, `previous` is the last round's value",
                 };
-                checker.sink.error(&path, format!("`{own}` reads itself"), hint.to_owned());
+                checker.sink.error_within(
+                    &path,
+                    at(reference, template),
+                    format!("`{own}` reads itself"),
+                    hint.to_owned(),
+                );
             }
             other => other_node(checker, &path, node.map(|(name, _)| name), other, reference, template),
         }
@@ -82,6 +92,11 @@ pub(super) fn check(
     if place == Place::Map {
         list(checker, &path, template);
     }
+}
+
+/// Where a reference stands in its template.
+fn at<'a>(reference: &Reference, template: &'a Template) -> (&'a str, usize) {
+    (template.source(), reference.offset_in(template.source()).unwrap_or(0))
 }
 
 /// `map` must give a list, as far as that is known before a run.
@@ -134,7 +149,12 @@ fn input(checker: &mut Checker<'_>, path: &str, reference: &Reference, template:
         let shape = inputs.get(name).map(|input| of_input(input.kind));
         if let (Some(Shape::Plain(plain)), Some(field)) = (shape, reference.path.get(1)) {
             let hint = format!("`inputs.{name}` is {plain}, which has no fields");
-            checker.sink.error(path, format!("`inputs.{name}` has no field `{field}`"), hint);
+            checker.sink.error_within(
+                path,
+                at(reference, template),
+                format!("`inputs.{name}` has no field `{field}`"),
+                hint,
+            );
         }
         return;
     }
@@ -143,7 +163,7 @@ fn input(checker: &mut Checker<'_>, path: &str, reference: &Reference, template:
     }
     let hint = suggest(name, inputs.keys().map(String::as_str), "the inputs are")
         .unwrap_or_else(|| format!("inputs: {{ \"{name}\": Text() }}"));
-    checker.sink.error(path, format!("there is no input `{name}`"), hint);
+    checker.sink.error_within(path, at(reference, template), format!("there is no input `{name}`"), hint);
 }
 
 fn own_output(
@@ -185,7 +205,7 @@ fn other_node(
             None => suggest(name, others(), "the nodes are"),
         }
     };
-    checker.sink.error(path, format!("there is no node `{name}`"), hint);
+    checker.sink.error_within(path, at(reference, template), format!("there is no node `{name}`"), hint);
 }
 
 fn fields(checker: &mut Checker<'_>, path: &str, node: &NodeSpec, reference: &Reference, template: &Template) {
@@ -207,7 +227,7 @@ fn fields(checker: &mut Checker<'_>, path: &str, node: &NodeSpec, reference: &Re
     };
     let message = format!("`{before}` has no field `{name}`");
     if !missing.perhaps {
-        checker.sink.error(path, message, hint);
+        checker.sink.error_within(path, at(reference, template), message, hint);
     } else if hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean")) {
         checker.sink.warning(path, format!("`{before}` may have no field `{name}`"), hint);
     }

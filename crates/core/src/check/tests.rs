@@ -127,6 +127,7 @@ fn broken_workflows() {
         ("agents", one("\"a\": Generator(agent: \"plan\", input: \"x\"), \"b\": Planner(agent: \"wirte\", input: \"{{ a.text }}\"), \"c\": Tool(agent: \"calc\", with: {\"expresion\": \"{{ b }}\"}), \"d\": Tool(agent: \"get\"), \"e\": Generator(agent: \"cite\", input: \"{{ c }}{{ d }}\"), \"g\": Generator(agent: \"cite\", input: \"x\", with: {\"source\": \"x\", \"input\": \"y\", \"a-b\": \"\"}, after: [\"e\", \"h\"]),")),
         ("routers", one(&format!("\"r1\": Router(routes: {{}}), \"r2\": Router(agent: \"sort\", choose: \"{{{{ inputs.n }}}}\", routes: {{\"x\": [\"b\", \"r2\"]}}, default: \"y\"), \"r3\": Router(agent: \"sort\", routes: {{\"\": []}}), \"r4\": Router(choose: \"inputs.n\", routes: {{\"x\": [\"a\"]}}),{}", write("")))),
         ("sub-workflows", workflow("\"s\": Workflow(path: \"inner.ron\", with: {\"quest\": \"x\", \"n\": \"three\"}), \"a\": Workflow(path: \"inner.ron\", with: {\"q\": \"x\", \"n\": \"{{ inputs.n }}\"}),", "{{ a.text }}", "")),
+        ("places in long texts", workflow("\"a\": Generator(agent: \"write\", input: r#\"first\n  {{ inputs.zzz }}\n\"é\" {{ lost.text }}\"#, context: \"a \\\" {{ lost.text }}\", with: {\"more\": \"\n{% nothing %}\"}),", "é {{ a.txt }}", "")),
         ("required with a default", "Workflow(name: \"w\", inputs: {\"a\": Text(required: true, default: \"x\")}, nodes: {\"a\": Guard(agent: \"guard\", input: \"x\")}, output: \"\")".to_owned()),
         ("shape and meaning together", one("\"b\": Generator(agent: 5), \"a\": Generator(agent: \"write\", input: \"{{ b.text }} {{ c.text }}\"),")),
     ];
@@ -234,7 +235,7 @@ fn deployments_alone_are_checked_too() {
     assert_eq!(check_deployment(&deployment), []);
     let folder = folder(&[("d.ron", &LOCAL.replace("\"tiny\" }", "\"tinny\" }")), ("a.ron", "Guard()"), ("x.ron", "")]);
     let check = |name: &str| listing(folder.path(), &check_file(&folder.path().join(name)));
-    assert!(check("d.ron").starts_with("d.ron:4:36: there is no backend `tinny`"), "{}", check("d.ron"));
+    assert!(check("d.ron").starts_with("d.ron:4:41: there is no backend `tinny`"), "{}", check("d.ron"));
     assert!(check("a.ron").contains("lets everything through"));
     assert!(check("x.ron").contains("empty"));
     assert!(check("y.ron").contains("no such file"));
@@ -249,6 +250,40 @@ fn large_files_are_checked_in_good_time() {
     for nodes in [ring, lost] {
         let found = problems(&workflow(&nodes, "x", ""), LOCAL);
         assert!(found.lines().count() > 1 && found.lines().count() < 1_000);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn what_passes_the_checks_compiles_and_no_mutation_panics(
+        edits in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0..12_usize, "[(){}:,\"'|.a-z0-9é -]{0,3}"), 1..3),
+    ) {
+        let mut text: Vec<char> = workflow(RIGHT, "{{ end.text }}", "").chars().collect();
+        for (at, remove, insert) in edits {
+            let at = at.index(text.len());
+            let end = (at + remove).min(text.len());
+            text.splice(at..end, insert.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let (parsed, misshapen) = crate::read::parse_workflow("w.ron", &text);
+        if let Some(parsed) = parsed {
+            let inner = read_workflow("inner.ron", INNER).unwrap().spec;
+            let mut bundle = Bundle::in_memory(parsed.spec.clone()).with_subworkflow("inner.ron", inner);
+            for (path, agent) in AGENTS {
+                let name = path.trim_start_matches("agents/").trim_end_matches(".ron");
+                bundle = bundle.with_agent(name, read_agent(path, agent).unwrap().spec);
+            }
+            std::sync::Arc::make_mut(&mut bundle.workflow).parsed = parsed;
+            let problems = check_bundle(&bundle);
+            let sound = misshapen.is_empty() && problems.iter().all(|problem| problem.severity == Severity::Warning);
+            let compiled = crate::program::Program::compile(&bundle.workflows()).map(drop);
+            proptest::prop_assert!(!sound || compiled.is_ok(), "{:?}", compiled);
+            // With the file's text, places inside templates are looked for too.
+            std::sync::Arc::make_mut(&mut bundle.workflow).text = text;
+            proptest::prop_assert!(check_bundle(&bundle).len() <= problems.len());
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::sink::{Sink, is_name, suggest};
 use crate::load::{AgentSource, Bundle, WorkflowSource};
 use crate::problem::Problem;
 use crate::spec::{AgentSpec, InputKind, InputSpec, NodeKind, NodeSpec, ToolKind, WorkflowSpec};
-use crate::template::{Template, TemplateError, is_builtin};
+use crate::template::{Template, is_builtin};
 
 /// Names that templates use for something else.
 const RESERVED: [&str; 5] = ["inputs", "item", "index", "previous", "output"];
@@ -24,7 +24,7 @@ pub(super) struct Texts {
 /// Checks one workflow of a bundle.
 pub(super) fn check(bundle: &Bundle, source: &WorkflowSource) -> Vec<Problem> {
     let spec = &source.parsed.spec;
-    let mut checker = Checker { bundle, source, spec, sink: Sink::new(&source.parsed) };
+    let mut checker = Checker { bundle, source, spec, sink: Sink::new(&source.parsed, &source.text) };
     checker.names();
     checker.inputs();
     let texts: Vec<Texts> = spec.nodes.iter().map(|(name, node)| checker.node(name, node)).collect();
@@ -145,13 +145,7 @@ impl Checker<'_> {
     }
 
     fn template(&mut self, path: &str, text: &str) -> Option<Template> {
-        match Template::parse(text) {
-            Ok(template) => Some(template),
-            Err(error) => {
-                self.sink.error(path, with_line(&error), error.hint);
-                None
-            }
-        }
+        Template::parse(text).map_err(|error| self.sink.template_error(path, text, error)).ok()
     }
 
     fn router(
@@ -219,7 +213,9 @@ impl Checker<'_> {
             .chain(constants.iter().map(|(field, _)| *field))
             .chain(node.options.with.keys().map(String::as_str))
             .collect();
-        self.prompt(&path, agent, &given);
+        let written: Vec<&str> =
+            fields.iter().map(|(field, _)| *field).chain(node.options.with.keys().map(String::as_str)).collect();
+        self.prompt(name, agent, &written, &given);
         if let AgentSpec::Tool(tool) = agent.spec() {
             let needed = match tool.tool {
                 ToolKind::Calculator => "expression",
@@ -236,7 +232,9 @@ impl Checker<'_> {
         }
     }
 
-    fn prompt(&mut self, path: &str, agent: &AgentSource, given: &[&str]) {
+    /// What the agent's prompt reads, against what the node writes and gives.
+    fn prompt(&mut self, name: &str, agent: &AgentSource, fields: &[&str], given: &[&str]) {
+        let path = format!("nodes.{name}.agent");
         let Some(prompt) = agent.spec().prompt() else { return };
         let user = agent.user_prompt.as_deref().unwrap_or(&prompt.user);
         let Ok(templates) =
@@ -246,6 +244,15 @@ impl Checker<'_> {
         };
         if prompt.user_file.is_some() && agent.user_prompt.is_none() {
             return;
+        }
+        for key in fields {
+            let read = templates.iter().flat_map(Template::references).any(|reference| reference.root == *key);
+            let with = self.spec.nodes.get(name).is_some_and(|node| node.options.with.contains_key(*key));
+            if !read {
+                let at = if with { format!("nodes.{name}.with.{key}") } else { format!("nodes.{name}.{key}") };
+                let hint = format!("write `{{{{ {key} }}}}` in the prompt, or remove it here");
+                self.sink.warning(&at, format!("the prompt of agent `{}` does not read `{key}`", agent.name), hint);
+            }
         }
         let mut missing: Vec<&str> = templates
             .iter()
@@ -266,7 +273,7 @@ impl Checker<'_> {
                 ),
             };
             let message = format!("the prompt of agent `{}` reads `{root}`, which the node does not give", agent.name);
-            self.sink.error(path, message, hint);
+            self.sink.error(&path, message, hint);
         }
     }
 
@@ -325,14 +332,6 @@ pub(super) fn fits(kind: InputKind, value: &Json) -> Result<(), &'static str> {
         InputKind::Json => (true, "any value"),
     };
     if fits { Ok(()) } else { Err(expected) }
-}
-
-/// A template's error with the line inside the template, when there are several.
-pub(super) fn with_line(error: &TemplateError) -> String {
-    match error.line {
-        Some(line) if line > 1 => format!("{} (line {line} of the template)", error.message),
-        _ => error.message.clone(),
-    }
 }
 
 fn example(field: &str, text: &str) -> String {

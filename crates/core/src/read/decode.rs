@@ -102,14 +102,22 @@ impl<T: Decode> Decode for Vec<T> {
 
 impl<T: Decode> Decode for IndexMap<String, T> {
     fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
-        entries(reader, raw, |reader, _, value| T::decode(reader, value))
+        entries(reader, raw, Place::Value, |reader, _, value| T::decode(reader, value))
     }
+}
+
+/// Which part of an entry gives it its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Key,
+    Value,
 }
 
 /// A map with text keys; a key that is written twice is a problem. `read` gets each key and its value.
 pub(super) fn entries<T>(
     reader: &mut Reader<'_>,
     raw: Raw<'_>,
+    place: Place,
     mut read: impl FnMut(&mut Reader<'_>, &str, Raw<'_>) -> Option<T>,
 ) -> Option<IndexMap<String, T>> {
     let Some(entries) = raw.entries() else {
@@ -132,6 +140,7 @@ pub(super) fn entries<T>(
             });
             continue;
         }
+        let at = if place == Place::Key { at } else { reader.offset(value.text) };
         let (value, sound) = reader.sound(|reader| reader.within(&name, at, |reader| read(reader, &name, value)));
         if !sound {
             reader.broken(&name);

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-use super::decode::{entries, one_of};
+use super::decode::{Place, entries, one_of};
 use super::raw::Raw;
 use super::reader::{Decode, Fields, Reader, hint_of_names};
 use crate::spec::{
@@ -29,7 +29,7 @@ pub(super) fn workflow(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Workflow
     let name: Option<String> = fields.require(reader, "name");
     let description = fields.take(reader, "description");
     let inputs = fields.take(reader, "inputs");
-    let nodes = fields.require_with(reader, "nodes", |reader, raw| entries(reader, raw, node));
+    let nodes = fields.require_with(reader, "nodes", |reader, raw| entries(reader, raw, Place::Key, node));
     let output = fields.require(reader, "output");
     let limits = fields.take(reader, "limits");
     fields.unavailable(reader, "profile", "remove it; simulation comes later");

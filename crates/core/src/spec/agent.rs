@@ -27,7 +27,7 @@ pub enum AgentSpec {
 
 /// The two parts of a prompt, templates over the node's arguments.
 ///
-/// `prompt_file` is read relative to the agent's file and stands in for `prompt`.
+/// `user_file` is read relative to the agent's file and stands in for `user`. In a file, a text alone is `user`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PromptSpec {
