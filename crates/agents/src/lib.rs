@@ -20,3 +20,4 @@ mod script;
 pub mod tool;
 
 pub use build::{AssetResolver, BuildContext, BuildError, build};
+pub use router::expression_router;

@@ -1,11 +1,14 @@
-//! The router: one of the node's labels, chosen by a model. Its value is `{choice, labels}`.
+//! The router: one of the node's labels, chosen by a model or by the node's own expression. Its value is
+//! `{choice, labels}`.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use lumos_core::spec::RouterSpec;
 use lumos_core::{
-    Agent, AgentCall, AgentError, AgentOutput, Arguments, Decoding, OutputFormat, Prepared, SharedBackend,
+    Agent, AgentCall, AgentError, AgentOutput, Arguments, Decoding, OutputFormat, Prepared, SharedAgent, SharedBackend,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments;
 use crate::build::{BuildContext, BuildError};
@@ -20,6 +23,40 @@ impl Router {
     pub(crate) fn new(spec: &RouterSpec, context: &BuildContext) -> Result<Self, BuildError> {
         let defaults = Decoding { max_tokens: 64, ..Decoding::default() };
         Ok(Self { ask: Ask::new(&spec.prompt, &spec.decoding, defaults, context)? })
+    }
+}
+
+/// The router of nodes without an agent: the argument `choose` is the label, `default` stands in for anything that is
+/// no label. It asks no model.
+pub fn expression_router() -> SharedAgent {
+    Arc::new(Expression)
+}
+
+struct Expression;
+
+/// The label that the arguments choose.
+fn chosen(arguments: &Arguments, labels: &[String]) -> Result<String, AgentError> {
+    let word = match arguments.get("choose") {
+        None => return Err(arguments::missing(arguments, "choose")),
+        Some(Value::String(word)) => word.trim().to_owned(),
+        Some(value) => value.to_string(),
+    };
+    if labels.contains(&word) {
+        return Ok(word);
+    }
+    match arguments.get("default") {
+        Some(Value::String(default)) if labels.contains(default) => Ok(default.clone()),
+        _ => Err(AgentError::fatal(format!("`choose` gives {word:?}, which is none of the routes"))
+            .with_hint(format!("the routes are {}; name one of them as `default`", labels.join(", ")))),
+    }
+}
+
+#[async_trait]
+impl Agent for Expression {
+    async fn run(&self, call: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
+        let labels = labels(call.arguments)?;
+        let choice = chosen(call.arguments, &labels)?;
+        Ok(json!({"choice": choice, "labels": labels}).into())
     }
 }
 
@@ -94,6 +131,21 @@ mod tests {
         let request = backend.requests.lock().unwrap().remove(0);
         assert_eq!(request.format, OutputFormat::Choice(vec!["refund".into(), "other".into()]));
         assert_eq!(request.messages[0].content, "hi: refund or other?");
+    }
+
+    #[tokio::test]
+    async fn an_expression_chooses_a_label_or_the_default() {
+        let router = expression_router();
+        let choose = async |value: Value, default: Value| {
+            let arguments = [("choose", value), ("labels", json!(["a", "true", "3"])), ("default", default)];
+            attempt(&*router, None, &arguments).await.map(|output| output.value["choice"].clone())
+        };
+        for (value, choice) in [(json!(" a "), "a"), (json!(true), "true"), (json!(3), "3"), (json!("z"), "a")] {
+            assert_eq!(choose(value, json!("a")).await.unwrap(), choice);
+        }
+        let error = choose(json!("z"), Value::Null).await.unwrap_err();
+        assert_eq!(error.message, "`choose` gives \"z\", which is none of the routes");
+        assert!(attempt(&*router, None, &[("labels", json!(["a"]))]).await.is_err());
     }
 
     #[tokio::test]

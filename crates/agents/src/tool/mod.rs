@@ -3,8 +3,10 @@
 //! The value of a calculation is `{result, expression}`, that of a request `{result, url, status, content_type}` with
 //! `json` where the answer is JSON.
 
+#[cfg(feature = "http")]
 mod allow;
 mod calculator;
+#[cfg(feature = "http")]
 mod http;
 
 use std::sync::Arc;
@@ -14,11 +16,17 @@ use lumos_core::spec::{ToolKind, ToolSpec};
 
 use crate::build::BuildError;
 use calculator::Calculator;
-use http::HttpGet;
 
 pub(crate) fn new(spec: &ToolSpec) -> Result<SharedAgent, BuildError> {
     Ok(match &spec.tool {
         ToolKind::Calculator => Arc::new(Calculator),
-        ToolKind::HttpGet { allow, max_bytes, timeout_s } => Arc::new(HttpGet::new(allow, *max_bytes, *timeout_s)?),
+        #[cfg(feature = "http")]
+        ToolKind::HttpGet { allow, max_bytes, timeout_s } => {
+            Arc::new(http::HttpGet::new(allow, *max_bytes, *timeout_s)?)
+        }
+        #[cfg(not(feature = "http"))]
+        ToolKind::HttpGet { .. } => {
+            return Err(BuildError::new("tool", "this build has no HTTP").with_hint("build with the feature `http`"));
+        }
     })
 }
