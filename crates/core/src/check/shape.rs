@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::load::{Bundle, WorkflowSource};
-use crate::spec::{AgentSpec, GeneratorFormat, NodeKind, NodeSpec};
+use crate::spec::{AgentSpec, GeneratorFormat, NodeKind, NodeSpec, ToolKind};
 use crate::template::Template;
 
 const LIST: &str = "a list";
@@ -79,8 +79,30 @@ fn of_kind(bundle: &Bundle, source: &WorkflowSource, kind: &NodeKind) -> Shape {
         (NodeKind::Retriever { .. }, _) => Shape::object([("query", text()), ("passages", list())]),
         (NodeKind::Planner { .. }, Some(AgentSpec::Planner(spec))) => Shape::object([(&spec.field, list())]),
         (NodeKind::Forecaster { .. }, _) => {
-            let known = ["series", "model", "horizon", "mean", "lower", "upper", "level", "backtest"];
-            Shape::Object { fields: known.map(|name| (name.to_owned(), Shape::Any)).into(), open: true }
+            let backtest = Shape::object([
+                ("metric", text()),
+                ("folds", number()),
+                ("horizon", number()),
+                ("error", number()),
+                ("errors", Shape::Any),
+                ("smape", Shape::Any),
+            ]);
+            Shape::object([
+                ("series", Shape::Any),
+                ("model", text()),
+                ("season", number()),
+                ("horizon", number()),
+                ("level", number()),
+                ("last", number()),
+                ("mean", list()),
+                ("lower", list()),
+                ("upper", list()),
+                ("total", number()),
+                ("backtest", backtest),
+                ("observations", number()),
+                ("start", Shape::Any),
+                ("end", Shape::Any),
+            ])
         }
         (NodeKind::Guard { .. }, _) => Shape::object([("text", text()), ("outcome", text()), ("findings", list())]),
         (NodeKind::Router { .. }, _) => Shape::object([("choice", text()), ("labels", list())]),
@@ -98,7 +120,16 @@ fn of_kind(bundle: &Bundle, source: &WorkflowSource, kind: &NodeKind) -> Shape {
             GeneratorFormat::Json(schema) => Shape::object([("text", text()), ("data", of_schema(schema, 0))]),
             GeneratorFormat::Text | GeneratorFormat::Regex(_) => Shape::object([("text", text())]),
         },
-        (NodeKind::Tool { .. }, _) => Shape::Object { fields: vec![("result".to_owned(), Shape::Any)], open: true },
+        (NodeKind::Tool { .. }, Some(AgentSpec::Tool(spec))) => match spec.tool {
+            ToolKind::Calculator => Shape::object([("result", number()), ("expression", text())]),
+            ToolKind::HttpGet { .. } => Shape::object([
+                ("result", text()),
+                ("url", text()),
+                ("status", number()),
+                ("content_type", Shape::Any),
+                ("json", Shape::Any),
+            ]),
+        },
         (NodeKind::Workflow { path }, _) => match bundle.subworkflow(source, path) {
             Some(inner) => match Template::parse(&inner.parsed.spec.output) {
                 Ok(template) if !template.is_expression() => text(),

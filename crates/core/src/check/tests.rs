@@ -68,7 +68,7 @@ const RIGHT: &str = r#"
 "sum": Tool(agent: "calc", with: {"expression": "{{ score.score }} + 1"}, join: Any, after: ["data"]),
 "demand": Forecaster(agent: "demand", series: "{{ [1, 2, 3] }}", horizon: 2),
 "sub": Workflow(path: "inner.ron", with: {"q": "{{ sum.result }}", "n": "{{ 3 }}"}),
-"end": Guard(agent: "guard", input: "{{ sub }} {{ demand.mean }} {{ demand.anything }}"),
+"end": Guard(agent: "guard", input: "{{ sub }} {{ demand.mean }} {{ demand.total }} {{ demand.backtest.error }}"),
 "#;
 
 #[test]

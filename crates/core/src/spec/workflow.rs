@@ -83,7 +83,7 @@ pub struct NodeSpec {
 /// The kinds of node. Texts are templates unless said otherwise; `with` adds arguments for the agent's prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeKind {
-    /// Finds passages: `{passages: [{id, source, text, score, rank}]}`.
+    /// Finds passages: `{query, passages: [{id, source, text, score, rank}]}`.
     Retriever {
         /// The agent's name.
         agent: String,
@@ -101,7 +101,8 @@ pub enum NodeKind {
         /// What is known.
         context: Option<String>,
     },
-    /// Forecasts a series: `{series, model, horizon, mean, lower, upper, level, backtest, …}`.
+    /// Forecasts a series: `{series, model, season, horizon, level, last, mean, lower, upper, total, backtest,
+    /// observations, start, end}`.
     Forecaster {
         /// The agent's name.
         agent: String,
@@ -119,7 +120,7 @@ pub enum NodeKind {
         /// What a finding does.
         on_block: OnBlock,
     },
-    /// Chooses one of several branches: `{choice}`.
+    /// Chooses one of several branches: `{choice, labels}`.
     Router {
         /// The agent that chooses; `None` when `choose` does.
         agent: Option<String>,
@@ -134,7 +135,7 @@ pub enum NodeKind {
         /// The label taken when `choose` gives none of them.
         default: Option<String>,
     },
-    /// Scores a text: `{score, reason}`.
+    /// Scores a text: `{score, min, max}`, and `{reason}` where the agent gives one.
     Judge {
         /// The agent's name.
         agent: String,
@@ -152,7 +153,7 @@ pub enum NodeKind {
         /// What is known.
         context: Option<String>,
     },
-    /// Calls a tool with the arguments in `with`: `{result}`.
+    /// Calls a tool with the arguments in `with`: `{result}` and what else the tool says.
     Tool {
         /// The agent's name.
         agent: String,
