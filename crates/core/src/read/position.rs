@@ -1,5 +1,6 @@
 //! Where the parts of a file were written.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// A place in a file.
@@ -46,19 +47,28 @@ impl Positions {
 pub(super) struct LineIndex<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// The last answer: files are read forwards, so a long line need not be counted from its start each time.
+    last: Cell<(usize, Position)>,
 }
 
 impl<'a> LineIndex<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts }
+        Self { text, starts, last: Cell::new((0, Position { line: 1, column: 1 })) }
     }
 
     pub(super) fn position(&self, offset: usize) -> Position {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
-        let start = self.starts[line - 1];
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        Position { line: line as u32, column: column as u32 }
+        let (known, last) = self.last.get();
+        let (start, column) = if last.line as usize == line && known <= offset {
+            (known, last.column)
+        } else {
+            (self.starts[line - 1], 1)
+        };
+        let more = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        let position = Position { line: line as u32, column: column + more as u32 };
+        self.last.set((offset, position));
+        position
     }
 
     /// The byte offset of a line and column, both from 1.

@@ -31,6 +31,9 @@ const FUEL: u64 = 1_000_000;
 /// Most scopes that a template may open within each other: loops, macros calling themselves.
 const RECURSION: usize = 200;
 
+/// Most references that are put in the order of the text.
+const MAX_ORDERED: usize = 1_000;
+
 /// The name under which a text's only template is stored in its environment.
 const NAME: &str = "template";
 
@@ -277,8 +280,13 @@ fn references(undeclared: std::collections::HashSet<String>, text: &str) -> Vec<
             (!reference.path.is_empty() || !is_builtin(&reference.root)).then_some(reference)
         })
         .collect();
+    // Looking each up takes as long as the text, so very many are left in the order of their names.
+    let few = references.len() <= MAX_ORDERED;
     references.sort_by_cached_key(|reference| {
         let dotted = reference.to_string();
+        if !few {
+            return (0, dotted);
+        }
         (reference.offset_in(text).unwrap_or(usize::MAX), dotted)
     });
     references
