@@ -80,6 +80,15 @@ fn a_right_workflow_has_no_problems() {
 }
 
 #[test]
+fn a_right_workflow_needs_no_deployment_to_be_checked() {
+    let mut files = AGENTS.to_vec();
+    let text = workflow(RIGHT, "{{ end.text }}", "");
+    files.extend([("w.ron", text.as_str()), ("inner.ron", INNER)]);
+    let folder = folder(&files);
+    assert_eq!(listing(folder.path(), &check_file(&folder.path().join("w.ron"))), "");
+}
+
+#[test]
 fn broken_workflows() {
     let write = |options: &str| format!("\"a\": Generator(agent: \"write\", input: \"x\", {options}),");
     let plan = "\"plan\": Planner(agent: \"plan\", input: \"x\"),";
