@@ -14,6 +14,9 @@ use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, Toke
 use crate::error::{Error, Result};
 use crate::vocabulary::Vocabulary;
 
+/// With this many spare tokens or fewer, every choice is checked for an end in time; with more, now and then.
+const CLOSE: u64 = 64;
+
 /// Makes constraints for one vocabulary.
 pub(crate) struct Constraints {
     factory: ParserFactory,
@@ -22,8 +25,10 @@ pub(crate) struct Constraints {
 
 /// What steers an answer to its end when few tokens are left.
 struct Landing {
-    /// For each token, how well it closes what is open; greater is better.
+    /// [`closing_rank`] of each token.
     rank: Vec<u8>,
+    /// The tokens that end an answer.
+    ends: SimpleVob,
 }
 
 /// The state of one constrained answer.
@@ -32,8 +37,8 @@ pub(crate) struct Constraint {
     landing: Arc<Landing>,
     /// When this few tokens are left, the shortest way to the end is worked out again.
     next_check: u64,
-    /// Whether the answer must take that way now.
-    landing_now: bool,
+    /// Whether the answer takes that way from here on.
+    ending: bool,
 }
 
 struct Env {
@@ -65,10 +70,11 @@ impl Constraints {
         for (id, name) in vocabulary.controls() {
             words[*id as usize] = [&[TokTrie::SPECIAL_TOKEN_MARKER], name.as_bytes()].concat();
         }
-        let landing = Arc::new(Landing { rank: words.iter().map(|word| closing_rank(word)).collect() });
         let ends = vocabulary.ends();
         let info = TokRxInfo::new(words.len() as u32, ends[0]);
         let trie = TokTrie::from(&info, &words).with_eos_tokens(&ends);
+        let rank = words.iter().map(|word| closing_rank(word)).collect();
+        let landing = Arc::new(Landing { rank, ends: trie.eos_token_set() });
         let env: TokEnv = Arc::new(Env { trie, vocabulary: Arc::clone(vocabulary) });
         let capabilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
@@ -97,7 +103,7 @@ impl Constraints {
         if let Some(warning) = matcher.grammar_warnings().into_iter().next() {
             return Err(refuse(warning));
         }
-        Ok(Some(Constraint { matcher, landing: Arc::clone(&self.landing), next_check: u64::MAX, landing_now: false }))
+        Ok(Some(Constraint { matcher, landing: Arc::clone(&self.landing), next_check: u64::MAX, ending: false }))
     }
 }
 
@@ -122,35 +128,54 @@ fn choice_grammar(choices: &[String]) -> Result<TopLevelGrammar> {
     Ok(TopLevelGrammar::from_lark(format!("start: {}", options.join(" | "))))
 }
 
-/// How well a token closes what is open in a JSON text.
+/// How well a token closes what is open in a JSON text; greater is better.
+///
+/// A quote comes first: inside a string, brackets are text and close nothing. At the place of a value it opens an
+/// empty string, which the next quote closes.
 fn closing_rank(word: &[u8]) -> u8 {
-    if word.is_empty() || word[0] == TokTrie::SPECIAL_TOKEN_MARKER {
-        return 0;
-    }
     let closers = word.iter().filter(|byte| matches!(byte, b'"' | b']' | b'}')).count();
-    if closers == word.len() { 1 + closers.min(8) as u8 } else { 0 }
+    match word.first() {
+        Some(b'"') if closers == word.len() => 16 + closers.min(8) as u8,
+        Some(b']' | b'}') if closers == word.len() => 2 + closers.min(8) as u8,
+        // Rather a digit than a sign, which would have to be followed by one.
+        Some(b'0'..=b'9') if word.len() == 1 => 1,
+        _ => 0,
+    }
 }
 
 impl Constraint {
-    /// Tokens that may come next when `left` may still be generated; `None` when the answer is complete.
-    pub(crate) fn allowed(&mut self, left: u64) -> Result<Option<SimpleVob>> {
+    /// The next token of the answer, chosen by `sample` from those that its shape allows; `None` when the answer is
+    /// complete. `left` is how many tokens may still follow, this one included.
+    ///
+    /// When they become few, a choice after which the shape could not be completed in time gives way to the shortest
+    /// end.
+    pub(crate) fn choose(&mut self, left: u64, sample: impl FnOnce(&SimpleVob) -> Result<u32>) -> Result<Option<u32>> {
         if self.matcher.is_stopped() {
-            return self.check().map(|()| None);
+            let reason = self.matcher.stop_reason();
+            return if reason.is_ok() { Ok(None) } else { Err(failed(&reason)) };
         }
         let mask = self.matcher.compute_mask().map_err(|error| failed(&error))?;
-        if !self.landing_now && left <= self.next_check {
-            let end = self.shortest_end(left)?;
-            self.landing_now = left <= end + 1;
-            self.next_check = left.saturating_sub((left.saturating_sub(end) / 4).max(1));
+        if self.ending {
+            return Ok(self.closing_token(&mask));
         }
-        if self.landing_now {
-            return self.closing(mask).map(Some);
+        let token = sample(&mask)?;
+        if left > self.next_check {
+            return Ok(Some(token));
         }
-        Ok(Some(mask))
+        let mut ahead = self.matcher.clone();
+        ahead.consume_token(token).map_err(|error| failed(&error))?;
+        let end = self.shortest_end(ahead, left)?;
+        if end >= left {
+            self.ending = true;
+            return Ok(self.closing_token(&mask));
+        }
+        let slack = left - 1 - end;
+        self.next_check = if slack > CLOSE.max(2 * end) { left - slack / 8 } else { left };
+        Ok(Some(token))
     }
 
-    /// Takes a token that [`Constraint::allowed`] allowed; returns those that must follow it whatever the model says,
-    /// at most `most`.
+    /// Takes a token that [`Constraint::choose`] gave; returns those that must follow it whatever the model says, at
+    /// most `most`.
     pub(crate) fn advance(&mut self, token: u32, most: u64) -> Result<Vec<u32>> {
         self.matcher.consume_token(token).map_err(|error| failed(&error))?;
         if self.matcher.is_stopped() || most == 0 {
@@ -167,39 +192,27 @@ impl Constraint {
         self.matcher.is_stopped() && self.matcher.stop_reason().is_ok()
     }
 
-    fn check(&self) -> Result<()> {
-        let reason = self.matcher.stop_reason();
-        if reason.is_ok() { Ok(()) } else { Err(failed(&reason)) }
-    }
-
-    /// Tokens that the answer takes from here to its end when each step closes what it can; gives up after `most`.
-    fn shortest_end(&self, most: u64) -> Result<u64> {
-        let mut ahead = self.matcher.clone();
-        for steps in 0..most {
-            if ahead.is_stopped() {
-                return Ok(steps);
+    /// Tokens from the state of `ahead` to the end when each step closes what it can; gives up after `most`.
+    fn shortest_end(&self, mut ahead: Matcher, most: u64) -> Result<u64> {
+        let mut steps = 0;
+        while steps < most && !ahead.is_stopped() {
+            let forced = ahead.consume_ff_tokens().len() as u64;
+            if forced > 0 {
+                steps += forced;
+                continue;
             }
             let mask = ahead.compute_mask().map_err(|error| failed(&error))?;
-            let best = self.closing_token(&mask, &ahead);
-            let Some(token) = best else { return Ok(steps) };
+            let Some(token) = self.closing_token(&mask) else { break };
             ahead.consume_token(token).map_err(|error| failed(&error))?;
+            steps += 1;
         }
-        Ok(most)
-    }
-
-    fn closing(&self, mask: SimpleVob) -> Result<SimpleVob> {
-        let mut only = SimpleVob::alloc(mask.len());
-        if let Some(token) = self.closing_token(&mask, &self.matcher) {
-            only.allow_token(token);
-        }
-        if only.is_zero() { Ok(mask) } else { Ok(only) }
+        Ok(steps)
     }
 
     /// The allowed token that leads to the end soonest: the end itself, else the one that closes most, else the
     /// first.
-    fn closing_token(&self, mask: &SimpleVob, matcher: &Matcher) -> Option<u32> {
-        let ends = matcher.tok_env().ok()?.tok_trie().eos_token_set();
-        if let Some(end) = mask.first_bit_set_here_and_in(&ends) {
+    fn closing_token(&self, mask: &SimpleVob) -> Option<u32> {
+        if let Some(end) = mask.first_bit_set_here_and_in(&self.landing.ends) {
             return Some(end as u32);
         }
         let mut best: Option<(usize, u8)> = None;

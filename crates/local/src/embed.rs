@@ -166,7 +166,9 @@ impl Embedder {
             }
             Network::Bert { model, device } => bert(model, device, &tokens, progress)?,
         };
-        vectors.iter_mut().for_each(|vector| normalise(vector));
+        for vector in &mut vectors {
+            normalise(vector);
+        }
         Ok(Embeddings {
             vectors,
             report: CallReport {
@@ -248,6 +250,8 @@ fn bert(model: &BertModel, device: &Device, tokens: &[Vec<u32>], progress: &dyn 
 fn normalise(vector: &mut [f32]) {
     let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+        for x in vector {
+            *x = (f64::from(*x) / length) as f32;
+        }
     }
 }

@@ -186,17 +186,20 @@ fn step(
     most: u64,
 ) -> Result<()> {
     let left = most - answer.output_tokens();
-    let allowed = match constraint.as_deref_mut() {
-        None => None,
-        Some(constraint) => match constraint.allowed(left)? {
-            None => {
+    // Many networks have a padded embedding; its last rows are no tokens.
+    let known = logits.len().min(vocabulary.len());
+    let logits = &mut logits[..known];
+    let token = match constraint.as_deref_mut() {
+        None => sampler.sample(logits, &answer.tokens, None)?,
+        Some(constraint) => {
+            let chosen = constraint.choose(left, |allowed| sampler.sample(logits, &answer.tokens, Some(allowed)))?;
+            let Some(token) = chosen else {
                 answer.finish = Some(FinishReason::Stop);
                 return Ok(());
-            }
-            some => some,
-        },
+            };
+            token
+        }
     };
-    let token = sampler.sample(logits, &answer.tokens, allowed.as_ref())?;
     answer.tokens.push(token);
     if vocabulary.is_end(token) {
         answer.finish = Some(FinishReason::Stop);

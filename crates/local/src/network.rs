@@ -29,10 +29,10 @@ pub(crate) struct Network {
 }
 
 enum Weights {
-    Llama(Box<Pair<quantized_llama::ModelWeights>>),
+    Llama(Pair<quantized_llama::ModelWeights>),
     Qwen2(Box<quantized_qwen2::ModelWeights>),
-    Qwen3(Box<Pair<quantized_qwen3::ModelWeights>>),
-    Gemma3(Box<Pair<quantized_gemma3::ModelWeights>>),
+    Qwen3(Pair<quantized_qwen3::ModelWeights>),
+    Gemma3(Pair<quantized_gemma3::ModelWeights>),
 }
 
 /// A network and a copy that is used up: copies share the weights, and a fresh one also forgets the attention masks
@@ -43,8 +43,8 @@ struct Pair<M> {
 }
 
 impl<M: Clone> Pair<M> {
-    fn new(pristine: M) -> Box<Self> {
-        Box::new(Self { used: pristine.clone(), pristine })
+    fn new(pristine: M) -> Self {
+        Self { used: pristine.clone(), pristine }
     }
 }
 
