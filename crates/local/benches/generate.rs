@@ -158,7 +158,8 @@ fn measure(
     // The first answer also prepares what is prepared once.
     runtime.block_on(model.chat(request.clone(), &NoDeltas))?;
     let sums = &figures.0;
-    (sums.forward_us.swap(0, Ordering::Relaxed), sums.total_us.swap(0, Ordering::Relaxed));
+    sums.forward_us.store(0, Ordering::Relaxed);
+    sums.total_us.store(0, Ordering::Relaxed);
     let mut best = (0.0_f64, 0.0_f64, u64::MAX);
     let (mut input, mut output) = (0, 0);
     for _ in 0..ROUNDS {
