@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 /// The repetition penalty looks at this many of the latest tokens, prompt included (llama.cpp's default).
 const PENALTY_WINDOW: usize = 64;
 
+/// Tokens whose probability is below that of the best by this power of e are left out: all of a vocabulary of a million
+/// together weigh less than the rounding of a single one.
+const NEGLIGIBLE: f32 = 32.0;
+
 /// Chooses tokens by one request's rules.
 pub(crate) struct Sampler {
     temperature: f64,
@@ -76,13 +80,21 @@ impl Sampler {
     fn draw(&mut self, logits: &[f32], allowed: Option<&SimpleVob>) -> Option<u32> {
         let candidates = &mut self.candidates;
         candidates.clear();
+        let floor = |best: f32| best - NEGLIGIBLE * self.temperature as f32;
         match allowed {
-            None => candidates.extend((0..).zip(logits.iter().copied())),
-            Some(set) => set.iter_set_entries(|id| {
-                if let Some(logit) = logits.get(id) {
-                    candidates.push((id as u32, *logit));
-                }
-            }),
+            None => {
+                let floor = floor(greatest(logits));
+                candidates.extend((0..).zip(logits.iter().copied()).filter(|(_, logit)| *logit >= floor));
+            }
+            Some(set) => {
+                set.iter_set_entries(|id| {
+                    if let Some(logit) = logits.get(id) {
+                        candidates.push((id as u32, *logit));
+                    }
+                });
+                let best = candidates.iter().map(|(_, logit)| *logit).reduce(f32::max)?;
+                candidates.retain(|(_, logit)| *logit >= floor(best));
+            }
         }
         candidates.retain(|(_, logit)| *logit > f32::NEG_INFINITY);
         // The greater logit first, then the smaller number.
@@ -147,21 +159,32 @@ fn keep_nucleus(
 
 /// The most probable token; the smaller number of equals.
 fn greedy(logits: &[f32], allowed: Option<&SimpleVob>) -> Option<u32> {
-    let mut best: Option<(usize, f32)> = None;
-    let mut consider = |id: usize, logit: f32| {
-        if logit > best.map_or(f32::NEG_INFINITY, |(_, value)| value) {
-            best = Some((id, logit));
-        }
+    let Some(set) = allowed else {
+        let best = greatest(logits);
+        return logits.iter().position(|logit| *logit == best && best > f32::NEG_INFINITY).map(|id| id as u32);
     };
-    match allowed {
-        None => logits.iter().enumerate().for_each(|(id, logit)| consider(id, *logit)),
-        Some(set) => set.iter_set_entries(|id| {
-            if let Some(logit) = logits.get(id) {
-                consider(id, *logit);
-            }
-        }),
-    }
+    let mut best: Option<(usize, f32)> = None;
+    set.iter_set_entries(|id| {
+        if let Some(logit) = logits.get(id)
+            && *logit > best.map_or(f32::NEG_INFINITY, |(_, value)| value)
+        {
+            best = Some((id, *logit));
+        }
+    });
     best.map(|(id, _)| id as u32)
+}
+
+/// The greatest logit, NaN passed over; in lanes, which the compiler turns into vector instructions.
+fn greatest(logits: &[f32]) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let (lanes, rest) = logits.as_chunks::<16>();
+    let mut best = [f32::NEG_INFINITY; 16];
+    for lane in lanes {
+        for (a, b) in best.iter_mut().zip(lane) {
+            *a = greater(*a, *b);
+        }
+    }
+    best.iter().chain(rest).copied().fold(f32::NEG_INFINITY, greater)
 }
 
 /// A number in `0..1` for the draw `n` under `seed` (SplitMix64).
