@@ -1,57 +1,78 @@
 //! One attempt: its request, its execution and its bill.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 
 use futures_util::FutureExt;
-use lumos_core::program::LiveValue;
+use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
-use lumos_core::{AgentCall, AgentError, Arguments, ChatRequest, Delta, DeltaSink, NoDeltas, SharedAgent};
+use lumos_core::{
+    Agent, AgentCall, AgentError, Arguments, CallReport, ChatRequest, Delta, DeltaSink, NoDeltas,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::binding::{BoundBackend, BoundProgram};
-use crate::event::{RunEvent, SharedSink};
-use lumos_core::program::Program;
+use crate::event::{Audience, RunEvent};
 
-/// An attempt that is ready to be made.
-pub(crate) struct Ready {
-    pub(crate) id: AttemptId,
-    agent: SharedAgent,
-    backend: Option<Arc<BoundBackend>>,
-    arguments: Arguments,
-    request: Option<ChatRequest>,
-    seed: u64,
-}
+/// How an attempt ended, as the scheduler takes it.
+pub(crate) type Happening = EventKind<LiveValue>;
+
+/// An attempt; nothing happens before it is first polled.
+pub(crate) type Execution<'a> = Pin<Box<dyn Future<Output = Happening> + Send + 'a>>;
 
 /// Renders an attempt's arguments and builds its request.
-pub(crate) fn prepare(
-    bound: &BoundProgram,
+pub(crate) fn prepare<'a>(
+    bound: &'a BoundProgram,
     state: &RunState<Program>,
     id: AttemptId,
-) -> Result<(Ready, Estimate), Failure> {
+    audience: Option<&'a Audience>,
+) -> Result<(Execution<'a>, Estimate), Failure> {
     let program = bound.program();
     let step = state.step(id.step);
-    let node = program.node(state.graph_of(id.step), step.node);
-    let binding = bound.binding(node.position);
-    let agent =
-        binding.agent.clone().ok_or_else(|| Failure::fatal(format!("the node `{}` has no agent", node.name)))?;
-    let backend = bound.backend(node.position, state.candidate(id.step)).cloned();
+    let graph = state.graph_of(id.step);
+    let node = program.node(graph, step.node);
+    let no_agent = || Failure::fatal(format!("the node `{}` has no agent", node.name));
+    let agent = bound.binding(node.position).agent.as_ref().ok_or_else(no_agent)?;
+    let backend = bound.backend(node.position, state.candidate(id.step)).map(|backend| &**backend);
     let arguments = program.arguments(state, id.step)?;
     let seed = state.attempt_seed(id);
-    let shared = backend.as_ref().map(|bound| &bound.backend);
-    let mut prepared = agent.prepare(&arguments, shared).map_err(failure)?;
+    let shared = backend.map(|bound| &bound.backend);
+    let mut prepared = catch_unwind(AssertUnwindSafe(|| agent.prepare(&arguments, shared)))
+        .map_err(|panic| panicked(&*panic))?
+        .map_err(failure)?;
     if let Some(request) = &mut prepared.request {
         request.decoding.seed = seed;
     }
-    let timeout_us = program.plan().graph(state.graph_of(id.step)).node(step.node).policy.timeout_us;
+    let timeout_us = program.plan().graph(graph).node(step.node).policy.timeout_us;
     let input_tokens = prepared.input_tokens.or_else(|| shared?.count_input_tokens(prepared.request.as_ref()?));
     let estimate = Estimate {
-        worst_cost: backend.as_ref().and_then(|bound| bound.price.worst_cost(timeout_us)),
+        worst_cost: backend.and_then(|bound| bound.price.worst_cost(timeout_us)),
         input_tokens,
-        request_hash: request_hash(backend.as_deref(), &arguments, prepared.request.as_ref()),
+        request_hash: request_hash(backend, &arguments, prepared.request.as_ref()),
     };
-    Ok((Ready { id, agent, backend, arguments, request: prepared.request, seed }, estimate))
+    let attempt = Attempt {
+        id,
+        agent: &**agent,
+        backend,
+        arguments,
+        request: prepared.request.map(Box::new),
+        seed,
+        deltas: audience.map(|audience| Deltas { audience, step: id.step.0, node: &node.name }),
+    };
+    Ok((Box::pin(execute(attempt)), estimate))
+}
+
+struct Attempt<'a> {
+    id: AttemptId,
+    agent: &'a dyn Agent,
+    backend: Option<&'a BoundBackend>,
+    arguments: Arguments,
+    request: Option<Box<ChatRequest>>,
+    seed: u64,
+    deltas: Option<Deltas<'a>>,
 }
 
 /// The first eight bytes of the SHA-256 of everything that determines an answer; zero when nothing does.
@@ -75,34 +96,39 @@ fn request_hash(backend: Option<&BoundBackend>, arguments: &Arguments, request: 
 }
 
 /// Makes an attempt; never panics, whatever the agent does.
-pub(crate) async fn execute(ready: Ready, deltas: Option<Deltas>) -> (AttemptId, EventKind<LiveValue>) {
-    let Ready { id, agent, backend, arguments, request, seed } = ready;
-    let no_deltas = NoDeltas;
+async fn execute(mut attempt: Attempt<'_>) -> Happening {
     let call = AgentCall {
-        arguments: &arguments,
-        request,
-        backend: backend.as_ref().map(|bound| bound.backend.clone()),
-        deltas: deltas.as_ref().map_or(&no_deltas as &dyn DeltaSink, |deltas| deltas),
-        seed,
+        arguments: &attempt.arguments,
+        request: attempt.request.take().map(|request| *request),
+        backend: attempt.backend.map(|bound| bound.backend.clone()),
+        deltas: attempt.deltas.as_ref().map_or(&NoDeltas as &dyn DeltaSink, |deltas| deltas),
+        seed: attempt.seed,
     };
-    let result = AssertUnwindSafe(agent.run(call)).catch_unwind().await;
-    let bill = |report: Option<Box<lumos_core::CallReport>>| Bill {
-        cost: report.as_deref().and_then(|report| backend.as_ref()?.price.cost(report)),
+    let agent = attempt.agent;
+    // `run` itself may panic too, when it is not an `async fn`.
+    let result = match catch_unwind(AssertUnwindSafe(|| agent.run(call))) {
+        Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
+        Err(panic) => Err(panic),
+    };
+    let bill = |report: Option<Box<CallReport>>| Bill {
+        cost: report.as_deref().and_then(|report| attempt.backend?.price.cost(report)),
         report,
     };
-    let kind = match result {
-        Ok(Ok(output)) => EventKind::Succeeded(id, output.value.into(), bill(output.report.map(Box::new))),
+    match result {
+        Ok(Ok(output)) => EventKind::Succeeded(attempt.id, output.value.into(), bill(output.report.map(Box::new))),
         Ok(Err(mut error)) => {
             let report = error.report.take();
-            EventKind::Failed(id, failure(error), bill(report))
+            EventKind::Failed(attempt.id, failure(error), bill(report))
         }
-        Err(panic) => {
-            let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            EventKind::Failed(id, Failure::fatal(format!("the agent panicked: {message}")), Bill::default())
-        }
-    };
-    (id, kind)
+        Err(panic) => EventKind::Failed(attempt.id, panicked(&*panic), Bill::default()),
+    }
+}
+
+/// What a caught panic says.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::fatal(format!("the agent panicked: {}", text.unwrap_or("without a message")))
 }
 
 fn failure(error: AgentError) -> Failure {
@@ -110,23 +136,19 @@ fn failure(error: AgentError) -> Failure {
 }
 
 /// Passes the pieces of one attempt's answer on to the sinks.
-pub(crate) struct Deltas {
-    pub(crate) run_id: Arc<str>,
-    pub(crate) step: u32,
-    pub(crate) node: String,
-    pub(crate) sinks: Arc<[SharedSink]>,
+struct Deltas<'a> {
+    audience: &'a Audience,
+    step: u32,
+    node: &'a str,
 }
 
-impl DeltaSink for Deltas {
+impl DeltaSink for Deltas<'_> {
     fn delta(&self, delta: Delta<'_>) {
-        let event = RunEvent::Delta {
+        self.audience.tell(&RunEvent::Delta {
             step: self.step,
-            node: self.node.clone(),
+            node: self.node.to_owned(),
             text: delta.text.to_owned(),
             output_tokens: delta.output_tokens,
-        };
-        for sink in self.sinks.iter() {
-            sink.event(&self.run_id, &event);
-        }
+        });
     }
 }

@@ -48,6 +48,11 @@ impl Stamp {
         Self { id: ulid::Ulid::from_datetime(at), at }
     }
 
+    /// Orders runs by the time of their start; no two are the same.
+    pub(crate) fn id(&self) -> ulid::Ulid {
+        self.id
+    }
+
     pub(crate) fn run_id(&self) -> String {
         self.id.to_string()
     }

@@ -1,12 +1,11 @@
 //! The live driver: carries out the scheduler's commands on tokio and feeds back what happened. It decides nothing.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lumos_core::Clock;
 use lumos_core::program::{LiveValue, Program};
@@ -14,27 +13,46 @@ use lumos_core::record::Status;
 use lumos_core::scheduler::{AttemptId, Command, Event, EventKind, RunState, StepId, Timer};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{self, Deltas, Ready};
+use crate::attempt::{self, Happening};
 use crate::binding::BoundProgram;
 use crate::clock::SystemClock;
-use crate::event::{RunEvent, SharedSink, StepRef};
+use crate::event::{Audience, RunEvent, StepRef};
 
-type Happening = (AttemptId, EventKind<LiveValue>);
-type InFlight = Pin<Box<Abortable<Pin<Box<dyn Future<Output = Happening> + Send>>>>>;
+/// Attempts that may end at once before other tasks have their turn and the run's cancellation is looked for.
+const TURN_ATTEMPTS: u32 = 64;
+
+/// An attempt that may be started or has been; without a future it is cancelled.
+struct Attempt<'a> {
+    id: AttemptId,
+    future: Option<attempt::Execution<'a>>,
+}
+
+impl Future for Attempt<'_> {
+    type Output = Happening;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Happening> {
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let kind = ready!(future.as_mut().poll(context));
+        self.future = None;
+        Poll::Ready(kind)
+    }
+}
 
 /// Drives one run from its first event to its last.
+///
+/// A run whose attempts all end at once costs no more than its attempts: whatever waiting needs is made when an
+/// attempt does not end at once.
 pub(crate) struct Driver<'a> {
     bound: &'a BoundProgram,
     clock: &'a SystemClock,
-    sinks: &'a Arc<[SharedSink]>,
-    run_id: &'a str,
+    audience: Option<&'a Audience>,
     origin_us: u64,
     state: RunState<Program>,
-    ready: Vec<Ready>,
-    in_flight: FuturesUnordered<InFlight>,
-    handles: Vec<(AttemptId, AbortHandle)>,
+    ready: Vec<Attempt<'a>>,
+    in_flight: Option<FuturesUnordered<Attempt<'a>>>,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
-    commands: Vec<Command>,
+    commands: VecDeque<Command>,
+    fresh: Vec<Command>,
     told_skips: usize,
 }
 
@@ -42,130 +60,153 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         bound: &'a BoundProgram,
         clock: &'a SystemClock,
-        sinks: &'a Arc<[SharedSink]>,
-        run_id: &'a str,
+        audience: Option<&'a Audience>,
         state: RunState<Program>,
     ) -> Self {
         Self {
             bound,
             clock,
-            sinks,
-            run_id,
+            audience,
             origin_us: clock.now_us(),
             state,
             ready: Vec::new(),
-            in_flight: FuturesUnordered::new(),
-            handles: Vec::new(),
+            in_flight: None,
             timers: BinaryHeap::new(),
-            commands: Vec::new(),
+            commands: VecDeque::new(),
+            fresh: Vec::new(),
             told_skips: 0,
         }
     }
 
+    /// The state that the run is in.
+    pub(crate) fn into_state(self) -> RunState<Program> {
+        self.state
+    }
+
     /// Runs to the end; a cancellation is an event like any other.
-    pub(crate) async fn drive(mut self, cancel: &CancellationToken) -> RunState<Program> {
+    pub(crate) async fn drive(&mut self, cancel: &CancellationToken) {
         self.handle(EventKind::Started);
         loop {
-            self.carry_out().await;
+            self.carry_out(cancel).await;
             if self.state.outcome().is_some() {
-                return self.state;
+                return;
             }
-            let next_timer = self.timers.peek().map(|Reverse((at_us, _))| *at_us);
-            let sleep = async {
-                match next_timer {
-                    Some(at_us) => {
-                        tokio::time::sleep_until(self.clock.instant(self.origin_us.saturating_add(at_us))).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => self.handle(EventKind::Cancelled),
-                Some(ended) = self.in_flight.next() => self.attempt_ended(ended),
-                () = sleep => {
-                    if let Some(Reverse((_, timer))) = self.timers.pop() {
-                        self.handle(EventKind::TimerFired(timer));
-                    }
-                }
-            }
+            self.wait(cancel).await;
         }
     }
 
-    fn attempt_ended(&mut self, ended: Result<Happening, Aborted>) {
-        if let Ok((id, kind)) = ended {
-            self.handles.retain(|(other, _)| *other != id);
-            self.handle(kind);
-        }
-    }
-
-    /// Feeds an event to the scheduler, and tells the sinks.
-    fn handle(&mut self, kind: EventKind<LiveValue>) {
-        let at_us = self.clock.now_us().saturating_sub(self.origin_us);
-        if !self.sinks.is_empty() {
-            self.tell_end(&kind, at_us);
-        }
-        self.state.handle(self.bound.program(), Event { at_us, kind }, &mut self.commands);
-        if !self.sinks.is_empty() {
-            self.tell_skips(at_us);
-        }
-    }
-
-    /// Carries out commands until none is left; attempts that end at once never leave this loop.
-    async fn carry_out(&mut self) {
-        let mut next = 0;
-        while let Some(command) = self.commands.get(next).copied() {
-            next += 1;
+    /// Carries out commands until none is left or the run has ended; attempts that end at once never leave this loop.
+    async fn carry_out(&mut self, cancel: &CancellationToken) {
+        let mut attempts = 0u32;
+        while self.state.outcome().is_none() {
+            let Some(command) = self.commands.pop_front() else { return };
             match command {
-                Command::Prepare(id) => match attempt::prepare(self.bound, &self.state, id) {
-                    Ok((ready, estimate)) => {
-                        self.ready.push(ready);
-                        self.handle(EventKind::Prepared(id, estimate));
-                    }
-                    Err(failure) => self.handle(EventKind::PrepareFailed(id, failure)),
-                },
-                Command::Admit(id) => self.handle(EventKind::Admitted(id)),
-                Command::StartAttempt(id) => self.start(id).await,
-                Command::SetTimer { timer, at_us } => self.timers.push(Reverse((at_us, timer))),
-                Command::CancelAttempt(id) => {
-                    for (_, handle) in self.handles.extract_if(.., |(other, _)| *other == id) {
-                        handle.abort();
+                Command::Prepare(id) => self.prepare(id),
+                // Nothing has happened since the event that led here: no need to look at the clock again.
+                Command::Admit(id) => self.handle_at(self.state.now_us(), EventKind::Admitted(id), Turn::Next),
+                Command::StartAttempt(id) => {
+                    self.start(id).await;
+                    attempts += 1;
+                    if attempts.is_multiple_of(TURN_ATTEMPTS) {
+                        tokio::task::yield_now().await;
+                        if cancel.is_cancelled() {
+                            self.handle(EventKind::Cancelled);
+                        }
                     }
                 }
+                Command::SetTimer { timer, at_us } => self.timers.push(Reverse((at_us, timer))),
+                Command::CancelAttempt(id) => self.cancel(id),
                 // Dropping the driver drops whatever is still in flight.
-                Command::Finish => break,
+                Command::Finish => return,
             }
         }
-        self.commands.clear();
+    }
+
+    /// Waits for the next thing to happen: an attempt's end, a timer or a cancellation.
+    async fn wait(&mut self, cancel: &CancellationToken) {
+        let next_timer = self.timers.peek().map(|Reverse((at_us, _))| *at_us);
+        let sleep = async {
+            match next_timer {
+                Some(at_us) => {
+                    tokio::time::sleep_until(self.clock.instant(self.origin_us.saturating_add(at_us))).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let next_end = async {
+            match &mut self.in_flight {
+                Some(in_flight) if !in_flight.is_empty() => in_flight.next().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let kind = tokio::select! {
+            biased;
+            () = cancel.cancelled() => EventKind::Cancelled,
+            Some(kind) = next_end => kind,
+            () = sleep => {
+                let Some(Reverse((_, timer))) = self.timers.pop() else { return };
+                EventKind::TimerFired(timer)
+            }
+        };
+        self.handle(kind);
+    }
+
+    fn prepare(&mut self, id: AttemptId) {
+        match attempt::prepare(self.bound, &self.state, id, self.audience) {
+            Ok((future, estimate)) => {
+                self.ready.push(Attempt { id, future: Some(future) });
+                self.handle_at(self.now_us(), EventKind::Prepared(id, estimate), Turn::Next);
+            }
+            Err(failure) => self.handle(EventKind::PrepareFailed(id, failure)),
+        }
     }
 
     async fn start(&mut self, id: AttemptId) {
-        let Some(position) = self.ready.iter().position(|ready| ready.id == id) else { return };
-        let ready = self.ready.swap_remove(position);
-        let deltas = (!self.sinks.is_empty()).then(|| {
+        let Some(position) = self.ready.iter().position(|attempt| attempt.id == id) else { return };
+        let mut attempt = self.ready.swap_remove(position);
+        if self.audience.is_some() {
             self.tell_start(id);
-            Deltas {
-                run_id: self.run_id.into(),
-                step: id.step.0,
-                node: self.step_ref(id.step).node,
-                sinks: self.sinks.clone(),
-            }
-        });
-        let mut attempt: Pin<Box<dyn Future<Output = Happening> + Send>> = Box::pin(attempt::execute(ready, deltas));
+        }
         // Most agents that ask no model end at once: no need to park them.
-        match futures_util::poll!(attempt.as_mut()) {
-            std::task::Poll::Ready((_, kind)) => self.handle(kind),
-            std::task::Poll::Pending => {
-                let (handle, registration) = AbortHandle::new_pair();
-                self.handles.push((id, handle));
-                self.in_flight.push(Box::pin(Abortable::new(attempt, registration)));
-            }
+        match futures_util::poll!(&mut attempt) {
+            Poll::Ready(kind) => self.handle(kind),
+            Poll::Pending => self.in_flight.get_or_insert_default().push(attempt),
         }
     }
 
-    fn tell(&self, event: &RunEvent) {
-        for sink in self.sinks.iter() {
-            sink.event(self.run_id, event);
+    fn cancel(&mut self, id: AttemptId) {
+        self.ready.retain(|attempt| attempt.id != id);
+        // What is left of it is woken by nobody and goes with the run.
+        for attempt in self.in_flight.iter_mut().flatten().filter(|attempt| attempt.id == id) {
+            attempt.future = None;
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.clock.now_us().saturating_sub(self.origin_us)
+    }
+
+    /// Feeds an event to the scheduler, to be followed up after the commands that wait already.
+    fn handle(&mut self, kind: EventKind<LiveValue>) {
+        self.handle_at(self.now_us(), kind, Turn::Last);
+    }
+
+    /// Feeds an event to the scheduler, and tells the sinks.
+    fn handle_at(&mut self, at_us: u64, kind: EventKind<LiveValue>, turn: Turn) {
+        if self.audience.is_some() {
+            self.tell_end(&kind, at_us);
+        }
+        self.state.handle(self.bound.program(), Event { at_us, kind }, &mut self.fresh);
+        match turn {
+            Turn::Last => self.commands.extend(self.fresh.drain(..)),
+            Turn::Next => {
+                for command in self.fresh.drain(..).rev() {
+                    self.commands.push_front(command);
+                }
+            }
+        }
+        if self.audience.is_some() {
+            self.tell_skips(at_us);
         }
     }
 
@@ -177,6 +218,12 @@ impl<'a> Driver<'a> {
         let mut path: Vec<String> = std::iter::successors(outer(id), |id| outer(*id)).map(name).collect();
         path.reverse();
         StepRef { step: id.0, node: name(id), path, index: step.index, iteration: step.iteration }
+    }
+
+    fn tell(&self, event: &RunEvent) {
+        if let Some(audience) = self.audience {
+            audience.tell(event);
+        }
     }
 
     fn tell_start(&self, id: AttemptId) {
@@ -216,4 +263,13 @@ impl<'a> Driver<'a> {
             }
         }
     }
+}
+
+/// When the commands that an event leads to are carried out.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// Before all others: an attempt's way to its start is not interrupted, so few requests are held ready at a time.
+    Next,
+    /// After all others: what is ready starts before what comes after it.
+    Last,
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::binding::BoundProgram;
 use crate::clock::{Stamp, SystemClock};
 use crate::driver::Driver;
-use crate::event::{RunEvent, SharedSink};
+use crate::event::{Audience, RunEvent, SharedSink};
 use crate::store::{RecordStore, StoreError};
 
 /// What a run is started with.
@@ -71,17 +71,22 @@ impl FinishedRun {
 
     /// Everything that happened.
     pub fn record(&self) -> RunRecord {
-        let inputs = self.inputs.json().as_object().into_iter().flatten();
-        let header = Header {
-            run_id: self.stamp.run_id(),
-            deployment: self.bound.deployment().to_owned(),
-            started_at: self.stamp.started_at(),
-            inputs: inputs.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        };
-        self.bound.program().record(&self.state, header, |position, candidate| {
-            self.bound.backend(position, candidate).map(|bound| &bound.reference)
-        })
+        record(&self.bound, self.stamp, &self.inputs, &self.state)
     }
+}
+
+/// The record of a run, finished or not.
+fn record(bound: &BoundProgram, stamp: Stamp, inputs: &LiveValue, state: &RunState<Program>) -> RunRecord {
+    let inputs = inputs.json().as_object().into_iter().flatten();
+    let header = Header {
+        run_id: stamp.run_id(),
+        deployment: bound.deployment().to_owned(),
+        started_at: stamp.started_at(),
+        inputs: inputs.map(|(name, value)| (name.clone(), value.clone())).collect(),
+    };
+    bound.program().record(state, header, |position, candidate| {
+        bound.backend(position, candidate).map(|bound| &bound.reference)
+    })
 }
 
 /// Executes workflows. Cheap to clone; clones share clock, sinks and store.
@@ -165,48 +170,50 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
         let program = bound.program();
+        let stamp = Stamp::now();
         let inputs = complete(program, request.inputs);
-        let root = Value::Object(inputs.into_iter().collect());
-        let state = RunState::new(program, root.clone().into(), request.seed);
-        let mut run = FinishedRun { bound: bound.clone(), stamp: Stamp::now(), inputs: root.into(), state };
-        let run_id = run.stamp.run_id();
+        let audience = Audience::new(&self.sinks, || stamp.run_id());
         if let Some(store) = &self.store {
-            store.begin(&run.record());
+            let (bound, inputs) = (bound.clone(), inputs.clone());
+            store.begin(stamp, move || {
+                let state = RunState::new(bound.program(), inputs.clone(), request.seed);
+                record(&bound, stamp, &inputs, &state)
+            });
         }
-        if !self.sinks.is_empty() {
+        if let Some(audience) = &audience {
             let graph = program.plan().graph(GraphId::ROOT);
-            let nodes = graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect();
-            let workflow = program.name().to_owned();
-            self.tell(&run_id, &RunEvent::RunStarted { run_id: run_id.clone(), workflow, nodes });
+            audience.tell(&RunEvent::RunStarted {
+                run_id: stamp.run_id(),
+                workflow: program.name().to_owned(),
+                nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
+            });
         }
-        let driver = Driver::new(bound, &self.clock, &self.sinks, &run_id, run.state);
-        run.state = driver.drive(cancel).await;
-        if !self.sinks.is_empty() {
-            self.tell(&run_id, &RunEvent::RunEnded { record: Box::new(run.record()) });
+        let state = {
+            let state = RunState::new(program, inputs.clone(), request.seed);
+            let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state);
+            driver.drive(cancel).await;
+            driver.into_state()
+        };
+        let run = FinishedRun { bound: bound.clone(), stamp, inputs, state };
+        if let Some(audience) = &audience {
+            audience.tell(&RunEvent::RunEnded { record: Box::new(run.record()) });
         }
-        if let Some(store) = &self.store {
-            let record = run.record();
-            if let Err(error) = store.finish(&record).await {
-                return Err(EngineError::Store { record: Box::new(record), error });
-            }
+        if let Some(store) = &self.store
+            && let Err(error) = store.finish(stamp, run.record()).await
+        {
+            return Err(EngineError::Store { record: Box::new(run.record()), error });
         }
         Ok(run)
-    }
-
-    fn tell(&self, run_id: &str, event: &RunEvent) {
-        for sink in self.sinks.iter() {
-            sink.event(run_id, event);
-        }
     }
 }
 
 /// The inputs in the order of the workflow, with defaults for what is missing.
-fn complete(program: &Program, mut given: IndexMap<String, Value>) -> IndexMap<String, Value> {
-    let mut inputs: IndexMap<String, Value> = program
+fn complete(program: &Program, mut given: IndexMap<String, Value>) -> LiveValue {
+    let mut inputs: serde_json::Map<String, Value> = program
         .inputs()
         .iter()
         .map(|(name, input)| (name.clone(), given.shift_remove(name).unwrap_or_else(|| input.initial())))
         .collect();
     inputs.extend(given);
-    inputs
+    Value::Object(inputs).into()
 }

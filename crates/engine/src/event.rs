@@ -97,3 +97,22 @@ pub trait EventSink: Send + Sync {
 
 /// A shared sink.
 pub type SharedSink = Arc<dyn EventSink>;
+
+/// The sinks of one run.
+pub(crate) struct Audience {
+    run_id: String,
+    sinks: Arc<[SharedSink]>,
+}
+
+impl Audience {
+    /// `None` when there is nobody to tell.
+    pub(crate) fn new(sinks: &Arc<[SharedSink]>, run_id: impl FnOnce() -> String) -> Option<Self> {
+        (!sinks.is_empty()).then(|| Self { run_id: run_id(), sinks: sinks.clone() })
+    }
+
+    pub(crate) fn tell(&self, event: &RunEvent) {
+        for sink in self.sinks.iter() {
+            sink.event(&self.run_id, event);
+        }
+    }
+}

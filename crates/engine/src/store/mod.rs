@@ -12,7 +12,9 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use owner::Owner;
-use writer::Writer;
+use writer::{Message, Row, Writer};
+
+use crate::clock::Stamp;
 
 /// Version of the schema, kept in SQLite's `user_version`.
 const VERSION: i32 = 1;
@@ -104,15 +106,17 @@ impl RecordStore {
         Ok(Self { path: path.into(), owner: Arc::new(owner), writer: Arc::new(writer) })
     }
 
-    /// Notes that a run has begun; does not wait for the disk.
-    pub(crate) fn begin(&self, record: &RunRecord) {
-        self.writer.send(writer::Row::of(record, Some(&self.owner.id)), None);
+    /// Notes that a run has begun; does not wait for the disk. `record` is asked only if the run does not end at once.
+    pub(crate) fn begin(&self, stamp: Stamp, record: impl FnOnce() -> RunRecord + Send + 'static) {
+        let owner = self.owner.clone();
+        let row = Box::new(move || Row::of(record(), Some(&owner.id)));
+        self.writer.send(Message::Begun(stamp.id(), row));
     }
 
     /// Keeps the record of a run that has ended; returns once it is on disk.
-    pub(crate) async fn finish(&self, record: &RunRecord) -> Result<(), StoreError> {
+    pub(crate) async fn finish(&self, stamp: Stamp, record: RunRecord) -> Result<(), StoreError> {
         let (done, wait) = tokio::sync::oneshot::channel();
-        self.writer.send(writer::Row::of(record, None), Some(done));
+        self.writer.send(Message::Ended(stamp.id(), Row::of(record, None), done));
         let gone = || StoreError::Unusable { path: self.path.to_path_buf(), reason: "its writer has ended".to_owned() };
         wait.await.unwrap_or_else(|_| Err(gone()))
     }
