@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
-    Agent, AgentCall, AgentError, Arguments, CallReport, ChatRequest, Delta, DeltaSink, NoDeltas,
+    Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, Delta, DeltaSink, NoDeltas,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -62,7 +62,7 @@ pub(crate) fn prepare<'a>(
         seed,
         deltas: audience.map(|audience| Deltas { audience, step: id.step.0, node: &node.name }),
     };
-    Ok((Box::pin(execute(attempt)), estimate))
+    Ok((execute(attempt), estimate))
 }
 
 struct Attempt<'a> {
@@ -73,6 +73,23 @@ struct Attempt<'a> {
     request: Option<Box<ChatRequest>>,
     seed: u64,
     deltas: Option<Deltas<'a>>,
+}
+
+impl Attempt<'_> {
+    fn happened(&self, result: Result<Result<AgentOutput, AgentError>, Box<dyn Any + Send>>) -> Happening {
+        let bill = |report: Option<Box<CallReport>>| Bill {
+            cost: report.as_deref().and_then(|report| self.backend?.price.cost(report)),
+            report,
+        };
+        match result {
+            Ok(Ok(output)) => EventKind::Succeeded(self.id, output.value.into(), bill(output.report.map(Box::new))),
+            Ok(Err(mut error)) => {
+                let report = error.report.take();
+                EventKind::Failed(self.id, failure(error), bill(report))
+            }
+            Err(panic) => EventKind::Failed(self.id, panicked(&*panic), Bill::default()),
+        }
+    }
 }
 
 /// The first eight bytes of the SHA-256 of everything that determines an answer; zero when nothing does.
@@ -96,32 +113,24 @@ fn request_hash(backend: Option<&BoundBackend>, arguments: &Arguments, request: 
 }
 
 /// Makes an attempt; never panics, whatever the agent does.
-async fn execute(mut attempt: Attempt<'_>) -> Happening {
-    let call = AgentCall {
-        arguments: &attempt.arguments,
-        request: attempt.request.take().map(|request| *request),
-        backend: attempt.backend.map(|bound| bound.backend.clone()),
-        deltas: attempt.deltas.as_ref().map_or(&NoDeltas as &dyn DeltaSink, |deltas| deltas),
-        seed: attempt.seed,
-    };
-    let agent = attempt.agent;
-    // `run` itself may panic too, when it is not an `async fn`.
-    let result = match catch_unwind(AssertUnwindSafe(|| agent.run(call))) {
-        Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
-        Err(panic) => Err(panic),
-    };
-    let bill = |report: Option<Box<CallReport>>| Bill {
-        cost: report.as_deref().and_then(|report| attempt.backend?.price.cost(report)),
-        report,
-    };
-    match result {
-        Ok(Ok(output)) => EventKind::Succeeded(attempt.id, output.value.into(), bill(output.report.map(Box::new))),
-        Ok(Err(mut error)) => {
-            let report = error.report.take();
-            EventKind::Failed(attempt.id, failure(error), bill(report))
-        }
-        Err(panic) => EventKind::Failed(attempt.id, panicked(&*panic), Bill::default()),
-    }
+fn execute(mut attempt: Attempt<'_>) -> Execution<'_> {
+    // A block, because an `async fn` would hold its argument twice.
+    Box::pin(async move {
+        let agent = attempt.agent;
+        let call = AgentCall {
+            arguments: &attempt.arguments,
+            request: attempt.request.take().map(|request| *request),
+            backend: attempt.backend.map(|bound| bound.backend.clone()),
+            deltas: attempt.deltas.as_ref().map_or(&NoDeltas as &dyn DeltaSink, |deltas| deltas),
+            seed: attempt.seed,
+        };
+        // `run` itself may panic too, when it is not an `async fn`.
+        let result = match catch_unwind(AssertUnwindSafe(|| agent.run(call))) {
+            Ok(running) => AssertUnwindSafe(running).catch_unwind().await,
+            Err(panic) => Err(panic),
+        };
+        attempt.happened(result)
+    })
 }
 
 /// What a caught panic says.

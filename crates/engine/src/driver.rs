@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lumos_core::Clock;
 use lumos_core::program::{LiveValue, Program};
@@ -124,26 +125,20 @@ impl<'a> Driver<'a> {
 
     /// Waits for the next thing to happen: an attempt's end, a timer or a cancellation.
     async fn wait(&mut self, cancel: &CancellationToken) {
-        let next_timer = self.timers.peek().map(|Reverse((at_us, _))| *at_us);
-        let sleep = async {
-            match next_timer {
-                Some(at_us) => {
-                    tokio::time::sleep_until(self.clock.instant(self.origin_us.saturating_add(at_us))).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        let next_end = async {
-            match &mut self.in_flight {
-                Some(in_flight) if !in_flight.is_empty() => in_flight.next().await,
-                _ => std::future::pending().await,
-            }
-        };
+        // Runs wait long and in great numbers: buffers that are empty are given back, and only timers cost a sleep.
+        self.commands.shrink_to_fit();
+        self.fresh.shrink_to_fit();
+        self.ready.shrink_to_fit();
+        let instant = |at_us| self.clock.instant(self.origin_us.saturating_add(at_us));
+        let next_timer = self.timers.peek().map(|Reverse((at_us, _))| instant(*at_us));
+        let sleep: Option<BoxFuture<'static, ()>> = next_timer.map(|instant| tokio::time::sleep_until(instant).boxed());
+        let sleep = OptionFuture::from(sleep);
+        let next_end = OptionFuture::from(self.in_flight.as_mut().map(StreamExt::next));
         let kind = tokio::select! {
             biased;
             () = cancel.cancelled() => EventKind::Cancelled,
-            Some(kind) = next_end => kind,
-            () = sleep => {
+            Some(Some(kind)) = next_end => kind,
+            Some(()) = sleep => {
                 let Some(Reverse((_, timer))) = self.timers.pop() else { return };
                 EventKind::TimerFired(timer)
             }

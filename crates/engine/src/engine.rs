@@ -1,5 +1,6 @@
 //! The engine: starts runs, keeps their records, and lets them be cancelled.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -84,9 +85,9 @@ fn record(bound: &BoundProgram, stamp: Stamp, inputs: &LiveValue, state: &RunSta
         started_at: stamp.started_at(),
         inputs: inputs.map(|(name, value)| (name.clone(), value.clone())).collect(),
     };
-    bound.program().record(state, header, |position, candidate| {
-        bound.backend(position, candidate).map(|bound| &bound.reference)
-    })
+    bound
+        .program()
+        .record(state, header, |position, candidate| bound.backend(position, candidate).map(|bound| &bound.reference))
 }
 
 /// Executes workflows. Cheap to clone; clones share clock, sinks and store.
@@ -163,23 +164,38 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Store`] when the record could not be kept; how the run ended is in the record's status.
-    pub async fn run(
+    pub fn run<'a>(
+        &'a self,
+        bound: &'a Arc<BoundProgram>,
+        request: RunRequest,
+        cancel: &'a CancellationToken,
+    ) -> impl Future<Output = Result<FinishedRun, EngineError>> + Send + use<'a> {
+        // Outside the future, because thousands of them may wait: it holds no more than it must.
+        let inputs = complete(bound.program(), request.inputs);
+        let seed = request.seed;
+        async move {
+            let run = self.drive(bound, inputs, seed, cancel).await;
+            self.keep(run).await
+        }
+    }
+
+    async fn drive(
         &self,
         bound: &Arc<BoundProgram>,
-        request: RunRequest,
+        inputs: LiveValue,
+        seed: u64,
         cancel: &CancellationToken,
-    ) -> Result<FinishedRun, EngineError> {
+    ) -> FinishedRun {
         let program = bound.program();
         let stamp = Stamp::now();
-        let inputs = complete(program, request.inputs);
-        let audience = Audience::new(&self.sinks, || stamp.run_id());
         if let Some(store) = &self.store {
             let (bound, inputs) = (bound.clone(), inputs.clone());
             store.begin(stamp, move || {
-                let state = RunState::new(bound.program(), inputs.clone(), request.seed);
+                let state = RunState::new(bound.program(), inputs.clone(), seed);
                 record(&bound, stamp, &inputs, &state)
             });
         }
+        let audience = Audience::new(&self.sinks, || stamp.run_id());
         if let Some(audience) = &audience {
             let graph = program.plan().graph(GraphId::ROOT);
             audience.tell(&RunEvent::RunStarted {
@@ -188,22 +204,23 @@ impl Engine {
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
-        let state = {
-            let state = RunState::new(program, inputs.clone(), request.seed);
-            let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state);
-            driver.drive(cancel).await;
-            driver.into_state()
-        };
-        let run = FinishedRun { bound: bound.clone(), stamp, inputs, state };
+        let state = RunState::new(program, inputs.clone(), seed);
+        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state);
+        driver.drive(cancel).await;
+        let run = FinishedRun { bound: bound.clone(), stamp, inputs, state: driver.into_state() };
         if let Some(audience) = &audience {
             audience.tell(&RunEvent::RunEnded { record: Box::new(run.record()) });
         }
-        if let Some(store) = &self.store
-            && let Err(error) = store.finish(stamp, run.record()).await
-        {
-            return Err(EngineError::Store { record: Box::new(run.record()), error });
+        run
+    }
+
+    /// Keeps the record of a run, where there is a store.
+    async fn keep(&self, run: FinishedRun) -> Result<FinishedRun, EngineError> {
+        let Some(store) = &self.store else { return Ok(run) };
+        match store.finish(run.stamp, run.record()).await {
+            Ok(()) => Ok(run),
+            Err(error) => Err(EngineError::Store { record: Box::new(run.record()), error }),
         }
-        Ok(run)
     }
 }
 

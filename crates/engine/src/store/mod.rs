@@ -30,8 +30,11 @@ const SCHEMA: &str = "
         cost_usd    TEXT,
         owner       TEXT,
         record      TEXT NOT NULL
-    ) WITHOUT ROWID;
+    );
 ";
+
+/// Bytes of a page: a record of a few steps fills a third of one, so that few of them need pages of their own.
+const PAGE: u32 = 16_384;
 
 /// Why the store could not be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -63,6 +66,20 @@ pub enum StoreError {
         /// Some of the runs that begin with it.
         runs: Vec<String>,
     },
+}
+
+impl StoreError {
+    /// What the reader can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unusable { .. } => {
+                "make the folder writable, move the file away to begin a new one, or set LUMOS_HOME to another folder"
+            }
+            Self::TooNew { .. } => "use the newer lumos that wrote it, or set LUMOS_HOME to another folder",
+            Self::UnknownRun(_) => "`lumos runs list` shows the runs there are",
+            Self::Ambiguous { .. } => "give more of the run's id",
+        }
+    }
 }
 
 /// A run in a list.
@@ -142,12 +159,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let fail = |error: rusqlite::Error| unusable(path, &error);
     let connection = Connection::open(path).map_err(fail)?;
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
     let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
     if found > VERSION {
         return Err(StoreError::TooNew { path: path.to_path_buf(), found });
     }
+    // Means something only before the file's first page is written.
+    connection.pragma_update(None, "page_size", PAGE).map_err(fail)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
     if found < VERSION {
         connection.execute_batch(SCHEMA).map_err(fail)?;
         connection.pragma_update(None, "user_version", VERSION).map_err(fail)?;

@@ -25,7 +25,8 @@ impl Owner {
     /// Whether the process that registered as `id` still lives.
     pub(super) fn is_alive(home: &Path, id: &str) -> bool {
         let Ok(file) = File::open(folder(home).join(id)) else { return false };
-        file.try_lock().is_err()
+        // Shared, so that several processes may look at the same time.
+        file.try_lock_shared().is_err()
     }
 }
 

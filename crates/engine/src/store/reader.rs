@@ -11,13 +11,14 @@ use super::{RunSummary, StoreError, connect, unusable};
 /// Most runs that an ambiguous prefix is answered with.
 const CANDIDATES: usize = 5;
 
+/// Run ids begin with the time, so their order is that of the runs' starts.
 pub(super) fn list(path: &Path, limit: usize) -> Result<Vec<RunSummary>, StoreError> {
     let fail = |error: rusqlite::Error| unusable(path, &error);
     let connection = connect(path)?;
     let mut query = connection
         .prepare(
             "SELECT run_id, workflow, deployment, status, started_at, duration_us, cost_usd, owner
-             FROM runs ORDER BY started_at DESC, run_id DESC LIMIT ?1",
+             FROM runs ORDER BY run_id DESC LIMIT ?1",
         )
         .map_err(fail)?;
     let rows = query
@@ -48,7 +49,7 @@ pub(super) fn load(path: &Path, id: &str) -> Result<RunRecord, StoreError> {
     let connection = connect(path)?;
     let mut query = connection
         .prepare(
-            "SELECT run_id, record, owner FROM runs WHERE substr(run_id, 1, length(?1)) = ?1 ORDER BY run_id LIMIT ?2",
+            "SELECT run_id, record, owner FROM runs WHERE run_id BETWEEN ?1 AND ?1 || '~' ORDER BY run_id LIMIT ?2",
         )
         .map_err(fail)?;
     let found: Vec<(String, String, Option<String>)> = query

@@ -1,0 +1,5 @@
+//! The engine on agents made for these tests: what runs when, what ends it, and what is kept of it.
+
+mod agents;
+mod live;
+mod records;
