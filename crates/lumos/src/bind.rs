@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexMap;
 use lumos_agents::BuildContext;
 use lumos_core::load::{AgentSource, Bundle};
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::record::Destination;
-use lumos_core::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec};
+use lumos_core::spec::{BackendSpec, Cost, DeploymentSpec};
 use lumos_core::{SharedAgent, SharedBackend};
 use lumos_engine::{BoundBackend, BoundProgram, NodeBinding, Price};
 
@@ -20,52 +20,6 @@ pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error
     let name = deployment.map_or_else(|| "none".to_owned(), |deployment| deployment.name.clone());
     let mut binder = Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new() };
     BoundProgram::new(program, name, |node| binder.node(node))
-}
-
-/// Names of the assets that a bundle's models and data come from.
-#[cfg(feature = "local")]
-pub(crate) fn assets_of(bundle: &Bundle) -> IndexSet<String> {
-    let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
-    let mut assets = IndexSet::new();
-    for source in bundle.agents.values() {
-        match source.spec() {
-            AgentSpec::Retriever(spec) => {
-                assets.extend(spec.sources.iter().filter_map(|source| source.strip_prefix("asset:")));
-            }
-            AgentSpec::Forecaster(spec) => {
-                assets.extend(spec.source.iter().filter_map(|source| source.path.strip_prefix("asset:")));
-            }
-            _ => {}
-        }
-    }
-    let used: Vec<&str> = deployment.into_iter().flat_map(|spec| used_backends(bundle, spec)).collect();
-    for name in used {
-        if let Some(BackendSpec::Local(local)) = deployment.and_then(|spec| spec.backends.get(name))
-            && !is_path(&local.model)
-        {
-            assets.insert(&local.model);
-        }
-    }
-    assets.into_iter().map(str::to_owned).collect()
-}
-
-/// Backends that some node is bound to or falls back on.
-#[cfg(feature = "local")]
-fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> IndexSet<&'b str> {
-    let nodes = bundle.sources().flat_map(|source| &source.parsed.spec.nodes);
-    nodes
-        .flat_map(|(name, node)| {
-            let agent = node.kind.agent();
-            let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
-            let bound = deployment.binding(name, agent, spec);
-            bound.into_iter().chain(node.options.fallback.iter().map(String::as_str))
-        })
-        .collect()
-}
-
-/// Whether a model is named by its path and not as an asset.
-pub(crate) fn is_path(model: &str) -> bool {
-    model.contains('/') || model.contains(std::path::MAIN_SEPARATOR) || model.ends_with(".gguf")
 }
 
 struct Binder<'a> {

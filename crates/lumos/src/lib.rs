@@ -7,6 +7,8 @@ mod error;
 mod home;
 mod local;
 mod lumos;
+#[cfg(feature = "local")]
+mod needs;
 
 pub use error::Error;
 pub use home::Home;

@@ -28,7 +28,7 @@ impl Lumos {
         use std::sync::PoisonError;
 
         let fail = |message: String, hint: Option<String>| Error::Backend { backend: name.to_owned(), message, hint };
-        let is_path = crate::bind::is_path(&spec.model);
+        let is_path = crate::needs::is_path(&spec.model);
         let folder = bundle.deployment.as_ref().map(|source| source.folder.clone()).unwrap_or_default();
         let path = if is_path {
             folder.join(&spec.model)

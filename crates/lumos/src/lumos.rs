@@ -1,8 +1,7 @@
 //! The facade: opens workflows, binds them to backends and runs them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lumos_core::check::check_bundle;
@@ -19,11 +18,13 @@ use crate::home::Home;
 /// Opens workflows, binds them to backends and runs them. Models are loaded once, however many nodes and runs use them.
 pub struct Lumos {
     pub(crate) home: Home,
+    #[cfg(feature = "local")]
     pub(crate) clock: SystemClock,
     pub(crate) agents: IndexMap<String, SharedAgent>,
     pub(crate) backends: IndexMap<String, SharedBackend>,
     /// Local models that were opened, by what they were opened with.
-    pub(crate) opened: Mutex<BTreeMap<String, SharedBackend>>,
+    #[cfg(feature = "local")]
+    pub(crate) opened: std::sync::Mutex<std::collections::BTreeMap<String, SharedBackend>>,
     #[cfg(feature = "local")]
     pub(crate) assets: lumos_assets::AssetStore,
     store: Option<RecordStore>,
@@ -86,10 +87,12 @@ impl LumosBuilder {
             #[cfg(feature = "local")]
             assets: lumos_assets::AssetStore::new(self.home.folder().to_path_buf(), lumos_assets::Catalog::builtin()),
             home: self.home,
+            #[cfg(feature = "local")]
             clock,
             agents: self.agents,
             backends: self.backends,
-            opened: Mutex::default(),
+            #[cfg(feature = "local")]
+            opened: std::sync::Mutex::default(),
             store,
             engine: engine.build(),
         })
@@ -160,6 +163,6 @@ impl Lumos {
     /// Names of the assets that a bundle uses and that are not yet in the home.
     #[cfg(feature = "local")]
     pub fn missing_assets(&self, bundle: &Bundle) -> Vec<String> {
-        bind::assets_of(bundle).into_iter().filter(|name| self.assets.path(name).is_none()).collect()
+        crate::needs::assets_of(bundle).into_iter().filter(|name| self.assets.path(name).is_none()).collect()
     }
 }
