@@ -1,0 +1,225 @@
+//! The step table: what each attempt of a run took, cost and used, and where its figures come from.
+
+use std::collections::BTreeSet;
+
+use lumos_core::{AttemptRecord, Basis, RunRecord, Status, StepRecord, Usd};
+
+use crate::figure::{self, NONE, UNKNOWN};
+use crate::table::{Column, Line, Role, Table};
+
+const MODEL: &str = "model";
+
+/// The step table of a run, at most `width` wide where that can be.
+///
+/// One row per attempt, or per step that had none; `forecast[2]` is an entry of a map, `judge#1` a round of a loop,
+/// `research/judge` a step of a sub-workflow. `?` is a figure that nobody knows, `—` one that does not exist. Where
+/// models don't fit, they are listed below.
+pub fn step_table(record: &RunRecord, width: usize) -> Vec<Line> {
+    let mut table = Table::new(vec![
+        Column::left("node"),
+        Column::left("backend"),
+        Column::left(MODEL),
+        Column::right("queue"),
+        Column::right("TTFT"),
+        Column::right("time"),
+        Column::right("tokens in"),
+        Column::right("cached"),
+        Column::right("out"),
+        Column::right("cost"),
+        Column::right("critical"),
+    ]);
+    for step in &record.steps {
+        add_step(&mut table, step, record.totals.critical_path_us);
+    }
+    table.row(Role::Total, total(record));
+    let mut notes = Vec::new();
+    if table.width() > width {
+        table.drop_column(MODEL);
+        notes.extend(models(record));
+        table.narrow_first(width);
+    }
+    notes.extend(summary(record));
+    let mut lines = table.lines();
+    lines.extend(notes.into_iter().map(|text| Line { role: Role::Note, text }));
+    lines
+}
+
+fn add_step(table: &mut Table, step: &StepRecord, critical_path_us: u64) {
+    let label = label(step);
+    let critical = step
+        .critical_us
+        .filter(|_| step.kind != "workflow")
+        .and_then(|us| figure::share(us, critical_path_us))
+        .unwrap_or_else(|| NONE.to_owned());
+    let Some((last, earlier)) = step.attempts.split_last() else {
+        let mut cells = vec![NONE.to_owned(); 11];
+        cells[0] = with_status(label, step.status);
+        if let (Some(ready), Some(end)) = (step.ready_us, step.end_us) {
+            cells[5] = figure::duration(end.saturating_sub(ready));
+        }
+        cells[10] = critical;
+        table.row(Role::Ended(step.status), cells);
+        return;
+    };
+    let several = !earlier.is_empty();
+    let name = |attempt: &AttemptRecord| {
+        if several { format!("{label} try {}", attempt.attempt) } else { label.clone() }
+    };
+    for attempt in earlier {
+        let cells = attempt_cells(with_status(name(attempt), attempt.status), attempt, NONE.to_owned());
+        table.row(Role::Ended(attempt.status), cells);
+    }
+    // A guard refuses by an attempt that succeeds: then the step says more.
+    let status = if last.status == Status::Succeeded { step.status } else { last.status };
+    table.row(Role::Ended(status), attempt_cells(with_status(name(last), status), last, critical));
+}
+
+fn attempt_cells(label: String, attempt: &AttemptRecord, critical: String) -> Vec<String> {
+    let asked = attempt.backend.is_some();
+    let known = |figure: Option<String>| match figure {
+        Some(figure) => figure,
+        None => (if asked { UNKNOWN } else { NONE }).to_owned(),
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| NONE.to_owned());
+    // Without output tokens there is no first one.
+    let has_ttft = attempt.ttft_us.is_some() || attempt.finish_reason.is_some();
+    vec![
+        label,
+        text(&attempt.backend),
+        text(&attempt.model),
+        if asked { figure::duration(attempt.queue_us) } else { NONE.to_owned() },
+        if has_ttft { known(attempt.ttft_us.map(figure::duration)) } else { NONE.to_owned() },
+        figure::duration(attempt.duration_us),
+        known(attempt.usage.input_tokens.map(figure::count)),
+        known(attempt.usage.cached_input_tokens.map(figure::count)),
+        known(attempt.usage.output_tokens.map(figure::count)),
+        known(attempt.cost_usd.map(figure::money)),
+        critical,
+    ]
+}
+
+/// The step's name with the nodes around it, its entry of a map and its round of a loop.
+fn label(step: &StepRecord) -> String {
+    let mut label: String = step.path.iter().flat_map(|outer| [outer.as_str(), "/"]).collect();
+    label.push_str(&step.node);
+    if let Some(index) = step.index {
+        label.push_str(&format!("[{index}]"));
+    }
+    if let Some(iteration) = step.iteration {
+        label.push_str(&format!("#{iteration}"));
+    }
+    label
+}
+
+fn with_status(label: String, status: Status) -> String {
+    if status == Status::Succeeded { label } else { format!("{label} ({})", status.as_str()) }
+}
+
+fn asked(record: &RunRecord) -> impl Iterator<Item = &AttemptRecord> {
+    record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.backend.is_some())
+}
+
+fn total(record: &RunRecord) -> Vec<String> {
+    let totals = &record.totals;
+    let no_model = asked(record).next().is_none();
+    let tokens = |sum: Option<u64>| match sum {
+        _ if no_model => NONE.to_owned(),
+        Some(sum) => figure::count(sum),
+        None => UNKNOWN.to_owned(),
+    };
+    let cost = match totals.cost_usd {
+        Some(cost) if totals.cost_complete => figure::money(cost),
+        Some(cost) => format!("≥ {}", figure::money(cost)),
+        None => UNKNOWN.to_owned(),
+    };
+    let mut cells = vec![String::new(); 11];
+    cells[0] = "total".to_owned();
+    cells[5] = figure::duration(totals.duration_us);
+    cells[6] = tokens(totals.input_tokens);
+    cells[7] = tokens(totals.cached_input_tokens);
+    cells[8] = tokens(totals.output_tokens);
+    cells[9] = cost;
+    cells
+}
+
+/// Which model each backend serves, where the table has no room for it.
+fn models(record: &RunRecord) -> Option<String> {
+    let mut served: Vec<String> = Vec::new();
+    for attempt in asked(record) {
+        let name = |text: &Option<String>| crate::table::clean(text.as_deref().unwrap_or(UNKNOWN));
+        let line = format!("{} = {}", name(&attempt.backend), name(&attempt.model));
+        if !served.contains(&line) {
+            served.push(line);
+        }
+    }
+    (!served.is_empty()).then(|| format!("models: {}", served.join(", ")))
+}
+
+/// The sums in words, and the basis of each sort of figure.
+fn summary(record: &RunRecord) -> Vec<String> {
+    let totals = &record.totals;
+    let calls = asked(record).count();
+    let mut first = vec![
+        format!("{} in all", figure::duration(totals.duration_us)),
+        format!("critical path {}", figure::duration(totals.critical_path_us)),
+        match calls {
+            0 => "no model was called".to_owned(),
+            1 => "1 model call".to_owned(),
+            _ => format!("{} model calls", figure::count(calls as u64)),
+        },
+        match totals.cost_usd {
+            Some(cost) if totals.cost_complete => format!("cost {}", figure::money(cost)),
+            Some(cost) if cost > Usd::ZERO => format!("cost at least {}", figure::money(cost)),
+            _ => "cost unknown".to_owned(),
+        },
+    ];
+    let outside = record.steps.iter().flat_map(|step| &step.attempts);
+    if totals.bytes_outside > 0 {
+        first.push(format!("{} left the boundary", figure::bytes(totals.bytes_outside)));
+    } else if outside.into_iter().all(|attempt| attempt.destination == lumos_core::Destination::Inside) {
+        first.push("nothing left the boundary".to_owned());
+    }
+    let mut notes = vec![first.join(" · "), bases(record)];
+    if !totals.cost_complete {
+        let unknown: BTreeSet<&str> = asked(record)
+            .filter(|attempt| attempt.cost_usd.is_none())
+            .filter_map(|attempt| attempt.backend.as_deref())
+            .collect();
+        let backends: Vec<String> = unknown.into_iter().map(crate::table::clean).collect();
+        let of = if backends.is_empty() { String::new() } else { format!(" of {}", backends.join(", ")) };
+        notes.push(format!("? is unknown: the cost{of} is not in the total"));
+    }
+    notes
+}
+
+fn bases(record: &RunRecord) -> String {
+    let all = || record.steps.iter().flat_map(|step| &step.attempts);
+    let words = |bases: BTreeSet<Basis>| {
+        bases.into_iter().map(basis).collect::<Vec<_>>().join(" or ")
+    };
+    let mut parts = Vec::new();
+    let latency: BTreeSet<Basis> = all().map(|attempt| attempt.basis.latency).collect();
+    let tokens: BTreeSet<Basis> = asked(record).filter_map(|attempt| attempt.basis.tokens).collect();
+    let cost: BTreeSet<Basis> = asked(record).filter_map(|attempt| attempt.basis.cost).collect();
+    for (name, bases, how) in
+        [("latency", latency, ""), ("tokens", tokens, ""), ("cost", cost, " from the deployment's prices")]
+    {
+        let how = if bases.contains(&Basis::Estimated) { how } else { "" };
+        if !bases.is_empty() {
+            parts.push(format!("{name} {}{how}", words(bases)));
+        }
+    }
+    if parts.is_empty() { "nothing was attempted".to_owned() } else { parts.join(" · ") }
+}
+
+fn basis(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Measured => "measured",
+        Basis::Reported => "reported",
+        Basis::Estimated => "estimated",
+        Basis::Simulated => "simulated",
+    }
+}
+
+#[cfg(test)]
+mod tests;
