@@ -79,12 +79,10 @@ pub fn share(part: u64, whole: u64) -> Option<String> {
 /// `number / unit` with three digits, of which those behind the point are kept even when they are zero.
 fn three_digits(number: u64, unit: u64) -> String {
     let value = number as f64 / unit as f64;
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
+    let decimals = match value {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
     };
     format!("{value:.decimals$}")
 }
@@ -95,12 +93,23 @@ mod tests {
 
     #[test]
     fn durations_have_three_digits_and_the_unit_that_suits_them() {
-        let shown = [0, 3, 999, 1_000, 41_249, 412_000, 999_499, 999_500, 1_240_000, 59_949_999, 59_950_000, 3_599_600_000]
-            .map(duration);
+        let shown =
+            [0, 3, 999, 1_000, 41_249, 412_000, 999_499, 999_500, 1_240_000, 59_949_999, 59_950_000, 3_599_600_000]
+                .map(duration);
         assert_eq!(
             shown,
             [
-                "0 µs", "3 µs", "999 µs", "1.00 ms", "41.2 ms", "412 ms", "999 ms", "1.00 s", "1.24 s", "59.9 s", "1 min 00 s",
+                "0 µs",
+                "3 µs",
+                "999 µs",
+                "1.00 ms",
+                "41.2 ms",
+                "412 ms",
+                "999 ms",
+                "1.00 s",
+                "1.24 s",
+                "59.9 s",
+                "1 min 00 s",
                 "1 h 00 min"
             ]
         );
@@ -111,7 +120,10 @@ mod tests {
     #[test]
     fn counts_and_bytes() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 999, 1_500, 98_362_432, 1_117_320_768].map(bytes), ["0 B", "999 B", "1.50 kB", "98.4 MB", "1.12 GB"]);
+        assert_eq!(
+            [0, 999, 1_500, 98_362_432, 1_117_320_768].map(bytes),
+            ["0 B", "999 B", "1.50 kB", "98.4 MB", "1.12 GB"]
+        );
     }
 
     #[test]

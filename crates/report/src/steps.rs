@@ -1,6 +1,7 @@
 //! The step table: what each attempt of a run took, cost and used, and where its figures come from.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use lumos_core::{AttemptRecord, Basis, RunRecord, Status, StepRecord, Usd};
 
@@ -103,10 +104,10 @@ fn label(step: &StepRecord) -> String {
     let mut label: String = step.path.iter().flat_map(|outer| [outer.as_str(), "/"]).collect();
     label.push_str(&step.node);
     if let Some(index) = step.index {
-        label.push_str(&format!("[{index}]"));
+        let _ = write!(label, "[{index}]");
     }
     if let Some(iteration) = step.iteration {
-        label.push_str(&format!("#{iteration}"));
+        let _ = write!(label, "#{iteration}");
     }
     label
 }
@@ -133,7 +134,7 @@ fn total(record: &RunRecord) -> Vec<String> {
         None => UNKNOWN.to_owned(),
     };
     let mut cells = vec![String::new(); 11];
-    cells[0] = "total".to_owned();
+    "total".clone_into(&mut cells[0]);
     cells[5] = figure::duration(totals.duration_us);
     cells[6] = tokens(totals.input_tokens);
     cells[7] = tokens(totals.cached_input_tokens);
@@ -194,9 +195,7 @@ fn summary(record: &RunRecord) -> Vec<String> {
 
 fn bases(record: &RunRecord) -> String {
     let all = || record.steps.iter().flat_map(|step| &step.attempts);
-    let words = |bases: BTreeSet<Basis>| {
-        bases.into_iter().map(basis).collect::<Vec<_>>().join(" or ")
-    };
+    let words = |bases: BTreeSet<Basis>| bases.into_iter().map(basis).collect::<Vec<_>>().join(" or ");
     let mut parts = Vec::new();
     let latency: BTreeSet<Basis> = all().map(|attempt| attempt.basis.latency).collect();
     let tokens: BTreeSet<Basis> = asked(record).filter_map(|attempt| attempt.basis.tokens).collect();

@@ -57,6 +57,9 @@ pub struct Table {
 /// Spaces between columns.
 const GAP: usize = 2;
 
+/// Longest rule.
+const RULE: usize = 100;
+
 impl Column {
     /// A column of words.
     pub const fn left(title: &'static str) -> Self {
@@ -116,10 +119,10 @@ impl Table {
         self.columns.iter().enumerate().map(widest).collect()
     }
 
-    /// Its lines: names, a rule, the rows, and a rule before sums.
+    /// Its lines: names, a rule, the rows, and a rule before sums. Rules are at most 100 wide.
     pub fn lines(&self) -> Vec<Line> {
         let widths = self.widths();
-        let rule = Line { role: Role::Rule, text: "─".repeat(self.width()) };
+        let rule = Line { role: Role::Rule, text: "─".repeat(self.width().min(RULE)) };
         let titles: Vec<&str> = self.columns.iter().map(|column| column.title).collect();
         let mut lines = vec![Line { role: Role::Header, text: self.join(&titles, &widths) }, rule.clone()];
         for (role, cells) in &self.rows {

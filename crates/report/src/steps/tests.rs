@@ -14,9 +14,8 @@ fn attempt(number: u32, backend: Option<&str>) -> AttemptRecord {
     AttemptRecord {
         attempt: number,
         backend: backend.map(str::to_owned),
-        model: backend.map(|name| {
-            (if name == "embedder" { "potion-base-8m" } else { "smollm2-135m-instruct" }).to_owned()
-        }),
+        model: backend
+            .map(|name| (if name == "embedder" { "potion-base-8m" } else { "smollm2-135m-instruct" }).to_owned()),
         provider: backend.map(|_| "local".to_owned()),
         status: Status::Succeeded,
         start_us: 0,
