@@ -83,7 +83,7 @@ impl Planner {
     /// An entry as it goes into the list: one of the choices, or a text within its length.
     fn accept(&self, entry: &str) -> Option<String> {
         let entry = entry.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
-        let entry = entry.collect::<Vec<_>>().join(" ");
+        let entry = unnumbered(&entry.collect::<Vec<_>>().join(" ")).to_owned();
         if self.items.choices.is_empty() {
             let fits =
                 entry.chars().any(char::is_alphanumeric) && entry.chars().count() <= self.items.max_chars as usize;
@@ -110,12 +110,12 @@ impl Agent for Planner {
 
 /// The schema of an answer.
 ///
-/// Free entries begin with a letter or digit and hold neither quotes nor backslashes nor control characters, so that
+/// Free entries begin with a letter (small models like to count and then write nothing but numbers) and hold neither quotes nor backslashes nor control characters, so that
 /// an entry is never empty and one character never takes more than itself in JSON.
 fn schema(field: &str, items: &PlannerItems) -> Value {
     let entry = if items.choices.is_empty() {
         let more = items.max_chars - 1;
-        json!({"type": "string", "pattern": format!(r#"^[\p{{L}}\p{{N}}][^"\\\p{{Cc}}]{{0,{more}}}$"#)})
+        json!({"type": "string", "pattern": format!(r#"^\p{{L}}[^"\\\p{{Cc}}]{{0,{more}}}$"#)})
     } else {
         json!({"enum": items.choices})
     };
@@ -125,6 +125,17 @@ fn schema(field: &str, items: &PlannerItems) -> Value {
         "required": [field],
         "additionalProperties": false,
     })
+}
+
+/// The entry without a number or a bullet before it.
+fn unnumbered(entry: &str) -> &str {
+    let after_number = entry.trim_start_matches(|c: char| c.is_ascii_digit());
+    let rest = match entry.len() - after_number.len() {
+        0 => entry.strip_prefix(['-', '*', '•']),
+        1..=3 => after_number.strip_prefix(['.', ')']),
+        _ => None,
+    };
+    rest.and_then(|rest| rest.strip_prefix(' ')).unwrap_or(entry)
 }
 
 /// Tokens that the longest answer takes: no tokenizer in use spends more than one on an ASCII character, and quotes,
@@ -185,6 +196,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn numbers_and_bullets_do_not_make_entries_distinct() {
+        let answer =
+            r#"{"steps": ["1. Order milk", "2) order milk", "- Count", "• Count", "2012 sales", "1.5 kg of rice"]}"#;
+        let wanted = json!({"steps": ["Order milk", "Count", "2012 sales", "1.5 kg of rice"]});
+        assert_eq!(plan(PlannerItems::default(), answer).await.unwrap(), wanted);
+    }
+
+    #[tokio::test]
     async fn choices_keep_their_spelling_and_nothing_else_passes() {
         let items = PlannerItems { choices: vec!["Store 1".into(), "Store 2".into()], ..PlannerItems::default() };
         let answer = r#"{"steps": ["store 2", "Store 2", "Store 9"]}"#;
@@ -219,7 +238,12 @@ mod tests {
         let longest = json!({"steps": vec!["x".repeat(80); 8]});
         assert!(jsonschema::is_valid(&schema, &longest));
         assert!(longest.to_string().len() <= request.decoding.max_tokens as usize);
-        for bad in [json!({"steps": vec!["x".repeat(81)]}), json!({"steps": [""]}), json!({"steps": [" x"]})] {
+        for bad in [
+            json!({"steps": vec!["x".repeat(81)]}),
+            json!({"steps": [""]}),
+            json!({"steps": [" x"]}),
+            json!({"steps": ["1. x"]}),
+        ] {
             assert!(!jsonschema::is_valid(&schema, &bad), "{bad}");
         }
     }
