@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -10,12 +11,17 @@ pub fn home() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lumos-home")
 }
 
+/// Held by whoever computes with a model: several at once on few cores only wait for each other.
+static MODELS: Mutex<()> = Mutex::new(());
+
 /// The `lumos` command in the repository's root with the shared home; missing assets are fetched by the command.
 pub fn lumos(arguments: &[&str]) -> Output {
+    let _turn = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
     Command::new(env!("CARGO_BIN_EXE_lumos"))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("LUMOS_HOME", home())
+        .env("RAYON_NUM_THREADS", "1")
         .output()
         .expect("the command starts")
 }
