@@ -33,15 +33,17 @@ impl Lumos {
         let path = if is_path {
             folder.join(&spec.model)
         } else {
-            self.assets.path(&spec.model).ok_or_else(|| match self.assets.catalog().get(&spec.model) {
-                Some(_) => {
-                    let hint = format!("`lumos assets pull {}` gets it", spec.model);
-                    fail(format!("the model `{}` is not here", spec.model), Some(hint))
-                }
-                None => {
-                    let hint = "`lumos assets list` shows the models there are; a path works too".to_owned();
-                    fail(format!("there is no model `{}` in the catalog", spec.model), Some(hint))
-                }
+            self.assets.path(&spec.model).ok_or_else(|| {
+                let known = self.assets.catalog().get(&spec.model).is_some();
+                let (message, hint) = if known {
+                    ("is not here", format!("`lumos assets pull {}` gets it", spec.model))
+                } else {
+                    (
+                        "is not in the catalog",
+                        "`lumos assets list` shows the models there are; a path works too".to_owned(),
+                    )
+                };
+                fail(format!("the model `{}` {message}", spec.model), Some(hint))
             })?
         };
         let key = format!("{} {:?} {:?}", path.display(), spec.device, spec.context);

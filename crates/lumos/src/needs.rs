@@ -1,5 +1,7 @@
 //! Which assets a bundle needs.
 
+use std::path::Path;
+
 use indexmap::IndexSet;
 use lumos_core::load::Bundle;
 use lumos_core::spec::{AgentSpec, BackendSpec, DeploymentSpec};
@@ -45,5 +47,6 @@ fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> Inde
 
 /// Whether a model is named by its path and not as an asset.
 pub(crate) fn is_path(model: &str) -> bool {
-    model.contains('/') || model.contains(std::path::MAIN_SEPARATOR) || model.ends_with(".gguf")
+    let is_gguf = Path::new(model).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    model.contains('/') || model.contains(std::path::MAIN_SEPARATOR) || is_gguf
 }
