@@ -95,6 +95,14 @@ impl AgentSource {
     }
 }
 
+/// The file of the deployment `name` for a workflow, by the rules that names in files follow; `None` when there is none.
+pub fn find_deployment(name: &str, workflow: &Path) -> Option<PathBuf> {
+    match find::named(name, "deployments", &find::folder_of(workflow)) {
+        Found::At(path) => path.is_file().then_some(path),
+        Found::Nowhere { .. } => None,
+    }
+}
+
 /// Reads files once each and notes what is wrong with them.
 #[derive(Default)]
 struct Loader {

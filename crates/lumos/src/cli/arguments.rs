@@ -1,0 +1,268 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Run multi-agent workflows on local models, and know the latency and cost of every step.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lumos",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 succeeded, 1 failed, 2 invalid file, input or usage, 3 refused by a guard,\n\
+                  4 ended by a budget, deadline or limit, 130 interrupted."
+)]
+pub struct Arguments {
+    /// Where models, indexes and records are kept [default: $LUMOS_HOME, else the platform's data folder].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Seed of everything random in a run [default: 0].
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a workflow; models that are missing are fetched first.
+    Run(Run),
+    /// Check workflows, agents and deployments, and print every problem.
+    Check(Check),
+    /// Draw a workflow.
+    Graph(Graph),
+    /// List, fetch or verify model weights and data sets.
+    Assets(Assets),
+    /// Look at earlier runs.
+    Runs(Runs),
+    /// Make a folder with a working workflow to start from.
+    New(New),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// `lumos run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The workflow's file.
+    pub workflow: PathBuf,
+    /// The deployment: a file, or the name of one in `deployments/` [default: local, if there is one].
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    pub deployment: Option<PathBuf>,
+    /// An input; can be given several times.
+    #[arg(short, long = "input", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub input: Vec<(String, String)>,
+    /// A JSON object of inputs, or `-` to read it from stdin; `-i` wins where both give one.
+    #[arg(long, value_name = "FILE.json")]
+    pub inputs: Option<PathBuf>,
+    /// Show prompts, bindings, the worst cost and what would leave the boundary, and run nothing.
+    #[arg(long, conflicts_with = "stream")]
+    pub dry_run: bool,
+    /// Print events as they happen, one JSON document per line; the last one holds the record.
+    #[arg(long)]
+    pub stream: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Run {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        if self.stream { Format::Json } else { self.format }
+    }
+}
+
+/// `lumos check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Workflows, agents and deployments; a workflow is checked with all that it names.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Check workflows together with this deployment.
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    pub deployment: Option<PathBuf>,
+    /// How to print problems.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lumos graph`.
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The workflow's file.
+    pub workflow: PathBuf,
+    /// The drawing's language.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Drawing,
+}
+
+/// Languages of drawings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Drawing {
+    /// A table of layers.
+    #[default]
+    Text,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A Graphviz graph.
+    Dot,
+    /// An image.
+    Svg,
+}
+
+/// `lumos assets`.
+#[derive(Debug, Args)]
+#[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
+pub struct Assets {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AssetsCommand,
+}
+
+/// What can be done with assets.
+#[derive(Debug, Subcommand)]
+pub enum AssetsCommand {
+    /// Show every asset, its size, its licence and whether it is here.
+    List {
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Fetch assets.
+    Pull {
+        /// Their names.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// How to print where they are.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Compare assets with their checksums.
+    Verify {
+        /// Their names; without one, everything that is here.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// How to print the result.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+impl Assets {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        match self.command {
+            AssetsCommand::List { format }
+            | AssetsCommand::Pull { format, .. }
+            | AssetsCommand::Verify { format, .. } => format,
+        }
+    }
+}
+
+/// `lumos runs`; without a command, `list`.
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    #[command(flatten)]
+    list: List,
+}
+
+/// What can be done with runs.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Show the runs, the newest first.
+    List(List),
+    /// Show a run and each of its steps.
+    Show {
+        /// The run's id, or how it begins.
+        id: String,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+/// `lumos runs list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Most runs to show [default: 20, and all of them as JSON].
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Runs {
+    /// How to list, unless a run is to be shown.
+    pub fn list(&self) -> &List {
+        match &self.command {
+            Some(RunsCommand::List(list)) => list,
+            _ => &self.list,
+        }
+    }
+
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        match &self.command {
+            Some(RunsCommand::Show { format, .. }) => *format,
+            _ => self.list().format,
+        }
+    }
+}
+
+/// `lumos new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The folder to make; its last part is the workflow's name.
+    pub name: PathBuf,
+    /// How to print what was made.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE, e.g. question=\"what is in stock?\"".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_input_is_split_at_the_first_equals_sign() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(key_value("=b").is_err() && key_value("a").is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line: the only part of lumos that prints, picks exit codes and reads the environment.
+//!
+//! Data goes to stdout, progress and errors to stderr. Exit codes: 0 succeeded, 1 failed, 2 invalid file, input or
+//! usage, 3 refused, 4 limited, 130 interrupted.
+
+mod arguments;
+mod assets;
+mod check;
+mod dry_run;
+mod failure;
+mod graph;
+mod home;
+mod inputs;
+mod new;
+mod output;
+mod plan;
+mod progress;
+mod pull;
+mod run;
+mod runs;
+mod stream;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command, Format};
+use failure::Failure;
+
+/// Parses the arguments, carries out the command and gives its exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let home = || home::resolve(arguments.home.as_deref());
+    let seed = arguments.seed.unwrap_or_default();
+    let (result, format) = match &arguments.command {
+        Command::Run(run) => (home().and_then(|home| run::run(run, home, seed)), run.format()),
+        Command::Check(check) => (check::run(check), check.format),
+        Command::Graph(graph) => (graph::run(graph), Format::Human),
+        Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),
+        Command::Runs(runs) => (home().and_then(|home| runs::run(runs, &home)), runs.format()),
+        Command::New(new) => (new::run(new), new.format),
+        Command::Completions { shell } => (completions(*shell), Format::Human),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => ExitCode::from(failure.report(format)),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "lumos", &mut script);
+    output::data(&String::from_utf8_lossy(&script))?;
+    Ok(0)
+}
+
+/// Help and version, or what is wrong with the arguments; those who asked for JSON get it here too.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+
+    if !error.use_stderr() {
+        let shown = output::styled(&error.render().ansi().to_string());
+        return ExitCode::from(shown.map_or_else(|failure| failure.report(Format::Human), |()| 0));
+    }
+    let wants_json = std::env::args().any(|argument| argument == "--format=json" || argument == "--stream")
+        || std::env::args().zip(std::env::args().skip(1)).any(|(name, value)| name == "--format" && value == "json");
+    if wants_json && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let rendered = error.render().to_string();
+        let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let hint = lines.next().map(|line| line.trim_start_matches("tip: ").to_owned());
+        let problem = lumos::core::Problem::of_file("command line", message, hint);
+        return ExitCode::from(Failure::Invalid(vec![problem]).report(Format::Json));
+    }
+    output::log(&error.render().ansi().to_string());
+    ExitCode::from(failure::INVALID)
+}
