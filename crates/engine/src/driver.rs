@@ -2,42 +2,23 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use lumos_core::Clock;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::record::Status;
 use lumos_core::scheduler::{AttemptId, Command, Event, EventKind, RunState, StepId, Timer};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{self, Happening};
+use crate::attempt;
 use crate::binding::BoundProgram;
 use crate::clock::SystemClock;
 use crate::event::{Audience, RunEvent, StepRef};
+use crate::flight::{Attempt, InFlight};
 
 /// Attempts that may end at once before other tasks have their turn and the run's cancellation is looked for.
 const TURN_ATTEMPTS: u32 = 64;
-
-/// An attempt that may be started or has been; without a future it is cancelled.
-struct Attempt<'a> {
-    id: AttemptId,
-    future: Option<attempt::Execution<'a>>,
-}
-
-impl Future for Attempt<'_> {
-    type Output = Happening;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Happening> {
-        let Some(future) = &mut self.future else { return Poll::Pending };
-        let kind = ready!(future.as_mut().poll(context));
-        self.future = None;
-        Poll::Ready(kind)
-    }
-}
 
 /// Drives one run from its first event to its last.
 ///
@@ -50,7 +31,7 @@ pub(crate) struct Driver<'a> {
     origin_us: u64,
     state: RunState<Program>,
     ready: Vec<Attempt<'a>>,
-    in_flight: Option<FuturesUnordered<Attempt<'a>>>,
+    in_flight: InFlight<'a>,
     timers: BinaryHeap<Reverse<(u64, Timer)>>,
     commands: VecDeque<Command>,
     fresh: Vec<Command>,
@@ -62,16 +43,17 @@ impl<'a> Driver<'a> {
         bound: &'a BoundProgram,
         clock: &'a SystemClock,
         audience: Option<&'a Audience>,
-        state: RunState<Program>,
+        inputs: LiveValue,
+        seed: u64,
     ) -> Self {
         Self {
             bound,
             clock,
             audience,
             origin_us: clock.now_us(),
-            state,
+            state: RunState::new(bound.program(), inputs, seed),
             ready: Vec::new(),
-            in_flight: None,
+            in_flight: InFlight::default(),
             timers: BinaryHeap::new(),
             commands: VecDeque::new(),
             fresh: Vec::new(),
@@ -133,11 +115,10 @@ impl<'a> Driver<'a> {
         let next_timer = self.timers.peek().map(|Reverse((at_us, _))| instant(*at_us));
         let sleep: Option<BoxFuture<'static, ()>> = next_timer.map(|instant| tokio::time::sleep_until(instant).boxed());
         let sleep = OptionFuture::from(sleep);
-        let next_end = OptionFuture::from(self.in_flight.as_mut().map(StreamExt::next));
         let kind = tokio::select! {
             biased;
             () = cancel.cancelled() => EventKind::Cancelled,
-            Some(Some(kind)) = next_end => kind,
+            kind = self.in_flight.next() => kind,
             Some(()) = sleep => {
                 let Some(Reverse((_, timer))) = self.timers.pop() else { return };
                 EventKind::TimerFired(timer)
@@ -165,16 +146,13 @@ impl<'a> Driver<'a> {
         // Most agents that ask no model end at once: no need to park them.
         match futures_util::poll!(&mut attempt) {
             Poll::Ready(kind) => self.handle(kind),
-            Poll::Pending => self.in_flight.get_or_insert_default().push(attempt),
+            Poll::Pending => self.in_flight.push(attempt),
         }
     }
 
     fn cancel(&mut self, id: AttemptId) {
         self.ready.retain(|attempt| attempt.id != id);
-        // What is left of it is woken by nobody and goes with the run.
-        for attempt in self.in_flight.iter_mut().flatten().filter(|attempt| attempt.id == id) {
-            attempt.future = None;
-        }
+        self.in_flight.cancel(id);
     }
 
     fn now_us(&self) -> u64 {

@@ -175,7 +175,11 @@ impl Engine {
         let seed = request.seed;
         async move {
             let run = self.drive(bound, inputs, seed, cancel).await;
-            self.keep(run).await
+            match &self.store {
+                None => Ok(run),
+                // Boxed, so that a run that goes on holds no room for what comes after it.
+                Some(store) => Box::pin(keep(store, run)).await,
+            }
         }
     }
 
@@ -204,8 +208,7 @@ impl Engine {
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
-        let state = RunState::new(program, inputs.clone(), seed);
-        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state);
+        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), inputs.clone(), seed);
         driver.drive(cancel).await;
         let run = FinishedRun { bound: bound.clone(), stamp, inputs, state: driver.into_state() };
         if let Some(audience) = &audience {
@@ -213,14 +216,13 @@ impl Engine {
         }
         run
     }
+}
 
-    /// Keeps the record of a run, where there is a store.
-    async fn keep(&self, run: FinishedRun) -> Result<FinishedRun, EngineError> {
-        let Some(store) = &self.store else { return Ok(run) };
-        match store.finish(run.stamp, run.record()).await {
-            Ok(()) => Ok(run),
-            Err(error) => Err(EngineError::Store { record: Box::new(run.record()), error }),
-        }
+/// Keeps the record of a run.
+async fn keep(store: &RecordStore, run: FinishedRun) -> Result<FinishedRun, EngineError> {
+    match store.finish(run.stamp, run.record()).await {
+        Ok(()) => Ok(run),
+        Err(error) => Err(EngineError::Store { record: Box::new(run.record()), error }),
     }
 }
 

@@ -8,6 +8,7 @@ mod clock;
 mod driver;
 mod engine;
 mod event;
+mod flight;
 mod store;
 
 pub use binding::{BoundBackend, BoundProgram, NodeBinding, Price};

@@ -4,6 +4,7 @@ mod owner;
 mod reader;
 mod writer;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,11 +132,17 @@ impl RecordStore {
     }
 
     /// Keeps the record of a run that has ended; returns once it is on disk.
-    pub(crate) async fn finish(&self, stamp: Stamp, record: RunRecord) -> Result<(), StoreError> {
+    pub(crate) fn finish(
+        &self,
+        stamp: Stamp,
+        record: RunRecord,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let (done, wait) = tokio::sync::oneshot::channel();
         self.writer.send(Message::Ended(stamp.id(), Row::of(record, None), done));
-        let gone = || StoreError::Unusable { path: self.path.to_path_buf(), reason: "its writer has ended".to_owned() };
-        wait.await.unwrap_or_else(|_| Err(gone()))
+        async move {
+            let reason = "its writer has ended".to_owned();
+            wait.await.unwrap_or_else(|_| Err(StoreError::Unusable { path: self.path.to_path_buf(), reason }))
+        }
     }
 
     /// The newest runs first.

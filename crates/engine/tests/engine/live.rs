@@ -42,6 +42,44 @@ async fn independent_branches_overlap_in_time() {
 }
 
 #[tokio::test]
+async fn a_wide_map_is_in_flight_all_at_once_and_can_be_cancelled() {
+    for (width, cancelled) in [(100, false), (101, true)] {
+        let workflow = WorkflowSpec::new("wide")
+            .node("list", node("answers").with("entries", "{{ range(100) | list }}"))
+            .node("each", node("meets").map("{{ list.arguments.entries }}", None))
+            .output("{{ each | length }}");
+        let barrier = Arc::new(Barrier::new(width));
+        let bound = bind(workflow, [("meets", Does::Meets(barrier)), ("answers", Does::Answers)]);
+        let (engine, cancel) = (engine(), CancellationToken::new());
+        let (finished, ()) = tokio::join!(engine.run(&bound, RunRequest::default(), &cancel), async {
+            for _ in 0..200 {
+                tokio::task::yield_now().await;
+            }
+            if cancelled {
+                cancel.cancel();
+            }
+        });
+        let record = finished.unwrap().record();
+        let expected = if cancelled { Status::Cancelled } else { Status::Succeeded };
+        assert_eq!(record.status, expected);
+        assert!(record.steps[1..].iter().all(|step| step.status == expected) && record.steps.len() == 101);
+    }
+}
+
+#[tokio::test]
+async fn of_many_attempts_in_flight_each_has_its_own_timeout() {
+    let slow = || node("waits").timeout_s(0.01);
+    let mut workflow = WorkflowSpec::new("timeouts");
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        workflow = workflow.node(name, slow().retry(two_attempts()));
+    }
+    let record = run(&engine(), &bind(workflow.output("none"), [("waits", Does::Waits)])).await.record();
+    assert_eq!(record.status, Status::Failed);
+    // Each had its first attempt time out before any of the second ones could.
+    assert!(record.steps.iter().all(|step| step.attempts[0].status == Status::Failed));
+}
+
+#[tokio::test]
 async fn a_step_starts_when_its_own_dependencies_end_and_not_their_level() {
     // `slow` waits for `after_quick`, which would wait for `slow` if there were barriers between levels.
     let workflow = WorkflowSpec::new("no_barriers")
