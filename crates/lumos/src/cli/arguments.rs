@@ -17,10 +17,10 @@ use clap_complete::Shell;
 )]
 pub struct Arguments {
     /// Where models, indexes and records are kept [default: $LUMOS_HOME, else the platform's data folder].
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub home: Option<PathBuf>,
     /// Seed of everything random in a run [default: 0].
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
     pub seed: Option<u64>,
     /// What to do.
     #[command(subcommand)]

@@ -16,6 +16,9 @@ pub const INVALID: u8 = 2;
 /// Exit code of a command that a person ended.
 pub const INTERRUPTED: u8 = 130;
 
+/// What stands for a file in problems of the arguments.
+pub const COMMAND_LINE: &str = "command line";
+
 /// Why a command did not do what it should.
 #[derive(Debug)]
 pub enum Failure {
@@ -112,7 +115,8 @@ fn problem(problem: &Problem) -> String {
         (Some(line), None) => format!("{}:{line}", problem.file),
         _ => problem.file.clone(),
     };
-    let message = format!("{place}: {}", problem.message);
+    let message =
+        if problem.file == COMMAND_LINE { problem.message.clone() } else { format!("{place}: {}", problem.message) };
     match problem.severity {
         Severity::Error => output::error(&message, problem.hint.as_deref()),
         Severity::Warning => output::warning(&message, problem.hint.as_deref()),
@@ -151,7 +155,7 @@ impl From<lumos::assets::AssetError> for Failure {
                     || "`lumos assets list` shows what there is".to_owned(),
                     |near| format!("did you mean `{near}`?"),
                 );
-                Self::invalid("command line", format!("there is no asset `{name}`"), Some(hint))
+                Self::invalid(COMMAND_LINE, format!("there is no asset `{name}`"), Some(hint))
             }
             _ => Self::Failed { message: error.to_string(), hint: error.hint() },
         }
@@ -163,9 +167,9 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         let hint = "`lumos runs list` shows the runs there are".to_owned();
         match error {
-            StoreError::UnknownRun(_) => Self::invalid("command line", message, Some(hint)),
+            StoreError::UnknownRun(_) => Self::invalid(COMMAND_LINE, message, Some(hint)),
             StoreError::Ambiguous { .. } => {
-                Self::invalid("command line", message, Some("write more of its id".to_owned()))
+                Self::invalid(COMMAND_LINE, message, Some("write more of its id".to_owned()))
             }
             StoreError::Unusable { .. } => {
                 let hint = "point --home or LUMOS_HOME to a folder that can be written".to_owned();

@@ -72,7 +72,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
         let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let hint = lines.next().map(|line| line.trim_start_matches("tip: ").to_owned());
-        let problem = lumos::core::Problem::of_file("command line", message, hint);
+        let problem = lumos::core::Problem::of_file(failure::COMMAND_LINE, message, hint);
         return ExitCode::from(Failure::Invalid(vec![problem]).report(Format::Json));
     }
     output::log(&error.render().ansi().to_string());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::arguments::{Format, New};
-use super::failure::Failure;
+use super::failure::{COMMAND_LINE, Failure};
 use super::output;
 
 /// What stands for the name in the files.
@@ -32,11 +32,11 @@ pub fn run(arguments: &New) -> Result<u8, Failure> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
     if name.is_empty() || name.starts_with(['.', '-']) || !name.chars().all(is_plain) {
         let hint = "letters, digits, `-` and `_`, e.g. `lumos new support`".to_owned();
-        return Err(Failure::invalid("command line", format!("`{shown}` is no name for a workflow"), Some(hint)));
+        return Err(Failure::invalid(COMMAND_LINE, format!("`{shown}` is no name for a workflow"), Some(hint)));
     }
     if folder.symlink_metadata().is_ok() {
         let hint = "choose another name; nothing is overwritten".to_owned();
-        return Err(Failure::invalid("command line", format!("`{shown}` already exists"), Some(hint)));
+        return Err(Failure::invalid(COMMAND_LINE, format!("`{shown}` already exists"), Some(hint)));
     }
     make(folder, name).map_err(|error| Failure::failed(format!("cannot make `{shown}`: {error}")))?;
     let files: Vec<PathBuf> = FILES.iter().map(|(file, _)| folder.join(file)).collect();

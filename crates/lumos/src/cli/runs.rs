@@ -58,7 +58,7 @@ fn table(runs: &[RunSummary]) -> Table {
         Column::left("status"),
         Column::left("started"),
         Column::right("time"),
-        Column::right("cost"),
+        Column::right("known cost"),
     ]);
     for run in runs {
         let unknown = || figure::UNKNOWN.to_owned();
