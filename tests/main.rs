@@ -1,5 +1,6 @@
 //! The integration tests of the root package.
 
+mod cli;
 mod home;
 mod invariants;
 mod shipped;

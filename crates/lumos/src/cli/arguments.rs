@@ -74,8 +74,8 @@ pub struct Run {
     #[arg(long, value_name = "FILE.json")]
     pub inputs: Option<PathBuf>,
     /// Show prompts, bindings, the worst cost and what would leave the boundary, and run nothing.
-    #[arg(long, conflicts_with = "stream")]
-    pub dry_run: bool,
+    #[arg(long = "dry-run", conflicts_with = "stream")]
+    pub is_dry: bool,
     /// Print events as they happen, one JSON document per line; the last one holds the record.
     #[arg(long)]
     pub stream: bool,

@@ -47,7 +47,8 @@ pub fn run(arguments: &New) -> Result<u8, Failure> {
             text.extend(files.iter().map(|file| format!("  {}\n", file.display())));
             let workflow = folder.join("workflow.ron").display().to_string();
             let workflow = if workflow.contains(' ') { format!("'{workflow}'") } else { workflow };
-            text.push_str(&format!("\n{}\n  lumos check {workflow}\n  lumos run {workflow}\n", output::bold("next:")));
+            let next = output::bold("next:");
+            text.extend([format!("\n{next}\n  lumos check {workflow}\n  lumos run {workflow}\n")]);
             output::styled(&text)?;
         }
     }

@@ -120,7 +120,7 @@ impl<'a> Planner<'a> {
                     arguments: arguments.clone(),
                 });
                 if let Some(child) = self.bundle.subworkflow(source, file) {
-                    let inputs = self.child_inputs(child, &arguments);
+                    let inputs = Self::child_inputs(child, &arguments);
                     let path: Vec<String> = path.iter().chain([name]).cloned().collect();
                     self.workflow(child, &path, inputs, times);
                 }
@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The inputs of a sub-workflow, when all that it is given is known.
-    fn child_inputs(&self, child: &WorkflowSource, given: &IndexMap<String, Value>) -> Option<Value> {
+    fn child_inputs(child: &WorkflowSource, given: &IndexMap<String, Value>) -> Option<Value> {
         let inputs = child.parsed.spec.inputs.iter().map(|(name, input)| match given.get(name) {
             Some(Value::Null) => None,
             Some(value) => Some((name.clone(), value.clone())),

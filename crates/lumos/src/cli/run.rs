@@ -21,7 +21,7 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     let (bundle, warnings) = Bundle::open(workflow, deployment.as_deref()).map_err(Failure::Invalid)?;
     failure::warn(&warnings);
     let values = inputs::read(arguments, &bundle)?;
-    if arguments.dry_run {
+    if arguments.is_dry {
         return dry_run::run(arguments.format, &home, &bundle, values, seed);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -184,11 +184,9 @@ pub fn ending(record: &RunRecord) -> String {
         return String::new();
     }
     let status = record.status.as_str();
-    match &record.error {
-        Some(ErrorRecord { message, hint }) => output::error(&format!("{status}: {message}"), hint.as_deref()),
-        None => {
-            let kept = format!("`lumos runs show {}` shows what finished", record.run_id);
-            output::error(status, Some(&kept))
-        }
+    if let Some(ErrorRecord { message, hint }) = &record.error {
+        return output::error(&format!("{status}: {message}"), hint.as_deref());
     }
+    let kept = format!("`lumos runs show {}` shows what finished", record.run_id);
+    output::error(status, Some(&kept))
 }

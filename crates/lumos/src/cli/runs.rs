@@ -1,5 +1,7 @@
 //! `lumos runs`: earlier runs, and the steps of one.
 
+use std::fmt::Write;
+
 use lumos::Home;
 use lumos::core::{RunRecord, Status};
 use lumos::engine::{RecordStore, RunSummary, StoreError};
@@ -105,7 +107,7 @@ fn text(record: &RunRecord) -> String {
     );
     for (name, value) in &record.inputs {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.push_str(&format!("{} = {}\n", output::bold(&lumos_report::clean(name)), output::shown(&value)));
+        let _ = writeln!(text, "{} = {}", output::bold(&lumos_report::clean(name)), output::shown(&value));
     }
     text.push('\n');
     if record.status == Status::Succeeded {
