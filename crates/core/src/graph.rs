@@ -67,10 +67,11 @@ pub struct Node {
     pub policy: Policy,
     /// What it does, as far as the scheduler cares.
     pub body: Body,
-    /// For routers: the nodes of each branch.
+    /// For routers: the nodes of each branch. Those of the branches not chosen are skipped, whatever else they join.
     pub routes: Vec<Vec<NodeId>>,
     dependencies: Vec<NodeId>,
     dependents: Vec<NodeId>,
+    gates: u32,
 }
 
 /// What a node does, as far as the scheduler cares.
@@ -129,12 +130,30 @@ pub enum GraphError {
 impl Node {
     /// A node without edges.
     pub fn new(name: impl Into<Arc<str>>, body: Body, policy: Policy) -> Self {
-        Self { name: name.into(), policy, body, routes: Vec::new(), dependencies: Vec::new(), dependents: Vec::new() }
+        Self {
+            name: name.into(),
+            policy,
+            body,
+            routes: Vec::new(),
+            dependencies: Vec::new(),
+            dependents: Vec::new(),
+            gates: 0,
+        }
     }
 
     /// Nodes that must end before this one, in the order of the file, each once.
     pub fn dependencies(&self) -> &[NodeId] {
         &self.dependencies
+    }
+
+    /// How many of the dependencies are routers that list this node.
+    pub fn gates(&self) -> u32 {
+        self.gates
+    }
+
+    /// Whether this is a router that lists the node.
+    pub fn routes_to(&self, id: NodeId) -> bool {
+        self.routes.iter().any(|branch| branch.contains(&id))
     }
 
     /// Nodes that wait for this one, in the order of the file, each once.
@@ -159,8 +178,10 @@ impl Graph {
         for node in &mut nodes {
             node.dependencies.clear();
             node.dependents.clear();
+            node.gates = 0;
         }
         for (from, to) in all {
+            nodes[to.index()].gates += u32::from(nodes[from.index()].routes_to(to));
             nodes[from.index()].dependents.push(to);
             nodes[to.index()].dependencies.push(from);
         }

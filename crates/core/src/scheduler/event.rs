@@ -131,7 +131,7 @@ pub enum Command {
         /// When, in microseconds since the run's start.
         at_us: u64,
     },
-    /// Stop the attempt; its answer is no longer awaited.
+    /// Stop the attempt, or whatever prepares or admits it; an answer is no longer awaited.
     CancelAttempt(AttemptId),
     /// The run has ended; see [`super::RunState::outcome`].
     Finish,

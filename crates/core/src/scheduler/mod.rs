@@ -4,8 +4,14 @@
 //! (live, replay, simulated) carries out its commands and feeds back what happened.
 
 mod event;
+#[cfg(test)]
+mod features;
+#[cfg(test)]
+mod properties;
 mod semantics;
 mod state;
+#[cfg(test)]
+mod toy;
 
 pub use event::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, StepId, Timer};
 pub use semantics::Semantics;

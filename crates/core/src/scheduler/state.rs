@@ -1,7 +1,14 @@
 //! The state of one run and how each event changes it.
 
 mod attempts;
+mod ending;
 mod flow;
+mod output;
+mod view;
+
+use std::collections::VecDeque;
+
+pub use view::View;
 
 use super::event::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, StepId, Timer};
 use super::semantics::Semantics;
@@ -79,12 +86,14 @@ pub struct StepTrace<V> {
     pub value: Option<V>,
     /// Why it ended otherwise.
     pub failure: Option<Box<Failure>>,
+    /// Number of its latest attempt; 0 before the first.
+    pub attempt: u32,
     key: u64,
-    attempt: u32,
     tries_on_candidate: u32,
     candidate: u32,
     phase: Phase,
-    reserved: Option<Usd>,
+    /// Worst cost of the current attempt; part of the run's reserved money in every phase but `Held`.
+    reserved: Usd,
     previous: Option<V>,
 }
 
@@ -110,11 +119,13 @@ pub struct AttemptTrace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Preparing,
+    /// Its worst cost fits into the budget only once other attempts have cost less than reserved for them.
+    Held,
     Admitting,
     Deferred,
     Running(u32),
     Pausing,
-    Open,
+    Open(ScopeId),
     Ended,
 }
 
@@ -124,14 +135,23 @@ struct Scope<V> {
     first_slot: u32,
     unresolved: u32,
     parent: Option<StepId>,
+    /// Failed from within: whatever is still to be done in it is dropped.
+    closed: bool,
     inputs: V,
 }
 
 #[derive(Debug, Clone)]
 struct Slot<V> {
+    /// Dependencies that have not ended.
     waiting: u32,
+    /// Routers among them that list the node.
+    gates: u32,
+    /// Dependencies that have succeeded.
     succeeded: u32,
+    /// Whether one of them was not such a router.
+    fed: bool,
     progress: Progress,
+    /// Whether a router has chosen a branch without the node.
     excluded: bool,
     value: Option<V>,
     map: Option<Box<MapState<V>>>,
@@ -151,11 +171,15 @@ struct MapState<V> {
     results: Vec<Option<V>>,
     next: u32,
     done: u32,
+    /// No step of the map is older than this one.
+    first_step: u32,
 }
 
 /// What is left to do before an event is fully consumed; a list instead of recursion, so that depth costs no stack.
 enum Todo<V> {
     Activate(ScopeId, NodeId, Option<StepId>),
+    /// Starts the entries of a map from the first number up to, without, the second.
+    Entries(ScopeId, NodeId, u32, u32, Option<StepId>),
     Skip(ScopeId, NodeId, Option<StepId>),
     Resolved(ScopeId, NodeId, Option<StepId>, Resolution),
     Output(StepId, V),
@@ -177,68 +201,15 @@ pub struct RunState<S: Semantics> {
     slots: Vec<Slot<S::Value>>,
     steps: Vec<StepTrace<S::Value>>,
     attempts: Vec<AttemptTrace>,
+    started: bool,
     spent: Usd,
     reserved: Usd,
+    /// Reservations of attempts that were cancelled in flight: what they cost will not be known.
+    forfeited: Usd,
+    held: VecDeque<AttemptId>,
     executed: u32,
     outcome: Option<Outcome<S::Value>>,
     todo: Vec<Todo<S::Value>>,
-}
-
-/// What [`Semantics`] may look at when it answers: a node, seen from its scope.
-pub struct View<'a, S: Semantics> {
-    /// The whole run.
-    pub state: &'a RunState<S>,
-    /// The scope in which names are looked up.
-    pub scope: ScopeId,
-    /// The node; `None` when the question is about the scope's output.
-    pub node: Option<NodeId>,
-    /// The step, where there is one.
-    pub step: Option<StepId>,
-}
-
-impl<S: Semantics> Clone for View<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Semantics> Copy for View<'_, S> {}
-
-impl<'a, S: Semantics> View<'a, S> {
-    /// The graph that the scope executes.
-    pub fn graph(self) -> GraphId {
-        self.state.scopes[self.scope.0 as usize].graph
-    }
-
-    /// The scope's inputs.
-    pub fn inputs(self) -> &'a S::Value {
-        &self.state.scopes[self.scope.0 as usize].inputs
-    }
-
-    /// The value of a node of the same scope; `None` while it has none.
-    pub fn value(self, node: NodeId) -> Option<&'a S::Value> {
-        let scope = &self.state.scopes[self.scope.0 as usize];
-        self.state.slots[scope.first_slot as usize + node.index()].value.as_ref()
-    }
-
-    /// The entry of the map that the step works on, and its position.
-    pub fn item(self) -> Option<(&'a S::Value, u32)> {
-        let step = self.state.step(self.step?);
-        let index = step.index?;
-        let map = self.state.slots[self.state.slot_index(step.scope, step.node)].map.as_ref()?;
-        map.items.get(index as usize).map(|item| (item, index))
-    }
-
-    /// What the round before the step's produced.
-    pub fn previous(self) -> Option<&'a S::Value> {
-        self.state.step(self.step?).previous.as_ref()
-    }
-
-    /// The view from the step whose sub-workflow this scope executes.
-    pub fn parent(self) -> Option<View<'a, S>> {
-        let step = self.state.scopes[self.scope.0 as usize].parent?;
-        Some(self.state.view(step))
-    }
 }
 
 impl<S: Semantics> RunState<S> {
@@ -252,8 +223,11 @@ impl<S: Semantics> RunState<S> {
             slots: Vec::with_capacity(size),
             steps: Vec::with_capacity(size),
             attempts: Vec::with_capacity(size),
+            started: false,
             spent: Usd::ZERO,
             reserved: Usd::ZERO,
+            forfeited: Usd::ZERO,
+            held: VecDeque::new(),
             executed: 0,
             outcome: None,
             todo: Vec::new(),
@@ -280,6 +254,11 @@ impl<S: Semantics> RunState<S> {
     /// Money spent by attempts whose cost is known.
     pub fn spent(&self) -> Usd {
         self.spent
+    }
+
+    /// Money set aside for the attempts in flight; zero once the run has ended.
+    pub fn reserved(&self) -> Usd {
+        self.reserved
     }
 
     /// All steps in order of creation.
@@ -349,13 +328,11 @@ impl<S: Semantics> RunState<S> {
             }
             EventKind::Refused(attempt, failure) => {
                 if self.is_in(attempt, Phase::Admitting) {
-                    self.end_step(attempt.step, Status::Refused, Some(failure.clone()));
-                    self.finish(Outcome::Refused(failure), out);
+                    self.stop(attempt.step, Outcome::Refused(failure), out);
                 }
             }
             EventKind::Succeeded(attempt, value, bill) => {
-                if let Some(trace) = self.end_attempt(attempt, Status::Succeeded, bill) {
-                    self.attempts[trace].failure = None;
+                if self.end_attempt(attempt, Status::Succeeded, bill).is_some() {
                     self.todo.push(Todo::Output(attempt.step, value));
                 }
             }
@@ -369,9 +346,12 @@ impl<S: Semantics> RunState<S> {
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
         }
         self.work_off(semantics, out);
+        if !self.held.is_empty() {
+            self.release_held(plan, out);
+        }
     }
 
-    /// Folds a recorded log from the start; the state after it and the commands of the last event that gave any.
+    /// Folds a recorded log from the start; the state after it and all commands that it gave, in order.
     pub fn fold(
         semantics: &S,
         inputs: S::Value,

@@ -2,11 +2,15 @@
 
 use super::{
     AttemptId, AttemptTrace, Bill, Command, Estimate, Failure, Outcome, Phase, Plan, Purpose, RunState, ScopeId,
-    Semantics, Status, StepId, StepTrace, Timer, Usd, chance,
+    Semantics, Status, StepId, Timer, Usd, chance,
 };
 
 impl<S: Semantics> RunState<S> {
     pub(super) fn begin(&mut self, plan: &Plan, out: &mut Vec<Command>) {
+        if self.started {
+            return;
+        }
+        self.started = true;
         if let Some(deadline_us) = plan.limits.deadline_us {
             let at_us = self.now_us.saturating_add(deadline_us);
             out.push(Command::SetTimer { timer: Timer::Deadline, at_us });
@@ -18,27 +22,61 @@ impl<S: Semantics> RunState<S> {
         if !self.is_in(attempt, Phase::Preparing) {
             return;
         }
-        if let Some(limit) = plan.limits.cost {
-            let worst = estimate.worst_cost.unwrap_or(Usd::ZERO);
-            let committed = self.spent + self.reserved;
-            if committed + worst > limit {
-                let node = self.node_of(plan, attempt.step).name.clone();
-                let failure = Failure {
-                    message: format!(
-                        "the next attempt of `{node}` may cost {worst} USD, and {committed} of the budget of {limit} USD is spent or reserved"
-                    ),
-                    hint: Some("raise `limits.cost_usd`, or bind the node to a cheaper backend".to_owned()),
-                    retryable: false,
-                };
-                self.end_step(attempt.step, Status::Limited, Some(failure.clone()));
-                return self.finish(Outcome::Limited(failure), out);
+        let worst = estimate.worst_cost.unwrap_or(Usd::ZERO);
+        let step = &mut self.steps[attempt.step.index()];
+        (step.reserved, step.phase) = (worst, Phase::Held);
+        // Once the budget is exceeded, an attempt of unknown cost may not start either.
+        match plan.limits.cost {
+            Some(limit) if self.gone() + worst > limit => self.over_budget(plan, attempt.step, limit, out),
+            Some(limit) if self.gone() + self.reserved + worst > limit => {
+                self.held.push_back(attempt);
+            }
+            _ => self.reserve(attempt, out),
+        }
+    }
+
+    /// Lets held attempts go on, the first come first, as far as what was settled makes room for them.
+    pub(super) fn release_held(&mut self, plan: &Plan, out: &mut Vec<Command>) {
+        let Some(limit) = plan.limits.cost else { return };
+        while let Some(attempt) = self.held.front().copied().filter(|_| self.outcome.is_none()) {
+            let worst = self.step(attempt.step).reserved;
+            if !self.is_in(attempt, Phase::Held) {
+                self.held.pop_front();
+            } else if self.gone() + worst > limit {
+                self.over_budget(plan, attempt.step, limit, out);
+            } else if self.gone() + self.reserved + worst > limit {
+                return;
+            } else {
+                self.held.pop_front();
+                self.reserve(attempt, out);
             }
         }
+    }
+
+    /// Money that will not come back: spent, or possibly spent by attempts that were cancelled.
+    fn gone(&self) -> Usd {
+        self.spent + self.forfeited
+    }
+
+    fn reserve(&mut self, attempt: AttemptId, out: &mut Vec<Command>) {
         let step = &mut self.steps[attempt.step.index()];
         step.phase = Phase::Admitting;
-        step.reserved = estimate.worst_cost;
-        self.reserved += estimate.worst_cost.unwrap_or(Usd::ZERO);
+        self.reserved += step.reserved;
         out.push(Command::Admit(attempt));
+    }
+
+    fn over_budget(&mut self, plan: &Plan, step: StepId, limit: Usd, out: &mut Vec<Command>) {
+        let node = &self.node_of(plan, step).name;
+        let worst = self.step(step).reserved;
+        let gone = self.gone();
+        let failure = Failure {
+            message: format!(
+                "the next attempt of `{node}` may cost {worst} USD, and {gone} of the budget of {limit} USD is spent"
+            ),
+            hint: Some("raise `limits.cost_usd`, or bind the node to a cheaper backend".to_owned()),
+            retryable: false,
+        };
+        self.stop(step, Outcome::Limited(failure), out);
     }
 
     pub(super) fn admitted(&mut self, plan: &Plan, attempt: AttemptId, out: &mut Vec<Command>) {
@@ -67,7 +105,8 @@ impl<S: Semantics> RunState<S> {
     pub(super) fn timer_fired(&mut self, plan: &Plan, timer: Timer, out: &mut Vec<Command>) {
         match timer {
             Timer::Deadline => {
-                let seconds = plan.limits.deadline_us.unwrap_or(0) as f64 / 1e6;
+                let Some(deadline_us) = plan.limits.deadline_us.filter(|_| self.started) else { return };
+                let seconds = deadline_us as f64 / 1e6;
                 let failure = Failure {
                     message: format!("the deadline of {seconds} s has passed"),
                     hint: Some("raise `limits.deadline_s`, or make the steps shorter".to_owned()),
@@ -85,6 +124,7 @@ impl<S: Semantics> RunState<S> {
                     hint: Some("raise `timeout_s`, or allow a `retry` or a `fallback`".to_owned()),
                     retryable: true,
                 };
+                self.forfeited += self.step(attempt.step).reserved;
                 if let Some(trace) = self.end_attempt(attempt, Status::Failed, Bill::default()) {
                     self.attempts[trace].failure = Some(Box::new(failure.clone()));
                 }
@@ -108,8 +148,7 @@ impl<S: Semantics> RunState<S> {
     /// Settles a running attempt; `None` when it is not awaited.
     pub(super) fn end_attempt(&mut self, attempt: AttemptId, status: Status, bill: Bill) -> Option<usize> {
         let index = self.is_running(attempt)?;
-        let step = &mut self.steps[attempt.step.index()];
-        self.reserved = self.reserved - step.reserved.take().unwrap_or(Usd::ZERO);
+        self.reserved = self.reserved - std::mem::take(&mut self.steps[attempt.step.index()].reserved);
         self.spent += bill.cost.unwrap_or(Usd::ZERO);
         let trace = &mut self.attempts[index];
         trace.status = status;
@@ -139,57 +178,12 @@ impl<S: Semantics> RunState<S> {
         }
     }
 
-    /// Ends a step that failed for good: the run fails with it, unless whoever waits for it can do without.
-    pub(super) fn give_up(&mut self, plan: &Plan, step: StepId, failure: Failure, out: &mut Vec<Command>) {
-        self.end_step(step, Status::Failed, Some(failure.clone()));
-        let StepTrace { scope, node, index, .. } = self.steps[step.index()];
-        if index.is_none() {
-            self.node_failed(plan, scope, node, Some(step), failure, out);
-        } else {
-            self.finish(Outcome::Failed(failure), out);
-        }
-    }
-
     pub(super) fn begin_attempt(&mut self, id: StepId, out: &mut Vec<Command>) {
         let step = &mut self.steps[id.index()];
         step.attempt += 1;
         step.tries_on_candidate += 1;
         step.phase = Phase::Preparing;
         out.push(Command::Prepare(AttemptId { step: id, number: step.attempt }));
-    }
-
-    pub(super) fn end_step(&mut self, id: StepId, status: Status, failure: Option<Failure>) {
-        let now_us = self.now_us;
-        let step = &mut self.steps[id.index()];
-        self.reserved = self.reserved - step.reserved.take().unwrap_or(Usd::ZERO);
-        step.status = status;
-        step.end_us = now_us;
-        step.phase = Phase::Ended;
-        step.failure = failure.map(Box::new);
-        step.previous = None;
-    }
-
-    /// Ends the run: attempts in flight are cancelled, everything else stays as it is.
-    pub(super) fn finish(&mut self, outcome: Outcome<S::Value>, out: &mut Vec<Command>) {
-        if !matches!(outcome, Outcome::Succeeded(_)) {
-            for index in 0..self.steps.len() {
-                let step = &self.steps[index];
-                let id = AttemptId { step: StepId(index as u32), number: step.attempt };
-                if let Phase::Running(attempt) = step.phase {
-                    let attempt = &mut self.attempts[attempt as usize];
-                    if attempt.status == Status::Running {
-                        attempt.status = Status::Cancelled;
-                        attempt.end_us = self.now_us;
-                        out.push(Command::CancelAttempt(id));
-                    }
-                }
-                if self.steps[index].phase != Phase::Ended {
-                    self.end_step(id.step, Status::Cancelled, None);
-                }
-            }
-        }
-        self.outcome = Some(outcome);
-        out.push(Command::Finish);
     }
 
     pub(super) fn is_in(&self, attempt: AttemptId, phase: Phase) -> bool {
