@@ -75,7 +75,7 @@ fn random_graph(dice: &mut Dice, size: usize, inner: Option<u32>, racy: bool) ->
             }
             _ => {}
         }
-        if racy && dice.one_in(3) {
+        if racy && dice.one_in(2) {
             draft = draft.any();
         }
         if racy && dice.one_in(4) {
@@ -407,7 +407,7 @@ fn random_runs_reach_every_end() {
     let mut ends = BTreeMap::<&str, u32>::new();
     let mut statuses = BTreeMap::<&str, u32>::new();
     let mut borne = 0;
-    for seed in 0..1000 {
+    for seed in 0..3000 {
         let case = Case { seed, size: 1 + seed as usize % 12, depth: seed as u32 % 3, racy: seed % 4 != 0 };
         let toy = toy(case);
         let driver = Driver::run(&toy, case, seed);
@@ -421,7 +421,7 @@ fn random_runs_reach_every_end() {
     }
     let all = ["cancelled", "failed", "limited", "refused", "succeeded"];
     assert_eq!(ends.keys().copied().collect::<Vec<_>>(), all, "{ends:?}");
-    assert!(ends.values().all(|count| *count >= 15) && ends["succeeded"] > 200, "{ends:?}");
+    assert!(ends.values().all(|count| *count >= 50) && ends["succeeded"] > 200, "{ends:?}");
     assert_eq!(statuses.keys().copied().filter(|status| *status != "skipped").collect::<Vec<_>>(), all, "{statuses:?}");
-    assert!(borne >= 20, "{borne} runs succeeded in spite of a failed step");
+    assert!(borne >= 10, "{borne} runs succeeded in spite of a failed step");
 }
