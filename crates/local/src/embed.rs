@@ -172,7 +172,12 @@ impl Embedder {
         Ok(Embeddings {
             vectors,
             report: CallReport {
-                usage: Usage { input_tokens: Some(input as u64), output_tokens: Some(0), ..Usage::default() },
+                usage: Usage {
+                    input_tokens: Some(input as u64),
+                    cached_input_tokens: Some(0),
+                    output_tokens: Some(0),
+                    ..Usage::default()
+                },
                 tokens_basis: Basis::Measured,
                 queue_us: 0,
                 ttft_us: None,

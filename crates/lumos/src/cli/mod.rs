@@ -19,6 +19,7 @@ mod pull;
 mod run;
 mod runs;
 mod stream;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ use failure::Failure;
 
 /// Parses the arguments, carries out the command and gives its exit code.
 pub fn main() -> ExitCode {
+    threads::choose();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
