@@ -53,10 +53,9 @@ impl Sandbox {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let mut screen = format!("$ lumos {}\n{}", arguments.join(" "), text(&output.stdout));
         if !output.stderr.is_empty() {
-            screen.push_str(&format!("--- stderr\n{}", text(&output.stderr)));
+            screen.extend(["--- stderr\n", &text(&output.stderr)]);
         }
-        screen.push_str(&format!("--- exit {}\n", output.status.code().expect("an exit code")));
-        screen
+        screen + &format!("--- exit {}\n", output.status.code().expect("an exit code"))
     }
 
     /// Exit code and the JSON document on stdout.

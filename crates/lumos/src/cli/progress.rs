@@ -104,6 +104,13 @@ fn line(bars: &MultiProgress) -> ProgressBar {
     bar
 }
 
+/// Draws a line unless it says the same already.
+fn set(bar: &ProgressBar, text: String) {
+    if bar.message() != text {
+        bar.set_message(text);
+    }
+}
+
 impl Board {
     fn take(&mut self, event: &RunEvent) {
         let now = self.clock.now_us();
@@ -159,10 +166,10 @@ impl Board {
         let now = self.clock.now_us();
         let spinner = SPINNER[(now / 100_000) as usize % SPINNER.len()];
         if let Some((bar, what, since_us)) = &self.loading {
-            bar.set_message(format!("{spinner} loading {what} {}", figure::duration(tenths(now - since_us))));
+            set(bar, format!("{spinner} loading {what} {}", figure::duration(tenths(now - since_us))));
         }
         for (name, node) in &self.nodes {
-            node.bar.set_message(node.text(name, spinner, now));
+            set(&node.bar, node.text(name, spinner, now));
         }
     }
 }

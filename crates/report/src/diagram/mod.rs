@@ -24,7 +24,8 @@ pub struct Diagram {
     sheet: Sheet,
     description: String,
     inputs: Vec<String>,
-    output: String,
+    /// Lines of the template.
+    output: Vec<String>,
     limits: Vec<String>,
 }
 
@@ -77,7 +78,7 @@ impl Diagram {
             sheet,
             description: clean(&spec.description),
             inputs: spec.inputs.iter().map(|(name, input)| describe_input(name, input)).collect(),
-            output: clean(&spec.output),
+            output: spec.output.trim().lines().map(clean).collect(),
             limits: limits(spec),
         })
     }

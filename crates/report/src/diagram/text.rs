@@ -32,8 +32,9 @@ pub(super) fn draw(diagram: &Diagram) -> String {
         text.push('\n');
     }
     text.push('\n');
-    if !diagram.output.trim().is_empty() {
-        let _ = writeln!(text, "{:<8}{}", "output", diagram.output);
+    for (at, line) in diagram.output.iter().enumerate() {
+        let title = if at == 0 { "output" } else { "" };
+        let _ = writeln!(text, "{title:<8}{line}");
     }
     if !diagram.limits.is_empty() {
         let _ = writeln!(text, "{:<8}{}", "limits", diagram.limits.join(" · "));
