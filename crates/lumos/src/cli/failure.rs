@@ -92,8 +92,8 @@ impl Failure {
                     Self::Failed { message, hint } => json!({ "error": { "message": message, "hint": hint } }),
                     Self::Interrupted => json!({ "error": { "message": "interrupted", "hint": null } }),
                 };
-                // Who cannot be told is told by the exit code.
-                let _ = output::json(&document);
+                // One line, because it may be part of a stream. Who cannot be told is told by the exit code.
+                let _ = output::data(&format!("{document}\n"));
             }
         }
         code
