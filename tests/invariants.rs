@@ -137,7 +137,9 @@ fn clocks_are_read_in_the_drivers_clock_module_only() {
 
 #[test]
 fn order_that_can_be_seen_comes_from_ordered_maps() {
-    let found = lines_with(&["HashMap", "HashSet"], &[]);
+    // Where a library's signature has one; what comes out of it is sorted.
+    let foreign = ["crates/local/src/gguf.rs", "crates/core/src/template/mod.rs"];
+    let found = lines_with(&["HashMap", "HashSet"], &foreign);
     assert!(found.is_empty(), "{found:#?}");
 }
 
