@@ -227,6 +227,14 @@ fn a_failed_entry_ends_its_map_and_nothing_else_where_others_can_do_without() {
 }
 
 #[test]
+fn no_entry_starts_after_one_has_failed() {
+    let nodes = vec![node("sub", &[]).runs(1).map(None), node("b", &[]), node("c", &["sub", "b"]).any()];
+    let toy = Toy::new(vec![graph(nodes), graph(vec![node("x", &[])])]).fix("sub", Ask::NoArguments, 1);
+    let state = play(&toy, &[("start", "prepare b@1"), ("done b", "prepare c@1"), ("done c", "finish succeeded")]);
+    assert_eq!(steps(&toy, &state), "sub[0] failed, b succeeded, c succeeded");
+}
+
+#[test]
 fn a_loop_goes_on_until_it_may_end_or_its_rounds_are_used_up() {
     let toy = |ends| Toy::new(vec![graph(vec![node("a", &[]).at_most(3)])]).fix("a", Ask::Ends, ends);
     play(&toy(1), &[("start", "prepare a#0@1"), ("done a#0", "finish succeeded")]);
@@ -478,6 +486,25 @@ fn an_attempt_cancelled_in_flight_may_have_cost_its_worst() {
         ],
     );
     assert_eq!(state.spent(), Usd::ZERO);
+}
+
+#[test]
+fn so_may_the_entries_that_are_cancelled_with_their_map() {
+    let nodes = vec![node("a", &[]).map(Some(2)), node("b", &[]), node("c", &["a", "b"]).any()];
+    let limits = Limits { cost: Some(Usd::from_nanos(50_000_000)), ..Limits::default() };
+    let toy = Toy::limited(vec![graph(nodes)], limits);
+    let state = play(
+        &toy,
+        &[
+            ("start", "prepare a[0]@1, prepare a[1]@1, prepare b@1"),
+            ("begins a[1]", "start a[1]@1"),
+            ("ends a[0]", "cancel a[1]@1"),
+            ("done b", "prepare c@1"),
+            // One cent each is spent on a[0] and b, and a[1] may have cost two: one of five is left.
+            ("prepared c", "finish limited"),
+        ],
+    );
+    assert_eq!(state.spent(), Usd::from_nanos(20_000_000));
 }
 
 #[test]

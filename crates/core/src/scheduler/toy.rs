@@ -20,8 +20,10 @@ pub enum Ask {
     Branch,
     /// 0 is no.
     Refusal,
-    /// 0 is no: the map cannot be read, or the arguments or the output cannot be made.
+    /// 0 is no: the condition or the map cannot be read or gathered.
     Trouble,
+    /// 0 is no: the inputs of a sub-workflow cannot be made.
+    NoArguments,
 }
 
 /// Answers with what a test has fixed for a node's name, else by chance, else with what lets the run go on.
@@ -65,8 +67,8 @@ impl Toy {
         fixed.or_else(|| Some(draw(combine(combine(self.chance?, place(view)), ask as u64)))).unwrap_or(otherwise)
     }
 
-    fn trouble(&self, view: View<'_, Self>) -> Result<(), Failure> {
-        match self.ask(view, Ask::Trouble, 0, |draw| u64::from(draw.is_multiple_of(60))) {
+    fn trouble(&self, view: View<'_, Self>, kind: Ask) -> Result<(), Failure> {
+        match self.ask(view, kind, 0, |draw| u64::from(draw.is_multiple_of(60))) {
             0 => Ok(()),
             _ => Err(Failure::fatal("trouble")),
         }
@@ -98,12 +100,12 @@ impl Semantics for Toy {
     }
 
     fn condition(&self, view: View<'_, Self>) -> Result<bool, Failure> {
-        self.trouble(view)?;
+        self.trouble(view, Ask::Trouble)?;
         Ok(self.ask(view, Ask::Condition, 1, |draw| draw % 3) != 0)
     }
 
     fn items(&self, view: View<'_, Self>) -> Result<Vec<u64>, Failure> {
-        self.trouble(view)?;
+        self.trouble(view, Ask::Trouble)?;
         Ok((0..self.ask(view, Ask::Width, 2, |draw| draw % 6)).collect())
     }
 
@@ -125,12 +127,12 @@ impl Semantics for Toy {
     }
 
     fn gather(&self, view: View<'_, Self>, values: Vec<u64>) -> Result<u64, Failure> {
-        self.trouble(view)?;
+        self.trouble(view, Ask::Trouble)?;
         Ok(values.into_iter().fold(3, combine))
     }
 
     fn arguments(&self, view: View<'_, Self>) -> Result<u64, Failure> {
-        self.trouble(view)?;
+        self.trouble(view, Ask::NoArguments)?;
         Ok(Self::value(view, self))
     }
 

@@ -43,7 +43,8 @@ impl<S: Semantics> RunState<S> {
             | Todo::Skip(scope, ..)
             | Todo::Resolved(scope, ..)
             | Todo::ScopeEnded(scope, _) => self.scopes[scope.0 as usize].closed,
-            Todo::Output(step, _) => self.step(*step).phase == Phase::Ended,
+            // Taken up right after it was noted down.
+            Todo::Output(..) => false,
         }
     }
 
