@@ -305,6 +305,23 @@ fn a_failure_goes_up_to_the_first_node_that_others_can_do_without() {
 }
 
 #[test]
+fn a_sub_workflow_fails_once_although_several_wait_for_its_failed_node() {
+    let outer = vec![node("sub", &[]).runs(1), node("b", &[]), node("c", &["sub", "b"]).any()];
+    let inner = vec![node("x", &[]), node("y", &["x"]).any(), node("z", &["x"]).any()];
+    let toy = Toy::new(vec![graph(outer), graph(inner)]);
+    let state = play(
+        &toy,
+        &[
+            ("start", "prepare sub/x@1, prepare b@1"),
+            ("ends sub/x", ""),
+            ("done b", "prepare c@1"),
+            ("done c", "finish succeeded"),
+        ],
+    );
+    assert_eq!(steps(&toy, &state), "sub failed, sub/x failed, b succeeded, sub/z failed, c succeeded");
+}
+
+#[test]
 fn a_router_skips_the_branches_it_has_not_chosen() {
     let nodes = vec![
         node("r", &[]).routes(&[&["a", "both"], &["b", "both"]]),

@@ -366,7 +366,7 @@ fn image(state: &RunState<Toy>) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_ends_once_and_loses_and_repeats_nothing(case in cases(any::<bool>()), order in any::<u64>()) {

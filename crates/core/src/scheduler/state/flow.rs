@@ -208,7 +208,13 @@ impl<S: Semantics> RunState<S> {
                 let broken = if slot.excluded { None } else { self.failure_before(scope, node) };
                 self.slots[index].progress = Progress::Active;
                 match broken {
-                    Some(failure) => self.give_up_node(plan, scope, *dependent, cause, failure, out),
+                    Some(failure) => {
+                        self.give_up_node(plan, scope, *dependent, cause, failure, out);
+                        // It may have ended the run or this scope, and must do so only once.
+                        if self.outcome.is_some() || self.scopes[scope.0 as usize].closed {
+                            return;
+                        }
+                    }
                     None => self.todo.push(Todo::Skip(scope, *dependent, cause)),
                 }
             }
