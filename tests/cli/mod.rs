@@ -1,4 +1,4 @@
-//! The command line, run as people run it: screens, documents and exit codes. No test here needs a model.
+//! The command line, run as people run it: screens, documents and exit codes. One test needs models, and fetches them.
 
 mod interrupt;
 mod runs;

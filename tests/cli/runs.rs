@@ -142,6 +142,17 @@ fn a_new_workflow_is_valid_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn a_new_workflow_answers_from_its_notes() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.lumos(&["new", "support"]).status.success());
+    let home = crate::home::home();
+    let home = home.to_str().unwrap();
+    let (code, record) = sandbox.json(&["run", "support/workflow.ron", "--format", "json", "--home", home]);
+    assert_eq!(code, 0, "{}", record["error"]);
+    assert!(record["output"].as_str().unwrap().contains("two working days"), "{}", record["output"]);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let sandbox = Sandbox::new();
     assert!(sandbox.lumos(&["run", "order.ron", "-i", "note=x"]).status.success());
