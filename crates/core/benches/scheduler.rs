@@ -11,9 +11,6 @@ use lumos_core::scheduler::{
     AttemptId, AttemptTrace, Bill, Command, Estimate, Event, EventKind, Failure, RunState, Semantics, StepTrace, View,
 };
 
-#[global_allocator]
-static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
-
 /// Values are numbers and nothing is conditional, mapped or routed.
 struct Numbers(Plan);
 
