@@ -61,7 +61,11 @@ impl Lumos {
             digest: self.digest(&spec.model),
             clock: std::sync::Arc::new(self.clock),
         })
-        .map_err(|error| fail(error.message, None))?;
+        .map_err(|error| {
+            let hint = "a model is an asset's name, or the path of a `.gguf` file or of a folder with \
+                        `model.safetensors`, relative to the deployment's file";
+            fail(error.message, Some(hint.to_owned()))
+        })?;
         opened.insert(key, backend.clone());
         Ok(backend)
     }

@@ -28,7 +28,8 @@ impl Decode for bool {
             "true" => Some(true),
             "false" => Some(false),
             _ => {
-                reader.problem(raw, format!("expected true or false, found {}", raw.description()), None);
+                let hint = Some("write it without quotes: `true` or `false`".to_owned());
+                reader.problem(raw, format!("expected true or false, found {}", raw.description()), hint);
                 None
             }
         }
@@ -40,7 +41,8 @@ impl Decode for f64 {
         let number = raw.decode::<f64>().ok();
         let Some(number) = number.filter(|number| number.is_finite()) else {
             let what = if number.is_some() { "a finite number" } else { "a number" };
-            reader.problem(raw, format!("expected {what}, found {}", raw.description()), None);
+            let hint = Some("write it without quotes, e.g. 0.5".to_owned());
+            reader.problem(raw, format!("expected {what}, found {}", raw.description()), hint);
             return None;
         };
         Some(number)

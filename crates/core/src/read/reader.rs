@@ -98,7 +98,10 @@ impl<'a> Reader<'a> {
     pub(super) fn syntax_error(&mut self, offset: usize, code: ron::Error) {
         let code = if offset == self.text.len() { ron::Error::Eof } else { code };
         let (message, hint) = match code {
-            ron::Error::Eof if skip_blanks(self.text).is_empty() => ("the file is empty".to_owned(), None),
+            ron::Error::Eof if skip_blanks(self.text).is_empty() => (
+                "the file is empty".to_owned(),
+                Some("it holds one value, such as Workflow(…), Deployment(…) or an agent's role(…)".to_owned()),
+            ),
             code => super::decode::syntax(&code),
         };
         self.problem_at(offset, message, hint);

@@ -47,6 +47,9 @@ impl TemplateError {
             this.hint = Some(
                 "a template reaches no other file; write the text here, or use the agent's `user_file`".to_owned(),
             );
+        } else {
+            this.hint =
+                Some("a value is written `{{ node.field }}`, a loop `{% for x in list %}…{% endfor %}`".to_owned());
         }
         this
     }

@@ -2,7 +2,7 @@
 
 use lumos::Error;
 use lumos::core::load::Bundle;
-use lumos::core::{Problem, Severity};
+use lumos::core::{BackendErrorKind, Problem, Severity};
 use lumos::engine::{EngineError, StoreError};
 use serde_json::json;
 
@@ -138,6 +138,10 @@ impl From<Error> for Failure {
             Error::Binding { hint, .. } | Error::Backend { hint, .. } => Self::Failed { message, hint },
             Error::Asset(error) => error.into(),
             Error::Store(error) | Error::Engine(EngineError::Store { error, .. }) => error.into(),
+            Error::Engine(EngineError::Backend { error, .. }) if error.kind == BackendErrorKind::Unusable => {
+                let hint = "fetch the file again, or name another model; `lumos assets verify` looks at assets";
+                Self::invalid(COMMAND_LINE, message, Some(hint.to_owned()))
+            }
             Error::Compile(_) | Error::Engine(_) => Self::Failed { message, hint: None },
         }
     }
