@@ -237,7 +237,7 @@ fn every_bad_input_ends_in_a_clear_error() {
     let left: Vec<_> = fs::read_dir(folder.path())
         .expect("the folder")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".tmp") || name.ends_with(".part"))
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "tmp" || end == "part"))
         .collect();
     assert!(left.is_empty(), "half-written files: {left:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n---\n"));
