@@ -106,6 +106,11 @@ fn the_advice_holds_no_number_that_the_forecasts_did_not_give() {
     assert!(advice.len() > 20, "there is no advice: {advice:?}");
     assert!(!advice.chars().any(char::is_numeric), "the model wrote a number: {advice}");
 
+    let words: BTreeSet<&str> = advice.split(|c: char| !c.is_alphabetic()).collect();
+    let spelled =
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "hundred", "thousand"];
+    assert!(spelled.iter().all(|word| !words.contains(word)), "the model spelled a number: {advice}");
+
     let forecasts: Vec<&Value> = steps(&record).iter().filter(|step| step["node"] == "forecast").collect();
     assert!(!forecasts.is_empty());
     let mut known = BTreeSet::new();
