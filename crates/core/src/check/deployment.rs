@@ -76,7 +76,9 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
             names.extend(node.kind.agent());
             let Some((alias, is_embedder)) = alias(bundle, node) else { continue };
             names.insert(alias);
-            match binding(deployment, node_name, node, alias, is_embedder) {
+            let agent = node.kind.agent();
+            let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
+            match deployment.binding(node_name, agent, spec) {
                 Some(backend) => {
                     reached.insert(backend);
                 }
@@ -123,19 +125,6 @@ fn alias<'a>(bundle: &'a Bundle, node: &NodeSpec) -> Option<(&'a str, bool)> {
     }
     let agent = bundle.agents.get(node.kind.agent()?)?.spec();
     Some((agent.model()?, matches!(agent, AgentSpec::Retriever(_))))
-}
-
-/// The backend of a node: by node, then agent, then alias, then `*`.
-fn binding<'a>(
-    deployment: &'a DeploymentSpec,
-    node_name: &str,
-    node: &NodeSpec,
-    alias: &str,
-    is_embedder: bool,
-) -> Option<&'a str> {
-    let rest = (!is_embedder).then_some(REST);
-    let keys = [Some(node_name), node.kind.agent(), Some(alias), rest];
-    keys.into_iter().flatten().find_map(|key| deployment.bind.get(key)).map(String::as_str)
 }
 
 /// A forbidden label that nothing carries, but something carries one like it.
