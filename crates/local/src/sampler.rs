@@ -15,6 +15,10 @@ const PENALTY_WINDOW: usize = 64;
 /// together weigh less than the rounding of a single one.
 const NEGLIGIBLE: f32 = 32.0;
 
+/// The nucleus is first looked for among the tokens down to this power of e below the best: nearly always it is there, and
+/// then the rest of the vocabulary is only summed up.
+const HEAD: f32 = 8.0;
+
 /// Chooses tokens by one request's rules.
 pub(crate) struct Sampler {
     temperature: f64,
@@ -81,6 +85,14 @@ impl Sampler {
         let candidates = &mut self.candidates;
         candidates.clear();
         let floor = |best: f32| best - NEGLIGIBLE * self.temperature as f32;
+        let scale = 1.0 / self.temperature as f32;
+        // The greater logit first, then the smaller number.
+        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if let (Some(p), None, None) = (self.top_p, self.top_k, allowed)
+            && nucleus_of_all(logits, scale, p, candidates, order)
+        {
+            return pick(candidates, unit(self.seed, self.drawn));
+        }
         match allowed {
             None => {
                 let floor = floor(greatest(logits));
@@ -97,16 +109,13 @@ impl Sampler {
             }
         }
         candidates.retain(|(_, logit)| *logit > f32::NEG_INFINITY);
-        // The greater logit first, then the smaller number.
-        let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if let Some(k) = self.top_k.filter(|k| *k < candidates.len()) {
             candidates.select_nth_unstable_by(k - 1, order);
             candidates.truncate(k);
         }
         let best = candidates.iter().map(|(_, logit)| *logit).reduce(f32::max)?;
-        let scale = 1.0 / self.temperature as f32;
         for (_, weight) in candidates.iter_mut() {
-            *weight = ((*weight - best) * scale).exp();
+            *weight = weigh((*weight - best) * scale);
         }
         if let Some(p) = self.top_p {
             keep_nucleus(candidates, p, order);
@@ -114,16 +123,71 @@ impl Sampler {
             // Selecting leaves the order of the kept ones open.
             candidates.sort_unstable_by(order);
         }
-        let total: f64 = candidates.iter().map(|(_, weight)| f64::from(*weight)).sum();
-        let mut left = unit(self.seed, self.drawn) * total;
-        for (id, weight) in candidates.iter() {
-            left -= f64::from(*weight);
-            if left < 0.0 {
-                return Some(*id);
-            }
-        }
-        candidates.last().map(|(id, _)| *id)
+        pick(candidates, unit(self.seed, self.drawn))
     }
+}
+
+/// The candidate at the share `at` of their weight.
+fn pick(candidates: &[(u32, f32)], at: f64) -> Option<u32> {
+    let total: f64 = candidates.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let mut left = at * total;
+    for (id, weight) in candidates {
+        left -= f64::from(*weight);
+        if left < 0.0 {
+            return Some(*id);
+        }
+    }
+    candidates.last().map(|(id, _)| *id)
+}
+
+/// Fills `candidates` with the nucleus of the whole vocabulary, in `order`; false when it reaches below [`HEAD`].
+fn nucleus_of_all(
+    logits: &[f32],
+    scale: f32,
+    p: f64,
+    candidates: &mut Vec<(u32, f32)>,
+    order: impl Fn(&(u32, f32), &(u32, f32)) -> std::cmp::Ordering + Copy,
+) -> bool {
+    let best = greatest(logits);
+    let (lanes, rest) = logits.as_chunks::<16>();
+    let mut sums = [0.0_f32; 16];
+    for lane in lanes {
+        for (sum, logit) in sums.iter_mut().zip(lane) {
+            *sum += weigh((logit - best) * scale);
+        }
+    }
+    let rest: f32 = rest.iter().map(|logit| weigh((logit - best) * scale)).sum();
+    let wanted = p * (f64::from(rest) + sums.iter().copied().map(f64::from).sum::<f64>());
+    let floor = best - HEAD / scale;
+    let head = (0..).zip(logits).filter(|(_, logit)| **logit >= floor);
+    candidates.extend(head.map(|(id, logit)| (id, weigh((logit - best) * scale))));
+    candidates.sort_unstable_by(order);
+    let mut sum = 0.0;
+    let last = candidates.iter().position(|(_, weight)| {
+        sum += f64::from(*weight);
+        sum >= wanted
+    });
+    match last {
+        Some(last) => candidates.truncate(last + 1),
+        None => candidates.clear(),
+    }
+    last.is_some()
+}
+
+/// `exp(x)` for `x` up to 0 to seven digits, about 1e-38 below -87 and for NaN; made of steps that the compiler turns
+/// into vector instructions, which a call of `exp` is not.
+///
+/// `exp(x) = 2^n exp(y)` with `n = round(x / ln 2)`; `exp(y)` is its Taylor polynomial.
+fn weigh(x: f32) -> f32 {
+    /// Added to a small number, leaves its nearest integer in the lowest bits.
+    const ROUNDER: f32 = 12_582_912.0;
+    let x = x.max(-87.0);
+    let rounded = x * std::f32::consts::LOG2_E + ROUNDER;
+    let y = x - (rounded - ROUNDER) * std::f32::consts::LN_2;
+    let polynomial = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    let power = polynomial.iter().fold(0.0, |sum, factor| sum * y + factor);
+    let exponent = rounded.to_bits().wrapping_sub(ROUNDER.to_bits()).wrapping_add(127) << 23;
+    power * f32::from_bits(exponent)
 }
 
 /// Keeps the smallest set of the heaviest candidates that holds the share `p` of the weight, in `order`.
@@ -218,6 +282,27 @@ mod tests {
 
     fn close(got: &[f64], expected: &[f64]) {
         assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.015), "{got:?} is not {expected:?}");
+    }
+
+    #[test]
+    fn weights_are_powers_of_e() {
+        for step in 0..8_700 {
+            let x = -0.01 * step as f32;
+            assert!((weigh(x) / x.exp() - 1.0).abs() < 1e-5, "{x}");
+        }
+        assert!(weigh(f32::NAN) < 1e-30 && weigh(f32::NEG_INFINITY) < 1e-30);
+    }
+
+    #[test]
+    fn a_nucleus_below_the_head_is_found_too() {
+        // One token at the top and many far below that weigh more together.
+        let mut logits = vec![0.0; 40_000];
+        logits[7] = 9.0;
+        let decoding = Decoding { temperature: 1.0, top_p: Some(0.9), ..Decoding::default() };
+        let mut sampler = sampler(&decoding);
+        let others = (0..200).filter(|_| sampler.sample(&mut logits.clone(), &[], None).unwrap() != 7).count();
+        // exp(9) = 8,103 against 39,999, cut at 90%: 8,103 / 43,292.
+        assert!((140..185).contains(&others), "{others}");
     }
 
     #[test]
