@@ -57,16 +57,9 @@ impl Backend for Echo {
             deltas.delta(Delta { text: word, output_tokens });
         }
         let usage = Usage { input_tokens, output_tokens: Some(output_tokens), ..Usage::default() };
-        let report = CallReport {
-            usage,
-            tokens_basis: Basis::Measured,
-            queue_us: 0,
-            ttft_us: None,
-            busy_us: None,
-            bytes_sent: 0,
-            finish_reason: Some(FinishReason::Stop),
-        };
-        Ok(Completion { text, report })
+        let finish_reason = Some(FinishReason::Stop);
+        let report = CallReport { usage, finish_reason, ..CallReport::new(Basis::Measured) };
+        Ok(Completion { text, tool_calls: Vec::new(), report })
     }
 
     async fn embed(&self, _: Vec<String>) -> Result<Embeddings, BackendError> {

@@ -37,8 +37,7 @@ impl Ask {
         backend: Option<&SharedBackend>,
     ) -> Result<Prepared, AgentError> {
         let backend = backend.ok_or_else(no_backend)?;
-        let request =
-            ChatRequest { messages: self.prompt.messages(arguments)?, decoding: self.decoding.clone(), format };
+        let request = ChatRequest::new(self.prompt.messages(arguments)?, self.decoding.clone(), format);
         let input_tokens = backend.count_input_tokens(&request);
         Ok(Prepared { request: Some(request), input_tokens })
     }
@@ -64,7 +63,7 @@ pub(crate) fn unusable(completion: &Completion, why: impl std::fmt::Display) -> 
         }
         _ => AgentError::transient(format!("{why}: {shown:?}")),
     };
-    error.with_report(Some(completion.report))
+    error.with_report(Some(completion.report.clone()))
 }
 
 fn no_backend() -> AgentError {

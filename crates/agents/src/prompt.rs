@@ -57,7 +57,7 @@ impl Prompt {
         if let Some(system) = &self.system {
             let content = render("system", system)?.trim().to_owned();
             if !content.is_empty() {
-                messages.push(Message { role: Role::System, content });
+                messages.push(Message::new(Role::System, content));
             }
         }
         let content = render("user", &self.user)?.trim().to_owned();
@@ -65,7 +65,7 @@ impl Prompt {
             return Err(AgentError::fatal("the user prompt renders to nothing")
                 .with_hint("the node's arguments are empty; give `input` a text"));
         }
-        messages.push(Message { role: Role::User, content });
+        messages.push(Message::new(Role::User, content));
         Ok(messages)
     }
 }
@@ -92,7 +92,7 @@ mod tests {
         let prompt = Prompt::new(&spec, &context(folder.path())).unwrap();
         let arguments = Arguments::from_iter([("input".to_owned(), "x".into())]);
         let messages = prompt.messages(&arguments).unwrap();
-        assert_eq!(messages, [Message { role: Role::User, content: "Answer: x".into() }]);
+        assert_eq!(messages, [Message::new(Role::User, "Answer: x")]);
     }
 
     #[test]

@@ -41,12 +41,9 @@ impl Script {
     fn report(finish_reason: Option<FinishReason>, input: u64) -> CallReport {
         CallReport {
             usage: Usage { input_tokens: Some(input), ..Usage::default() },
-            tokens_basis: Basis::Measured,
-            queue_us: 0,
-            ttft_us: None,
             busy_us: Some(1),
-            bytes_sent: 0,
             finish_reason,
+            ..CallReport::new(Basis::Measured)
         }
     }
 }
@@ -85,7 +82,9 @@ impl Backend for Script {
     async fn chat(&self, request: ChatRequest, _: &dyn DeltaSink) -> Result<Completion, BackendError> {
         self.requests.lock().unwrap().push(request);
         match self.answers.lock().unwrap().pop() {
-            Some((text, finish)) => Ok(Completion { text, report: Self::report(Some(finish), 3) }),
+            Some((text, finish)) => {
+                Ok(Completion { text, tool_calls: Vec::new(), report: Self::report(Some(finish), 3) })
+            }
             None => Err(BackendError::new(BackendErrorKind::Transient, "the script has ended")),
         }
     }

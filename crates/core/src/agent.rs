@@ -63,6 +63,9 @@ pub struct AgentError {
     pub hint: Option<String>,
     /// Whether the same attempt may succeed later.
     pub retryable: bool,
+    /// How long a server asks to be left alone, in microseconds from the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_us: Option<u64>,
     /// Figures of calls that were made, and may have cost money, before the failure.
     pub report: Option<Box<CallReport>>,
 }
@@ -70,7 +73,7 @@ pub struct AgentError {
 impl AgentError {
     /// An error that a retry would not cure.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, retryable: false, report: None }
+        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None, report: None }
     }
 
     /// An error that a retry may cure.
@@ -95,7 +98,12 @@ impl AgentError {
 
 impl From<BackendError> for AgentError {
     fn from(error: BackendError) -> Self {
-        Self { retryable: error.is_retryable(), ..Self::fatal(error.message) }
+        Self {
+            retryable: error.is_retryable(),
+            retry_after_us: error.retry_after_us,
+            report: error.report,
+            ..Self::fatal(error.message)
+        }
     }
 }
 
@@ -127,3 +135,20 @@ pub trait Agent: Send + Sync {
 
 /// A shared agent.
 pub type SharedAgent = Arc<dyn Agent>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BackendErrorKind;
+    use crate::usage::Basis;
+
+    #[test]
+    fn an_agents_error_keeps_what_the_backend_knows_of_the_failure() {
+        let report = CallReport { bytes_sent: 7, ..CallReport::new(Basis::Reported) };
+        let mut error = BackendError::new(BackendErrorKind::RateLimited, "too many requests");
+        error.retry_after_us = Some(5);
+        let error = AgentError::from(error.with_report(Some(report.clone())));
+        assert_eq!((error.retryable, error.retry_after_us, error.report.as_deref()), (true, Some(5), Some(&report)));
+        assert!(!AgentError::from(BackendError::new(BackendErrorKind::Unauthorized, "no key")).retryable);
+    }
+}

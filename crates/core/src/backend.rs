@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::usage::CallReport;
 
@@ -17,6 +18,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// A tool: the message is the result of a call that the model asked for.
+    Tool,
 }
 
 /// One message of a conversation.
@@ -24,8 +27,48 @@ pub enum Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// The text.
+    /// The text; for a tool its result.
     pub content: String,
+    /// The calls that the model asked for in this message, in its order; empty for everyone else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that this message of a tool answers; `None` for everyone else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// A message that is nothing but text.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None }
+    }
+
+    /// What the tool gave for the call `id`.
+    pub fn tool_result(id: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { tool_call_id: Some(id.into()), ..Self::new(Role::Tool, content) }
+    }
+}
+
+/// A tool that a model may ask to have called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolDefinition {
+    /// The name, of letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it does and when to use it, for the model.
+    pub description: String,
+    /// JSON Schema of its arguments; an object.
+    pub parameters: Value,
+}
+
+/// A call that a model asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The name of this call, which its result repeats.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The arguments, not checked against the tool's schema.
+    pub arguments: Value,
 }
 
 /// How the next token is chosen. Probabilities are in `0..=1`; `temperature: 0` is greedy.
@@ -83,6 +126,16 @@ pub struct ChatRequest {
     pub decoding: Decoding,
     /// The shape of the answer.
     pub format: OutputFormat,
+    /// The tools that the model may ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolDefinition>,
+}
+
+impl ChatRequest {
+    /// A request without tools.
+    pub fn new(messages: Vec<Message>, decoding: Decoding, format: OutputFormat) -> Self {
+        Self { messages, decoding, format, tools: Vec::new() }
+    }
 }
 
 /// A finished chat completion.
@@ -90,6 +143,9 @@ pub struct ChatRequest {
 pub struct Completion {
     /// The answer, without stop texts.
     pub text: String,
+    /// The calls that the model asks for, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
     /// Tokens, times and bytes of the call.
     pub report: CallReport,
 }
@@ -116,6 +172,12 @@ pub struct Delta<'a> {
 pub trait DeltaSink: Send + Sync {
     /// Takes the next piece.
     fn delta(&self, delta: Delta<'_>);
+
+    /// Learns that `bytes` of a request are about to leave the process, for each request of the call: what is known
+    /// of an attempt that fails or is cancelled before it has a report.
+    fn sent(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// A sink that drops every piece.
@@ -155,6 +217,12 @@ pub struct BackendError {
     pub kind: BackendErrorKind,
     /// A lowercase fragment for people, with what would help.
     pub message: String,
+    /// How long the server asks to be left alone, in microseconds from the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_us: Option<u64>,
+    /// Figures of a call that used tokens, and may have cost money, before it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<CallReport>>,
 }
 
 /// Sorts of failure of a backend.
@@ -167,6 +235,10 @@ pub enum BackendErrorKind {
     InvalidRequest,
     /// The model's files are missing, damaged or of an unknown kind. Not retryable.
     Unusable,
+    /// The server refuses who asks: a missing, wrong or insufficient key. Not retryable.
+    Unauthorized,
+    /// The server counts more requests or tokens than it allows. Retryable, after `retry_after_us` where it is known.
+    RateLimited,
     /// Something that may pass: an overloaded or unreachable server. Retryable.
     Transient,
     /// Anything else that went wrong inside. Not retryable.
@@ -176,12 +248,19 @@ pub enum BackendErrorKind {
 impl BackendError {
     /// An error of `kind` with a message.
     pub fn new(kind: BackendErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after_us: None, report: None }
+    }
+
+    /// The same error with the figures of what was done before it.
+    #[must_use]
+    pub fn with_report(mut self, report: Option<CallReport>) -> Self {
+        self.report = report.map(Box::new);
+        self
     }
 
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, BackendErrorKind::Transient)
+        matches!(self.kind, BackendErrorKind::Transient | BackendErrorKind::RateLimited)
     }
 }
 

@@ -21,10 +21,10 @@ pub mod usage;
 pub use agent::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedAgent};
 pub use backend::{
     Backend, BackendError, BackendErrorKind, BackendInfo, ChatRequest, Completion, Decoding, Delta, DeltaSink,
-    Embeddings, Message, NoDeltas, OutputFormat, Role, SharedBackend,
+    Embeddings, Message, NoDeltas, OutputFormat, Role, SharedBackend, ToolCall, ToolDefinition,
 };
 pub use clock::Clock;
 pub use money::Usd;
 pub use problem::{Problem, Severity};
 pub use record::{AttemptBasis, AttemptRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals};
-pub use usage::{Basis, CallReport, FinishReason, Usage};
+pub use usage::{Basis, CallReport, FinishReason, RateLimit, RateLimits, Usage};

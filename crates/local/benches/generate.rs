@@ -150,11 +150,7 @@ fn measure(
     figures: &Figures,
     case: Case,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let request = ChatRequest {
-        messages: vec![Message { role: Role::User, content: case.prompt }],
-        decoding: case.decoding,
-        format: case.format,
-    };
+    let request = ChatRequest::new(vec![Message::new(Role::User, case.prompt)], case.decoding, case.format);
     // The first answer also prepares what is prepared once.
     runtime.block_on(model.chat(request.clone(), &NoDeltas))?;
     let sums = &figures.0;

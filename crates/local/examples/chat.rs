@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     model.warm_up().await?;
     eprintln!("loaded in {} ms: {:?}", clock.now_us() / 1000, model.info());
-    let request = ChatRequest { messages: vec![Message { role: Role::User, content: prompt }], decoding, format };
+    let request = ChatRequest::new(vec![Message::new(Role::User, prompt)], decoding, format);
     let report = model.chat(request, &Stdout).await?.report;
     println!();
     eprintln!("{report:?}");

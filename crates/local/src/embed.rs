@@ -178,12 +178,7 @@ impl Embedder {
                     output_tokens: Some(0),
                     ..Usage::default()
                 },
-                tokens_basis: Basis::Measured,
-                queue_us: 0,
-                ttft_us: None,
-                busy_us: None,
-                bytes_sent: 0,
-                finish_reason: None,
+                ..CallReport::new(Basis::Measured)
             },
         })
     }

@@ -76,6 +76,12 @@ impl Generator {
         if decoding.max_tokens == 0 {
             return Err(Error::Invalid("max_tokens 0 leaves no room for an answer; give at least 1".to_owned()));
         }
+        let talks_of_tools = |message: &lumos_core::Message| message.role == lumos_core::Role::Tool;
+        if !request.tools.is_empty() || request.messages.iter().any(talks_of_tools) {
+            return Err(Error::Invalid(
+                "a local model calls no tools; bind the agent to a backend that does".to_owned(),
+            ));
+        }
         let mut sampler = Sampler::new(decoding)?;
         let prompt = self.prompter.tokens(request)?;
         let answer = decoding.max_tokens as usize;
@@ -134,18 +140,15 @@ impl Generator {
                 usage: Usage {
                     input_tokens: Some(input_tokens),
                     cached_input_tokens: Some(0),
-                    cache_write_tokens: None,
                     output_tokens: Some(answer.output_tokens()),
-                    reasoning_tokens: None,
+                    ..Usage::default()
                 },
-                tokens_basis: Basis::Measured,
-                queue_us: 0,
                 ttft_us,
-                busy_us: None,
-                bytes_sent: 0,
                 finish_reason: answer.finish,
+                ..CallReport::new(Basis::Measured)
             },
             text: answer.text.into_text(),
+            tool_calls: Vec::new(),
         })
     }
 

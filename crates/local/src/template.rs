@@ -60,7 +60,7 @@ impl ChatTemplate {
         }
         let safe: Vec<Message> = messages
             .iter()
-            .map(|message| Message { role: message.role, content: break_controls(&message.content, controls) })
+            .map(|message| Message::new(message.role, break_controls(&message.content, controls)))
             .collect();
         self.render_raw(&safe).or_else(|error| {
             // Some models (Gemma) know no system role: its text then leads the first message of the user.
@@ -110,7 +110,7 @@ fn fold_system(messages: &[Message]) -> Option<Vec<Message>> {
             lead.push(std::mem::take(&mut user.content));
             user.content = lead.join("\n\n");
         }
-        None => folded.insert(0, Message { role: Role::User, content: lead.join("\n\n") }),
+        None => folded.insert(0, Message::new(Role::User, lead.join("\n\n"))),
     }
     Some(folded)
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     fn message(role: Role, content: &str) -> Message {
-        Message { role, content: content.to_owned() }
+        Message::new(role, content)
     }
 
     fn template(source: &str) -> ChatTemplate {

@@ -209,15 +209,7 @@ mod tests {
     }
 
     fn report() -> CallReport {
-        CallReport {
-            usage: lumos_core::Usage::default(),
-            tokens_basis: lumos_core::Basis::Measured,
-            queue_us: 0,
-            ttft_us: None,
-            busy_us: None,
-            bytes_sent: 0,
-            finish_reason: None,
-        }
+        CallReport::new(lumos_core::Basis::Measured)
     }
 
     type Seen = Arc<Mutex<Vec<String>>>;
@@ -292,7 +284,7 @@ mod tests {
         assert!(worker.submit(Work::WarmUp, &NoDeltas).await.is_ok());
         assert!(worker.submit(Work::WarmUp, &NoDeltas).await.is_ok());
         assert_eq!(tries.load(Ordering::Relaxed), 2);
-        let request = ChatRequest { messages: Vec::new(), decoding: Decoding::default(), format: OutputFormat::Text };
+        let request = ChatRequest::new(Vec::new(), Decoding::default(), OutputFormat::Text);
         assert!(matches!(worker.submit(Work::Chat(request), &NoDeltas).await, Err(Error::Invalid(_))));
     }
 }

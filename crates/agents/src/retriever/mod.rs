@@ -163,7 +163,7 @@ impl Agent for Retriever {
         let (words, rrf_k, searched) = (query.clone(), self.rrf_k, Arc::clone(&corpus));
         let hits = blocking(move || searched.search(&words, vector.as_deref(), rrf_k, top_k))
             .await
-            .map_err(|error| error.with_report(report))?;
+            .map_err(|error| error.with_report(report.clone()))?;
         let passages: Vec<Value> = (1..)
             .zip(hits)
             .map(|(rank, (number, score)): (u32, _)| {

@@ -73,7 +73,7 @@ async fn each_mode_finds_by_its_own_means() {
     let words = retriever(folder.path(), RetrievalMode::Bm25);
     let arguments = [("query", json!("Bakeries deliver"))];
     let output = attempt(&words, None, &arguments).await.unwrap();
-    assert_eq!((ids(&output)[0], output.report), ("bread.txt#0", None));
+    assert_eq!((ids(&output)[0], output.report.clone()), ("bread.txt#0", None));
     let none = attempt(&words, None, &[("query", json!("zebra"))]).await.unwrap();
     assert_eq!(none.value["passages"], json!([]));
     let dense = retriever(folder.path(), RetrievalMode::Dense);

@@ -79,11 +79,8 @@ impl Agent for Does {
                 if number > *times { Ok(json!(number).into()) } else { Err(AgentError::transient("not yet")) }
             }
             Self::Asks => {
-                let request = ChatRequest {
-                    messages: Vec::new(),
-                    decoding: lumos_core::Decoding::default(),
-                    format: lumos_core::OutputFormat::Text,
-                };
+                let (decoding, format) = (lumos_core::Decoding::default(), lumos_core::OutputFormat::Text);
+                let request = ChatRequest::new(Vec::new(), decoding, format);
                 let backend = call.backend.expect("a backend");
                 let completion = backend.chat(request, call.deltas).await?;
                 Ok(AgentOutput { value: json!(completion.text), report: Some(completion.report) })
@@ -139,14 +136,12 @@ impl Backend for Named {
     async fn chat(&self, _: ChatRequest, _: &dyn DeltaSink) -> Result<Completion, BackendError> {
         let report = lumos_core::CallReport {
             usage: lumos_core::Usage { input_tokens: Some(3), output_tokens: Some(1), ..lumos_core::Usage::default() },
-            tokens_basis: lumos_core::Basis::Measured,
-            queue_us: 0,
             ttft_us: Some(1),
             busy_us: Some(3_600_000_000),
-            bytes_sent: 0,
             finish_reason: Some(lumos_core::FinishReason::Stop),
+            ..lumos_core::CallReport::new(lumos_core::Basis::Measured)
         };
-        Ok(Completion { text: self.0.to_owned(), report })
+        Ok(Completion { text: self.0.to_owned(), tool_calls: Vec::new(), report })
     }
 
     async fn embed(&self, _: Vec<String>) -> Result<Embeddings, BackendError> {

@@ -120,6 +120,20 @@ async fn max_tokens_ends_an_answer_with_length() {
 }
 
 #[tokio::test]
+async fn tools_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tiny_llama(folder.path());
+    let mut request = ask("What is the weather?", 4);
+    request.tools.push(lumos_core::ToolDefinition {
+        name: "weather".to_owned(),
+        description: String::new(),
+        parameters: serde_json::json!({"type": "object"}),
+    });
+    let error = model.chat(request, &NoDeltas).await.unwrap_err();
+    assert!(error.kind == BackendErrorKind::InvalidRequest && error.message.contains("tools"), "{error}");
+}
+
+#[tokio::test]
 async fn what_exceeds_the_context_is_refused_with_both_figures() {
     let folder = tempfile::tempdir().unwrap();
     let path = Gguf::new("llama", GgmlDType::F32).write(folder.path());

@@ -313,11 +313,8 @@ pub(crate) fn tiny_llama(folder: &Path) -> Arc<LocalModel> {
 
 /// A request with one message.
 pub(crate) fn ask(text: &str, max_tokens: u32) -> ChatRequest {
-    ChatRequest {
-        messages: vec![Message { role: Role::User, content: text.to_owned() }],
-        decoding: Decoding { max_tokens, temperature: 1.0, seed: 1, ..Decoding::default() },
-        format: OutputFormat::Text,
-    }
+    let decoding = Decoding { max_tokens, temperature: 1.0, seed: 1, ..Decoding::default() };
+    ChatRequest::new(vec![Message::new(Role::User, text)], decoding, OutputFormat::Text)
 }
 
 /// The same request with a format.
