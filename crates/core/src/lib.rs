@@ -9,6 +9,7 @@ pub mod clock;
 pub mod graph;
 pub mod load;
 pub mod money;
+pub mod price;
 pub mod problem;
 pub mod program;
 pub mod read;
