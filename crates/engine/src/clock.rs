@@ -4,6 +4,7 @@
 use std::time::{Instant, SystemTime};
 
 use lumos_core::Clock;
+use lumos_core::price::Date;
 
 /// Microseconds since the clock was made, by the machine's monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,12 @@ impl Clock for SystemClock {
     fn now_us(&self) -> u64 {
         self.origin.elapsed().as_micros() as u64
     }
+}
+
+/// Today's date in UTC.
+pub fn today() -> Date {
+    // A clock of another century names no day that prices know.
+    Date::of_timestamp(&Stamp::now().started_at()).unwrap_or(Date::FIRST)
 }
 
 /// When a run began, and its id; texts are made when they are asked for.

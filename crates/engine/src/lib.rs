@@ -12,7 +12,7 @@ mod flight;
 mod store;
 
 pub use binding::{BoundBackend, BoundProgram, NodeBinding, Price};
-pub use clock::SystemClock;
+pub use clock::{SystemClock, today};
 pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};
 pub use event::{EventSink, RunEvent, SharedSink, StepRef};
 pub use store::{RecordStore, RunSummary, StoreError};

@@ -9,10 +9,12 @@ mod local;
 mod lumos;
 #[cfg(feature = "local")]
 mod needs;
+mod prices;
 
 pub use error::Error;
 pub use home::Home;
 pub use lumos::{Lumos, LumosBuilder};
+pub use prices::{Prices, Update};
 
 pub use lumos_core as core;
 pub use lumos_engine as engine;

@@ -105,6 +105,7 @@ impl LookupError {
     pub fn hint(&self) -> Option<String> {
         let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self {
+            Self::UnknownProvider { near, .. } if near.is_empty() => None,
             Self::UnknownProvider { near, .. } => Some(format!("there are prices of {}", listed(near))),
             Self::UnknownModel { near, .. } if near.is_empty() => None,
             Self::UnknownModel { near, .. } => Some(format!("the nearest names are {}", listed(near))),
@@ -197,10 +198,7 @@ impl Catalog {
     /// # Errors
     /// A provider or a model that is not there, with the nearest names, or a day before the first price.
     pub fn lookup(&self, provider: &str, model: &str, on: Date) -> Result<&Entry, LookupError> {
-        let wanted = matching::provider(provider);
-        if !self.entries.iter().any(|entry| entry.provider == wanted) {
-            return Err(self.unknown_provider(provider));
-        }
+        let wanted = self.provider_called(provider)?;
         let found = self.of_provider(&wanted, model).ok_or_else(|| self.unknown_model(Some(provider), model))?;
         self.in_force(found, on)
     }
@@ -238,6 +236,16 @@ impl Catalog {
     pub fn providers(&self) -> Vec<&str> {
         let names: BTreeSet<&str> = self.entries.iter().map(|entry| entry.provider.as_str()).collect();
         names.into_iter().collect()
+    }
+
+    /// A provider's name as the catalog writes it.
+    ///
+    /// # Errors
+    /// A provider that is not there, with the nearest names.
+    pub fn provider_called(&self, name: &str) -> Result<String, LookupError> {
+        let wanted = matching::provider(name);
+        let is_known = self.entries.iter().any(|entry| entry.provider == wanted);
+        if is_known { Ok(wanted) } else { Err(self.unknown_provider(name)) }
     }
 
     /// Any entry of the model that a provider calls so.

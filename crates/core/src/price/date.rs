@@ -21,6 +21,9 @@ pub struct ParseDateError {
 }
 
 impl Date {
+    /// The first day.
+    pub const FIRST: Self = Self { year: 1, month: 1, day: 1 };
+
     /// The day, or `None` when the calendar has no such day.
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

@@ -99,7 +99,8 @@ struct Start {
 const BESIDE_TEXT: &[&str] = &["audio", "image", "video", "searches", "pages", "seconds", "characters"];
 
 /// The prices of `text`, a `data.json`; `origin` names it in problems. A model that `known` has under one of its names
-/// keeps the name and the aliases that it has there. `as_of` is taken where the data doesn't say when a price was checked.
+/// keeps the name and the aliases that it has there, and an entry whose price is still the same stays as it is. `as_of` is
+/// taken where the data doesn't say when a price was checked.
 ///
 /// # Errors
 /// What keeps the file from being such data.
@@ -136,14 +137,22 @@ pub fn from_genai_prices(origin: &str, text: &str, known: &Catalog, as_of: Date)
 /// Adds the entries of one model under the name by which it is known.
 fn add(imported: &mut Imported, entries: Vec<Entry>, known: &Catalog, taken: &mut BTreeSet<String>) {
     for mut entry in entries {
-        let known = known.model_called(&entry.provider, &entry.model);
-        if let Some(known) = known {
-            entry.open_weight = known.open_weight;
-            entry.aliases.clone_from(&known.aliases);
-            entry.note = entry.note.or_else(|| known.note.clone());
-            entry.model.clone_from(&known.model);
+        let own = known.model_called(&entry.provider, &entry.model);
+        if let Some(own) = own {
+            entry.model.clone_from(&own.model);
+            entry.open_weight = own.open_weight;
+            let same = known.entries().iter().find(|known| known.key() == entry.key());
+            entry.aliases = same.map_or_else(Vec::new, |same| same.aliases.clone());
+            if let Some(same) = same.filter(|same| same.price.standard == entry.price.standard) {
+                // Older layouts have no batches, and to repeat a price is no newer word about its date or source.
+                let is_news = entry.price.batch.is_some() && entry.price.batch != same.price.batch;
+                if !is_news {
+                    entry = same.clone();
+                }
+            }
         } else if entry.from.is_none() {
-            entry.aliases.retain(|alias| taken.insert(alias.to_lowercase()));
+            let is_free = |alias: &String| known.model_called(&entry.provider, alias).is_none();
+            entry.aliases.retain(|alias| is_free(alias) && taken.insert(alias.to_lowercase()));
         } else {
             entry.aliases.clear();
         }
@@ -386,10 +395,26 @@ mod tests {
                 (provider: "google", model: "tiered", aliases: ["tiered-1"], input: "1.25", output: "10", tiers: [(above: 200000, input: "2.5", output: "15"), (above: 400000, input: "5", output: "15")], batch: (input: "1.25", output: "5", tiers: [(above: 200000, input: "2.5", output: "5"), (above: 400000, input: "5", output: "5")]), as_of: "2026-11-10", source: "https://g/pricing (genai-prices)"),
                 (provider: "p", model: "dated", input: "2", output: "8", batch_discount: 25, as_of: "2026-11-10", source: "genai-prices"),
                 (provider: "p", model: "dated", from: "2026-10-20", input: "1", output: "4", batch_discount: 50, as_of: "2026-11-10", source: "genai-prices"),
-                (provider: "p", model: "known", aliases: ["Vendor/Known-Instruct"], input: "7", open_weight: true, as_of: "2026-11-10", source: "genai-prices", note: "n"),
+                (provider: "p", model: "known", aliases: ["Vendor/Known-Instruct"], input: "7", open_weight: true, as_of: "2026-11-10", source: "genai-prices"),
             ],
         )
         "#);
+    }
+
+    #[test]
+    fn a_price_that_is_still_the_same_stays_as_it_is() {
+        let known = "Prices(version: 1, prices: [(provider: \"p\", model: \"dated\", input: \"2\", output: \"8\", \
+                     batch_discount: 25, as_of: \"2026-01-01\", source: \"s\", note: \"n\")])";
+        let known = Catalog::parse("k.ron", known).unwrap();
+        let without_batches = DATA.replace("\"processing\"", "\"service_tier\"");
+        for data in [DATA, &without_batches] {
+            let imported = from_genai_prices("d.json", data, &known, "2026-11-10".parse().unwrap()).unwrap();
+            assert!(imported.entries.contains(&known.entries()[0]));
+        }
+        let dearer = DATA.replace("\"input_mtok\": 2, \"output_mtok\": 8", "\"input_mtok\": 3, \"output_mtok\": 8");
+        let imported = from_genai_prices("d.json", &dearer, &known, "2026-11-10".parse().unwrap()).unwrap();
+        let entry = imported.entries.iter().find(|entry| entry.key() == ("p", "dated", None)).unwrap();
+        assert_eq!((entry.as_of.to_string().as_str(), entry.note.as_deref()), ("2026-11-10", None));
     }
 
     #[test]

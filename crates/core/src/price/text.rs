@@ -102,7 +102,9 @@ impl From<BatchRow> for Schedule {
 pub(super) fn read(origin: &str, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
     let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
     let file: File = options.from_str(text).map_err(|error| {
-        let mut problem = Problem::of_file(origin, error.code.to_string(), None);
+        let hint = matches!(error.code, ron::Error::ExpectedString)
+            .then(|| "amounts and dates are in quotes, e.g. input: \"0.15\", as_of: \"2026-11-10\"".to_owned());
+        let mut problem = Problem::of_file(origin, error.code.to_string(), hint);
         problem.line = u32::try_from(error.span.start.line).ok();
         problem.column = u32::try_from(error.span.start.col).ok();
         vec![problem]

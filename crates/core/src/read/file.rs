@@ -21,6 +21,14 @@ pub(super) fn too_large(bytes: u64) -> String {
 /// # Errors
 /// A missing file (with the nearest name beside it), a folder, a file that is too large, unreadable or not UTF-8.
 pub fn read_file(path: &Path) -> Result<String, Box<Problem>> {
+    read_file_up_to(path, MAX_FILE_BYTES, SIZE_HINT)
+}
+
+/// [`read_file`] for files of another size; `hint` says what is too large.
+///
+/// # Errors
+/// As for [`read_file`].
+pub fn read_file_up_to(path: &Path, most: u64, hint: &str) -> Result<String, Box<Problem>> {
     let shown = path.display().to_string();
     let fail = |message: String, hint: Option<String>| Box::new(Problem::of_file(&shown, message, hint));
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
@@ -34,18 +42,18 @@ pub fn read_file(path: &Path) -> Result<String, Box<Problem>> {
     if !metadata.is_file() {
         return Err(fail("this is no regular file".to_owned(), None));
     }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(fail(too_large(metadata.len()), Some(SIZE_HINT.to_owned())));
+    if metadata.len() > most {
+        return Err(fail(too_large(metadata.len()), Some(hint.to_owned())));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)).map_err(
-        |error| match error.kind() {
+    File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)).map_err(|error| {
+        match error.kind() {
             ErrorKind::PermissionDenied => fail("no permission to read the file".to_owned(), None),
             _ => fail(format!("can't read the file: {error}"), None),
-        },
-    )?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(fail(too_large(bytes.len() as u64), Some(SIZE_HINT.to_owned())));
+        }
+    })?;
+    if bytes.len() as u64 > most {
+        return Err(fail(too_large(bytes.len() as u64), Some(hint.to_owned())));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::problem::{Problem, Severity};
 use crate::spec::{AgentSpec, DeploymentSpec, WorkflowSpec};
 
-pub use file::{MAX_FILE_BYTES, read_file};
+pub use file::{MAX_FILE_BYTES, read_file, read_file_up_to};
 pub use position::{Position, Positions};
 
 use raw::Raw;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use lumos::core::price::Date;
 
 /// Run multi-agent workflows on local models, and know the latency and cost of every step.
 #[derive(Debug, Parser)]
@@ -40,6 +41,8 @@ pub enum Command {
     Assets(Assets),
     /// Look at earlier runs.
     Runs(Runs),
+    /// Look at list prices of models, with their dates and sources, or bring them up to date.
+    Prices(Prices),
     /// Make a folder with a working workflow to start from.
     New(New),
     /// Print a completion script for a shell.
@@ -228,6 +231,104 @@ impl Runs {
         match &self.command {
             Some(RunsCommand::Show { format, .. }) => *format,
             _ => self.list().format,
+        }
+    }
+}
+
+/// `lumos prices`.
+#[derive(Debug, Args)]
+#[command(subcommand_value_name = "COMMAND", arg_required_else_help = true)]
+pub struct Prices {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PricesCommand,
+}
+
+/// What can be done with prices.
+#[derive(Debug, Subcommand)]
+pub enum PricesCommand {
+    /// Show prices per million tokens.
+    List(ListPrices),
+    /// Show everything about the price of a model, and what an exchange costs.
+    Check(CheckPrice),
+    /// Take newer prices from a file; they override the built-in ones entry by entry.
+    Update(UpdatePrices),
+}
+
+/// `lumos prices list`.
+#[derive(Debug, Args)]
+pub struct ListPrices {
+    /// Show the models whose name or alias has this in it.
+    pub filter: Option<String>,
+    /// Show the models of this provider.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The day on which prices are to be in force [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub on: Option<Date>,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lumos prices check`.
+#[derive(Debug, Args)]
+pub struct CheckPrice {
+    /// The model's name, with or without its version.
+    pub model: String,
+    /// Who bills [default: everyone who has the model].
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The day on which the price is to be in force [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub on: Option<Date>,
+    /// Tokens of input of the example, cached ones included.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub input: u64,
+    /// Those of the input that are read from a prompt cache.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub cached: u64,
+    /// Those of the input that are written to a prompt cache, for whatever time.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub write: u64,
+    /// Those of the written ones that are to be kept for an hour.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub write_1h: u64,
+    /// Generated tokens of the example, reasoning included [default: 1000, and 0 for embedding models].
+    #[arg(long, value_name = "N")]
+    pub output: Option<u64>,
+    /// Price the example as part of a batch.
+    #[arg(long = "batch")]
+    pub is_batch: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lumos prices update`.
+#[derive(Debug, Args)]
+pub struct UpdatePrices {
+    /// A catalog in RON like the built-in one, or the `data.json` of genai-prices (that of its layout 2 has batches).
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Take the prices of this provider only.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// The day on which the file was right, where it doesn't say so itself [default: today].
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub as_of: Option<Date>,
+    /// How to print what changed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Prices {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        match &self.command {
+            PricesCommand::List(list) => list.format,
+            PricesCommand::Check(check) => check.format,
+            PricesCommand::Update(update) => update.format,
         }
     }
 }

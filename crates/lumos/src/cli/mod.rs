@@ -14,6 +14,7 @@ mod inputs;
 mod new;
 mod output;
 mod plan;
+mod prices;
 mod progress;
 mod pull;
 mod run;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Graph(graph) => (graph::run(graph), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),
         Command::Runs(runs) => (home().and_then(|home| runs::run(runs, &home)), runs.format()),
+        Command::Prices(prices) => (home().and_then(|home| prices::run(prices, &home)), prices.format()),
         Command::New(new) => (new::run(new), new.format),
         Command::Completions { shell } => (completions(*shell), Format::Human),
     };
