@@ -109,6 +109,18 @@ fn cases() -> Vec<Case> {
             CHECK,
             2,
         ),
+        case("pattern that does not compile", String::new(), &["check", "pattern.ron"], 2),
+        case("schema that is none", String::new(), &["check", "schema.ron"], 2),
+        case("sources that are not there", String::new(), &["check", "sources.ron"], 2),
+        case(
+            "attempts of a sub-workflow",
+            workflow(
+                r#""a": Workflow(path: "inner.ron", timeout_s: 5, retry: (attempts: 2), fallback: ["b"])"#,
+                "{{ a }}",
+            ),
+            CHECK,
+            2,
+        ),
         case("unknown input", node(TOOL), &["run", "w.ron", "-i", "question=1"], 2),
         case("input without a value", node(TOOL), &["run", "w.ron", "-i", "q"], 2),
         case(
@@ -132,6 +144,15 @@ fn cases() -> Vec<Case> {
         case("division by zero", calculate("1 / 0"), RUN, 1),
         case("formula that does not end", calculate("(1 + "), RUN, 1),
         case("formula nested 2,000 deep", calculate(&format!("{}1{}", "(".repeat(2000), ")".repeat(2000))), RUN, 1),
+        case(
+            "division by zero in the map of a sub-workflow",
+            workflow(
+                r#""b": Workflow(path: "inner.ron", map: "{{ [1, 0] }}", with: { "n": "{{ item }}" })"#,
+                "{{ b }}",
+            ),
+            RUN,
+            1,
+        ),
         case("series of no length", series("[]"), RUN, 1),
         case("series that is too short", series("[1, 2]"), RUN, 1),
         case("series of texts", series("['a', 'b']"), RUN, 1),
@@ -190,6 +211,13 @@ fn prepare(folder: &Path) {
     write("agents/writer.ron", b"Generator(model: \"small\", prompt: (user: \"{{ input }}\"))");
     write("agents/demand.ron", b"Forecaster(season: 4)");
     write("agents/screen.ron", b"Guard(detect: [Email])");
+    write("pattern.ron", b"Generator(\n    prompt: (user: \"x\"),\n    format: Regex(\"[a-z\"),\n)");
+    write("schema.ron", b"Generator(prompt: (user: \"x\"), format: Json({\"type\": 3}))");
+    write("sources.ron", b"Retriever(sources: [\"agents\", \"nowhere\"])");
+    write(
+        "inner.ron",
+        br#"Workflow(name: "inner", inputs: { "n": Number() }, nodes: { "c": Tool(agent: "calc", with: { "expression": "1 / {{ inputs.n }}" }) }, output: "{{ c.result }}")"#,
+    );
     write("latin.ron", b"Workflow(name: \"caf\xe9\")");
     write("noise.gguf", &[7; 4096]);
     let header = |tensors: u64, entries: u64| {

@@ -2,6 +2,8 @@
 
 mod bad_inputs;
 mod cli;
+#[cfg(unix)]
+mod damage;
 mod home;
 mod invariants;
 mod planner;

@@ -39,8 +39,17 @@ impl Generator {
                 (OutputFormat::JsonSchema(schema.clone()), Check::Json(Box::new(validator)))
             }
             GeneratorFormat::Regex(pattern) => {
-                let regex = Regex::new(&format!(r"\A(?:{pattern})\z"))
-                    .map_err(|error| BuildError::new("format", format!("not a regular expression: {error}")))?;
+                let compile = |pattern: &str| {
+                    Regex::new(pattern).map_err(|error| {
+                        let error = error.to_string();
+                        let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                        BuildError::new("format", format!("not a regular expression: {why}"))
+                            .with_hint("e.g. `[a-z]+( [0-9]{1,3})?`; inside quotes a backslash is written twice")
+                    })
+                };
+                // By itself first: brackets that do not match must not match those around it.
+                compile(pattern)?;
+                let regex = compile(&format!(r"\A(?:{pattern})\z"))?;
                 (OutputFormat::Regex(pattern.clone()), Check::Regex(regex))
             }
         };
@@ -150,7 +159,10 @@ mod tests {
     #[test]
     fn broken_formats_are_build_errors() {
         assert_eq!(generator(GeneratorFormat::Json(json!({"type": 3}))).map(drop).unwrap_err().field, "format");
-        assert_eq!(generator(GeneratorFormat::Regex("(".into())).map(drop).unwrap_err().field, "format");
+        for pattern in ["(", ")|("] {
+            let error = generator(GeneratorFormat::Regex(pattern.into())).map(drop).unwrap_err();
+            assert!(error.field == "format" && !error.message.contains('\n'), "{error:?}");
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+/// What helps against a full disk.
+const ROOM: &str = "free some space or point LUMOS_HOME to another disk";
+
 /// Why an asset isn't to be had. `Display` gives a lowercase fragment; [`AssetError::hint`] what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetError {
@@ -31,6 +34,8 @@ pub enum AssetError {
         failures: Vec<SourceFailure>,
         /// Where its files can be put by hand, and their checksums.
         by_hand: String,
+        /// Whether a source failed only because the disk has too little room for it.
+        short_of_room: bool,
     },
     /// There is nothing to verify.
     #[error("asset `{name}` is not there")]
@@ -77,13 +82,14 @@ impl AssetError {
     /// What would help, if anything is known to.
     pub fn hint(&self) -> Option<String> {
         match self {
+            AssetError::Sources { short_of_room: true, .. } | AssetError::NoSpace { .. } => Some(ROOM.to_owned()),
             AssetError::Sources { name, by_hand, .. } => {
                 Some(format!("put it there by hand and run `lumos assets verify {name}`: {by_hand}"))
             }
             AssetError::Absent { name } | AssetError::Damaged { name, .. } => {
                 Some(format!("run `lumos assets pull {name}`"))
             }
-            AssetError::NoSpace { .. } => Some("free some space or point LUMOS_HOME to another disk".to_owned()),
+            AssetError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => Some(ROOM.to_owned()),
             AssetError::Io { error, .. }
                 if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
             {
@@ -116,6 +122,8 @@ fn list(failures: &[SourceFailure]) -> String {
 pub(crate) enum Trouble {
     /// The source is to blame: the next one may do better.
     Source(String),
+    /// The disk has too little room for what this source needs: the next one may need less.
+    Room(String),
     /// The cache is to blame, or the caller has had enough: no other source can help.
     Fatal(AssetError),
 }
@@ -145,7 +153,7 @@ mod tests {
     fn a_full_disk_is_told_from_other_failures() {
         let trouble = |kind: io::ErrorKind| match Trouble::write("x", "write", Path::new("/p"), kind.into()) {
             Trouble::Fatal(error) => error,
-            Trouble::Source(reason) => panic!("{reason}"),
+            Trouble::Source(reason) | Trouble::Room(reason) => panic!("{reason}"),
         };
         let full = trouble(io::ErrorKind::StorageFull);
         assert_eq!(full.to_string(), "no space left for asset `x` at /p");

@@ -293,22 +293,26 @@ impl AssetStore {
     /// Tries the sources. Success leaves all files in the staging folder's `new`.
     fn fetch(&self, asset: &Asset, staging: &Path, progress: &dyn Progress) -> Result<(), AssetError> {
         let mut failures = Vec::new();
+        let mut short_of_room = false;
         for source in &asset.sources {
             let meter = Meter::start(progress, &asset.name, asset.size());
             let label = asset.source_label(source);
             meter.message(&format!("trying {label}"));
             let job = Job { asset, staging, meter: &meter, pip: self.pip.as_deref() };
-            match job.fetch(source) {
+            let reason = match job.fetch(source) {
                 Ok(()) => {
                     meter.reach(asset.size());
                     return Ok(());
                 }
                 Err(Trouble::Fatal(error)) => return Err(error),
-                Err(Trouble::Source(reason)) => {
-                    meter.message(&format!("{label}: {reason}"));
-                    failures.push(SourceFailure { source: label, reason });
+                Err(Trouble::Source(reason)) => reason,
+                Err(Trouble::Room(reason)) => {
+                    short_of_room = true;
+                    reason
                 }
-            }
+            };
+            meter.message(&format!("{label}: {reason}"));
+            failures.push(SourceFailure { source: label, reason });
         }
         let folder = self.folder(&asset.name);
         let files: Vec<String> = asset
@@ -316,7 +320,7 @@ impl AssetStore {
             .iter()
             .map(|file| format!("{} (sha256 {})", folder.join(&file.name).display(), file.sha256))
             .collect();
-        Err(AssetError::Sources { name: asset.name.clone(), failures, by_hand: files.join(", ") })
+        Err(AssetError::Sources { name: asset.name.clone(), failures, by_hand: files.join(", "), short_of_room })
     }
 
     /// Moves the complete files to their place, all at once.
@@ -324,7 +328,7 @@ impl AssetStore {
         let new = staging.join("new");
         let failed = |action, path: &Path, error: io::Error| match Trouble::write(&asset.name, action, path, error) {
             Trouble::Fatal(error) => error,
-            Trouble::Source(reason) => AssetError::Damaged { name: asset.name.clone(), reason },
+            Trouble::Source(reason) | Trouble::Room(reason) => AssetError::Damaged { name: asset.name.clone(), reason },
         };
         Manifest::of(asset, &new)
             .and_then(|manifest| manifest.write(&new))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
-use lumos_core::OutputFormat;
+use lumos_core::{BackendError, OutputFormat};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
@@ -86,25 +86,46 @@ impl Constraints {
 
     /// The constraint that `format` asks for; `None` for free text.
     pub(crate) fn compile(&self, format: &OutputFormat) -> Result<Option<Constraint>> {
-        let (what, grammar) = match format {
-            OutputFormat::Text => return Ok(None),
-            OutputFormat::JsonSchema(schema) => ("JSON schema", json_grammar(schema)?),
-            OutputFormat::Regex(pattern) => ("regular expression", TopLevelGrammar::from_regex(pattern)),
-            OutputFormat::Choice(choices) => ("choice", choice_grammar(choices)?),
-        };
-        let refuse = |error: String| {
-            let reason = error.lines().next().unwrap_or_default().to_owned();
-            Error::Invalid(format!("the {what} cannot steer a local model: {reason}"))
-        };
-        let mut matcher = Matcher::new(self.factory.create_parser(grammar));
-        if let Some(error) = matcher.get_error() {
-            return Err(refuse(error));
-        }
-        if let Some(warning) = matcher.grammar_warnings().into_iter().next() {
-            return Err(refuse(warning));
-        }
+        let Some(matcher) = matcher(&self.factory, format)? else { return Ok(None) };
         Ok(Some(Constraint { matcher, landing: Arc::clone(&self.landing), next_check: u64::MAX, ending: false }))
     }
+}
+
+/// Whether answers of local models can be given this format, which does not depend on the model.
+///
+/// # Errors
+/// `InvalidRequest`, with the reason, when they cannot.
+pub fn check_format(format: &OutputFormat) -> std::result::Result<(), BackendError> {
+    let slices = llguidance::earley::SlicedBiasComputer::general_slices();
+    let bytes = toktrie::ApproximateTokEnv::single_byte_env();
+    let mut factory = ParserFactory::new(&bytes, InferenceCapabilities::default(), &slices)
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    factory.quiet();
+    factory.limits_mut().verbose_errors = false;
+    matcher(&factory, format)?;
+    Ok(())
+}
+
+/// What follows an answer's shape; `None` for free text.
+fn matcher(factory: &ParserFactory, format: &OutputFormat) -> Result<Option<Matcher>> {
+    let (what, grammar) = match format {
+        OutputFormat::Text => return Ok(None),
+        OutputFormat::JsonSchema(schema) => ("JSON schema", json_grammar(schema)?),
+        OutputFormat::Regex(pattern) => ("regular expression", TopLevelGrammar::from_regex(pattern)),
+        OutputFormat::Choice(choices) => ("choice", choice_grammar(choices)?),
+    };
+    let refuse = |error: String| {
+        let reason = error.lines().next().unwrap_or_default().to_owned();
+        Error::Invalid(format!("the {what} cannot steer a local model: {reason}"))
+    };
+    let mut matcher = Matcher::new(factory.create_parser(grammar));
+    if let Some(error) = matcher.get_error() {
+        return Err(refuse(error));
+    }
+    if let Some(warning) = matcher.grammar_warnings().into_iter().next() {
+        return Err(refuse(warning));
+    }
+    Ok(Some(matcher))
 }
 
 fn json_grammar(schema: &Value) -> Result<TopLevelGrammar> {
@@ -232,4 +253,29 @@ fn failed(error: &dyn std::fmt::Display) -> Error {
         "the required shape is too complex to follow: {}; simplify it",
         text.lines().next().unwrap_or_default()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_that_cannot_steer_are_known_without_a_model() {
+        for good in [
+            OutputFormat::Text,
+            OutputFormat::Regex("[a-z]+( [0-9]{1,3})?".to_owned()),
+            OutputFormat::JsonSchema(json!({"type": "object", "properties": {"n": {"type": "integer"}}})),
+            OutputFormat::Choice(vec!["yes".to_owned(), "no".to_owned()]),
+        ] {
+            check_format(&good).unwrap();
+        }
+        for bad in [
+            OutputFormat::Regex(r"\bword\b".to_owned()),
+            OutputFormat::JsonSchema(json!({"type": "array", "uniqueItems": true})),
+            OutputFormat::Choice(Vec::new()),
+        ] {
+            let error = check_format(&bad).unwrap_err();
+            assert!(error.message.contains("cannot steer") || error.message.contains("at least one"), "{error:?}");
+        }
+    }
 }

@@ -19,5 +19,6 @@ mod text;
 mod vocabulary;
 mod worker;
 
+pub use constraint::check_format;
 pub use model::{LocalModel, LocalOptions};
 pub use requantize::{Quantization, quantization};

@@ -2,6 +2,7 @@
 //!
 //! [`Lumos`] opens a workflow with its deployment, binds each node to its agent and its backend, and runs it.
 
+mod agent_check;
 mod bind;
 mod error;
 mod home;
@@ -11,6 +12,7 @@ mod lumos;
 mod needs;
 mod prices;
 
+pub use agent_check::check_agent;
 pub use error::Error;
 pub use home::Home;
 pub use lumos::{Lumos, LumosBuilder};

@@ -113,7 +113,12 @@ impl Lumos {
     /// # Errors
     /// [`Error::Problems`] with everything that is wrong.
     pub fn open(&self, workflow: &Path, deployment: Option<&Path>) -> Result<(Bundle, Vec<Problem>), Error> {
-        Bundle::open(workflow, deployment).map_err(Error::Problems)
+        let (bundle, mut problems) = Bundle::open(workflow, deployment).map_err(Error::Problems)?;
+        problems.extend(bundle.agents.values().flat_map(|agent| crate::check_agent(agent)));
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(Error::Problems(problems));
+        }
+        Ok((bundle, problems))
     }
 
     /// Binds each node of a bundle, read from files or built in memory, to its agent and backends.

@@ -7,5 +7,5 @@ mod steps;
 mod table;
 
 pub use diagram::Diagram;
-pub use steps::step_table;
+pub use steps::{step_label, step_table};
 pub use table::{Align, Column, Line, Role, Table, clean, fit};

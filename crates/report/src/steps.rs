@@ -46,7 +46,7 @@ pub fn step_table(record: &RunRecord, width: usize) -> Vec<Line> {
 }
 
 fn add_step(table: &mut Table, step: &StepRecord, critical_path_us: u64) {
-    let label = label(step);
+    let label = step_label(step);
     let critical = step
         .critical_us
         .filter(|_| step.kind != "workflow")
@@ -100,7 +100,7 @@ fn attempt_cells(label: String, attempt: &AttemptRecord, critical: String) -> Ve
 }
 
 /// The step's name with the nodes around it, its entry of a map and its round of a loop.
-fn label(step: &StepRecord) -> String {
+pub fn step_label(step: &StepRecord) -> String {
     let mut label: String = step.path.iter().flat_map(|outer| [outer.as_str(), "/"]).collect();
     label.push_str(&step.node);
     if let Some(index) = step.index {

@@ -77,7 +77,7 @@ impl Job<'_> {
             Ok(free) if free < needed => {
                 let (needed, free) = (needed.div_ceil(1_000_000), free / 1_000_000);
                 let place = self.staging.display();
-                Err(Trouble::Source(format!("needs {needed} MB on disk, and {free} MB are free at {place}")))
+                Err(Trouble::Room(format!("needs {needed} MB on disk, and {free} MB are free at {place}")))
             }
             _ => Ok(()),
         }

@@ -22,6 +22,17 @@ pub(super) fn node(sink: &mut Sink<'_>, path: &str, node: &NodeSpec) {
         NodeKind::Forecaster { horizon, .. } => sink.at_least_one(&format!("{path}.horizon"), Some(*horizon)),
         _ => {}
     }
+    if matches!(node.kind, NodeKind::Workflow { .. }) {
+        let written = [
+            ("timeout_s", options.timeout_s.is_some(), "or bound the whole run by `limits: (deadline_s: …)`"),
+            ("retry", options.retry.is_some(), "or `repeat` the workflow until its output will do"),
+            ("fallback", !options.fallback.is_empty(), "or bind other backends in the deployment"),
+        ];
+        for (field, _, other) in written.into_iter().filter(|(_, is_written, _)| *is_written) {
+            let message = format!("`{field}` is about attempts, and a sub-workflow makes none of its own");
+            sink.error(&format!("{path}.{field}"), message, format!("give it to the nodes inside, {other}"));
+        }
+    }
     sink.seconds(&format!("{path}.timeout_s"), options.timeout_s);
     sink.at_least_one(&format!("{path}.concurrency"), options.concurrency);
     if options.concurrency.is_some() && options.map.is_none() {

@@ -48,6 +48,12 @@ pub enum StoreError {
         /// What SQLite or the system says.
         reason: String,
     },
+    /// The disk is full.
+    #[error("the record store {}: the disk is full", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was written by a later lumos.
     #[error("the record store {} has schema {found}, but this lumos knows up to {VERSION}", path.display())]
     TooNew {
@@ -76,6 +82,7 @@ impl StoreError {
             Self::Unusable { .. } => {
                 "make the folder writable, move the file away to begin a new one, or set LUMOS_HOME to another folder"
             }
+            Self::Full { .. } => "free some space, or set LUMOS_HOME to a folder on another disk",
             Self::TooNew { .. } => "use the newer lumos that wrote it, or set LUMOS_HOME to another folder",
             Self::UnknownRun(_) => "`lumos runs list` shows the runs there are",
             Self::Ambiguous { .. } => "give more of the run's id",
@@ -181,6 +188,18 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn unusable(path: &Path, reason: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unusable { path: path.to_path_buf(), reason: reason.to_string() }
+fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> StoreError {
+    let path = path.to_path_buf();
+    if is_full(error) { StoreError::Full { path } } else { StoreError::Unusable { path, reason: error.to_string() } }
+}
+
+/// Whether the disk had no room: SQLite says so, except when the file that its readers share could not grow.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rusqlite::{ErrorCode, ffi};
+
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return error.kind() == std::io::ErrorKind::StorageFull;
+    }
+    let sqlite = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error);
+    sqlite.is_some_and(|error| error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }

@@ -15,11 +15,17 @@ impl Owner {
     pub(super) fn register(home: &Path) -> io::Result<Self> {
         let folder = folder(home);
         std::fs::create_dir_all(&folder)?;
+        clear(&folder);
         let id = crate::clock::Stamp::now().run_id();
         let path = folder.join(&id);
-        let lock = File::create(&path)?;
-        lock.lock()?;
-        Ok(Self { id, path, _lock: lock })
+        loop {
+            let lock = File::create(&path)?;
+            lock.lock()?;
+            // Another process may have cleared the file away before it was locked; now nobody does any more.
+            if path.exists() {
+                return Ok(Self { id, path, _lock: lock });
+            }
+        }
     }
 
     /// Whether the process that registered as `id` still lives.
@@ -37,6 +43,52 @@ impl Drop for Owner {
     }
 }
 
+/// Removes the files of processes that were killed. What cannot be removed stays: it says the same as none.
+fn clear(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        // Shared, so that whoever asks meanwhile whether its process lives is not told that it does.
+        if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok() && std::fs::remove_file(&path).is_ok()) {
+            tracing::debug!(file = %path.display(), "cleared away what a killed process left");
+        }
+    }
+}
+
 fn folder(home: &Path) -> PathBuf {
     home.join("processes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn only_files_of_the_dead_are_cleared_away() {
+        let home = tempfile::tempdir().unwrap();
+        let living = Owner::register(home.path()).unwrap();
+        File::create(folder(home.path()).join("01DEAD")).unwrap();
+        let newcomer = Owner::register(home.path()).unwrap();
+        let entries = std::fs::read_dir(folder(home.path())).unwrap();
+        let left: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(left, BTreeSet::from([living.id.clone(), newcomer.id.clone()]));
+        assert!(Owner::is_alive(home.path(), &living.id) && !Owner::is_alive(home.path(), "01DEAD"));
+    }
+
+    #[test]
+    fn processes_that_begin_and_end_together_do_not_take_each_other_for_dead() {
+        let home = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let owner = Owner::register(home.path()).unwrap();
+                        assert!(Owner::is_alive(home.path(), &owner.id));
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder(home.path())).unwrap().count(), 0);
+    }
 }

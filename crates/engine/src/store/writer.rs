@@ -82,7 +82,7 @@ impl Writer {
             .spawn(move || {
                 while let Some(group) = next_group(&receiver) {
                     let (rows, waiting) = rows(group);
-                    let result = write(&mut connection, &rows).map_err(|reason| unusable(&file, &reason));
+                    let result = write(&mut connection, &rows).map_err(|error| unusable(&file, &*error));
                     for done in waiting {
                         // Whoever no longer waits doesn't want to know.
                         let _ = done.send(result.clone());
@@ -148,25 +148,23 @@ fn rows(group: Vec<Message>) -> (Vec<Row>, Vec<Done>) {
     (rows, waiting)
 }
 
-fn write(connection: &mut Connection, rows: &[Row]) -> Result<(), String> {
-    let transaction = connection.transaction().map_err(|error| error.to_string())?;
+fn write(connection: &mut Connection, rows: &[Row]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let transaction = connection.transaction()?;
     {
-        let mut upsert = transaction.prepare_cached(UPSERT).map_err(|error| error.to_string())?;
+        let mut upsert = transaction.prepare_cached(UPSERT)?;
         for row in rows {
-            upsert
-                .execute(params![
-                    row.run_id,
-                    row.workflow,
-                    row.deployment,
-                    row.status,
-                    row.started_at,
-                    row.duration_us,
-                    row.cost_usd,
-                    row.owner,
-                    row.record.as_ref().map_err(Clone::clone)?,
-                ])
-                .map_err(|error| error.to_string())?;
+            upsert.execute(params![
+                row.run_id,
+                row.workflow,
+                row.deployment,
+                row.status,
+                row.started_at,
+                row.duration_us,
+                row.cost_usd,
+                row.owner,
+                row.record.as_ref().map_err(Clone::clone)?,
+            ])?;
         }
     }
-    transaction.commit().map_err(|error| error.to_string())
+    Ok(transaction.commit()?)
 }

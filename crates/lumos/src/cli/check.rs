@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use lumos::check_agent;
 use lumos::core::check::{check_bundle, check_file};
-use lumos::core::load::Bundle;
+use lumos::core::load::{AgentSource, Bundle};
 use lumos::core::read::{FileKind, file_kind, read_file};
 use lumos::core::{Problem, Severity};
 use serde_json::json;
@@ -43,16 +44,24 @@ pub fn run(arguments: &Check) -> Result<u8, Failure> {
 }
 
 fn check(file: &Path, deployment: Option<&Path>) -> Vec<Problem> {
-    let is_workflow = || read_file(file).is_ok_and(|text| file_kind(&text) == Some(FileKind::Workflow));
-    match deployment {
-        Some(deployment) if is_workflow() => {
-            let (bundle, mut problems) = Bundle::load(file, Some(deployment));
-            problems.extend(bundle.iter().flat_map(check_bundle));
-            problems.sort_by(Problem::by_place);
+    let mut problems = match read_file(file).ok().and_then(|text| file_kind(&text)) {
+        Some(FileKind::Workflow) => {
+            let (bundle, mut problems) = Bundle::load(file, deployment);
+            if let Some(bundle) = &bundle {
+                problems.extend(check_bundle(bundle));
+                problems.extend(bundle.agents.values().flat_map(|agent| check_agent(agent)));
+            }
+            problems
+        }
+        Some(FileKind::Agent) => {
+            let mut problems = check_file(file);
+            problems.extend(AgentSource::load(file).0.iter().flat_map(check_agent));
             problems
         }
         _ => check_file(file),
-    }
+    };
+    problems.sort_by(Problem::by_place);
+    problems
 }
 
 fn summary(files: usize, problems: &[Problem]) -> String {

@@ -179,6 +179,10 @@ impl From<StoreError> for Failure {
                 let hint = "point --home or LUMOS_HOME to a folder that can be written".to_owned();
                 Self::Failed { message, hint: Some(hint) }
             }
+            StoreError::Full { .. } => {
+                let hint = "free some space, or point --home or LUMOS_HOME to another disk".to_owned();
+                Self::Failed { message, hint: Some(hint) }
+            }
             StoreError::TooNew { .. } => {
                 Self::Failed { message, hint: Some("use a newer lumos, or another --home".to_owned()) }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lumos::core::load::{Bundle, find_deployment};
-use lumos::core::{ErrorRecord, RunRecord, Status};
+use lumos::core::{ErrorRecord, RunRecord, Status, StepRecord};
 use lumos::engine::{CancellationToken, EngineError, RunRequest};
 use lumos::{Error, Home, Lumos};
 use serde_json::Value;
@@ -184,8 +184,15 @@ pub fn ending(record: &RunRecord) -> String {
         return String::new();
     }
     let status = record.status.as_str();
-    if let Some(ErrorRecord { message, hint }) = &record.error {
-        return output::error(&format!("{status}: {message}"), hint.as_deref());
+    if let Some(error @ ErrorRecord { message, hint }) = &record.error {
+        // The innermost step that failed like this: its sub-workflows fail with it.
+        let is_cause = |step: &&StepRecord| step.status == Status::Failed && step.error.as_ref() == Some(error);
+        let cause = record.steps.iter().filter(is_cause).max_by_key(|step| step.path.len());
+        let what = match cause.filter(|_| record.status == Status::Failed) {
+            Some(step) => format!("node `{}` failed: {message}", lumos_report::step_label(step)),
+            None => format!("{status}: {message}"),
+        };
+        return output::error(&what, hint.as_deref());
     }
     let kept = format!("`lumos runs show {}` shows what finished", record.run_id);
     output::error(status, Some(&kept))
