@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lumos-assets", &[]),
     ("lumos-agents", &["lumos-core"]),
     ("lumos-local", &["lumos-core"]),
+    ("lumos-remote", &["lumos-core"]),
+    ("lumos-faults", &["lumos-core"]),
     ("lumos-engine", &["lumos-core"]),
     ("lumos-report", &["lumos-core"]),
     ("lumos", &["lumos-core", "lumos-assets", "lumos-agents", "lumos-local", "lumos-engine", "lumos-report"]),

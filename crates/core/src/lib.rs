@@ -22,7 +22,7 @@ pub mod usage;
 pub use agent::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedAgent};
 pub use backend::{
     Backend, BackendError, BackendErrorKind, BackendInfo, ChatRequest, Completion, Decoding, Delta, DeltaSink,
-    Embeddings, Message, NoDeltas, OutputFormat, Role, SharedBackend, ToolCall, ToolDefinition,
+    Embeddings, Message, NoDeltas, OutputFormat, Role, SharedBackend, ToolCall, ToolDefinition, estimate_input_tokens,
 };
 pub use clock::Clock;
 pub use money::Usd;
