@@ -8,3 +8,4 @@ mod home;
 mod invariants;
 mod planner;
 mod shipped;
+mod triage;

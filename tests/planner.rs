@@ -73,3 +73,27 @@ fn a_hundred_questions_give_a_hundred_valid_plans() {
         assert_eq!(items.iter().collect::<BTreeSet<_>>().len(), items.len(), "{items:?}");
     }
 }
+
+#[test]
+fn choices_are_distinct_however_greedy_the_model_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("agents")).expect("a folder");
+    let agent = AGENT.replace(
+        "(min: 1, max: 8, max_chars: 40)",
+        "(min: 3, max: 3, choices: [\"Count\", \"Order\", \"Call\", \"Wait\"])",
+    );
+    assert_ne!(agent, AGENT);
+    fs::write(folder.path().join("plans.ron"), WORKFLOW).expect("a file");
+    fs::write(folder.path().join("agents/planner.ron"), agent).expect("a file");
+    let questions: Vec<String> = SUBJECTS.iter().map(|subject| format!("{} {subject}?", TASKS[0])).collect();
+    fs::write(folder.path().join("inputs.json"), json!({ "questions": questions }).to_string()).expect("a file");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let deployment = concat!(env!("CARGO_MANIFEST_DIR"), "/deployments/local.ron");
+    let (workflow, inputs) = (path("plans.ron"), path("inputs.json"));
+    let record = json(&["run", &workflow, "-d", deployment, "--inputs", &inputs, "--format", "json"]);
+    for step in record["steps"].as_array().expect("steps") {
+        let items: BTreeSet<&str> =
+            step["output"]["steps"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        assert_eq!(items.len(), 3, "{step}");
+    }
+}

@@ -90,7 +90,11 @@ fn supply_chain_answers_twice_alike_and_its_branches_overlap() {
     assert_eq!(timeless(&first), timeless(&second));
 
     let intervals: Vec<(u64, u64)> = attempts(&first).map(|(_, attempt)| interval(attempt)).collect();
+    let forecasts: Vec<(u64, u64)> =
+        attempts(&first).filter(|(step, _)| step["node"] == "forecast").map(|(_, attempt)| interval(attempt)).collect();
+    assert!((2..=3).contains(&forecasts.len()), "the plan has {} series", forecasts.len());
     let overlap = |a: &(u64, u64), b: &(u64, u64)| a.0 < b.1 && b.0 < a.1;
+    assert!(overlap(&forecasts[0], &forecasts[1]), "the map did not fan out: {forecasts:?}");
     let pairs = intervals.iter().enumerate().flat_map(|(i, a)| intervals[i + 1..].iter().map(move |b| (a, b)));
     assert!(pairs.into_iter().any(|(a, b)| overlap(a, b)), "nothing ran beside anything: {intervals:?}");
 }
@@ -105,6 +109,11 @@ fn the_advice_holds_no_number_that_the_forecasts_did_not_give() {
     let advice = text_of("advise");
     assert!(advice.len() > 20, "there is no advice: {advice:?}");
     assert!(!advice.chars().any(char::is_numeric), "the model wrote a number: {advice}");
+
+    for step in steps(&record).iter().filter(|step| step["node"] == "forecast") {
+        let lower = step["output"]["lower"].as_array().expect("bounds").iter().filter_map(Value::as_f64);
+        assert!(lower.into_iter().all(|bound| bound >= 0.0), "sales below zero: {step}");
+    }
 
     let words: BTreeSet<&str> = advice.split(|c: char| !c.is_alphabetic()).collect();
     let spelled =

@@ -18,6 +18,9 @@ const MOST_ITEMS: u32 = 1000;
 /// Most characters of an entry.
 const MOST_CHARS: u32 = 10_000;
 
+/// Most selections of choices that a schema lists.
+const MOST_SELECTIONS: usize = 500;
+
 /// Asks a model for a list.
 pub struct Planner {
     ask: Ask,
@@ -112,7 +115,19 @@ impl Agent for Planner {
 ///
 /// Free entries begin with a letter (small models like to count and then write nothing but numbers) and hold neither quotes nor backslashes nor control characters, so that
 /// an entry is never empty and one character never takes more than itself in JSON.
+///
+/// Where choices are few, every selection of distinct ones is written out: a model that decodes under the schema then
+/// cannot repeat itself, which `uniqueItems` asks for but constrained decoding does not know.
 fn schema(field: &str, items: &PlannerItems) -> Value {
+    let selections = selections(items);
+    if !selections.is_empty() {
+        return json!({
+            "type": "object",
+            "properties": {field: {"enum": selections}},
+            "required": [field],
+            "additionalProperties": false,
+        });
+    }
     let entry = if items.choices.is_empty() {
         let more = items.max_chars - 1;
         json!({"type": "string", "pattern": format!(r#"^\p{{L}}[^"\\\p{{Cc}}]{{0,{more}}}$"#)})
@@ -125,6 +140,32 @@ fn schema(field: &str, items: &PlannerItems) -> Value {
         "required": [field],
         "additionalProperties": false,
     })
+}
+
+/// Every selection of `min` to `max` distinct choices, in any order; none when there are no choices or too many
+/// selections.
+fn selections(items: &PlannerItems) -> Vec<Vec<&str>> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for choice in &items.choices {
+        if !distinct.iter().any(|known| known.trim().to_lowercase() == choice.trim().to_lowercase()) {
+            distinct.push(choice);
+        }
+    }
+    let (mut all, mut longest) = (Vec::new(), vec![Vec::new()]);
+    for length in 1..=items.max.min(distinct.len() as u32) {
+        let longer = longest.iter().flat_map(|shorter: &Vec<&str>| {
+            let others = distinct.iter().filter(|choice| !shorter.contains(choice));
+            others.map(|choice| [shorter.as_slice(), &[*choice]].concat())
+        });
+        longest = longer.take(MOST_SELECTIONS + 1).collect();
+        if all.len() + longest.len() > MOST_SELECTIONS {
+            return Vec::new();
+        }
+        if length >= items.min {
+            all.extend_from_slice(&longest);
+        }
+    }
+    all
 }
 
 /// The entry without a number or a bullet before it.
@@ -201,6 +242,33 @@ mod tests {
             r#"{"steps": ["1. Order milk", "2) order milk", "- Count", "• Count", "2012 sales", "1.5 kg of rice"]}"#;
         let wanted = json!({"steps": ["Order milk", "Count", "2012 sales", "1.5 kg of rice"]});
         assert_eq!(plan(PlannerItems::default(), answer).await.unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_schema_of_few_choices_lists_every_distinct_selection() {
+        let choices: Vec<String> = ["a", "b", "c", "A "].map(str::to_owned).into();
+        let items = PlannerItems { min: 2, max: 3, choices, ..PlannerItems::default() };
+        let schema = schema("steps", &items);
+        for (plan, fits) in [
+            (json!(["a", "b"]), true),
+            (json!(["c", "a", "b"]), true),
+            (json!(["a"]), false),
+            (json!(["a", "a"]), false),
+            (json!(["a", "A "]), false),
+            (json!(["b", "a", "b"]), false),
+        ] {
+            assert_eq!(jsonschema::is_valid(&schema, &json!({"steps": plan})), fits, "{plan}");
+        }
+        assert_eq!(selections(&items).len(), 6 + 6);
+    }
+
+    #[test]
+    fn too_many_selections_are_left_to_the_check_of_the_answer() {
+        let choices: Vec<String> = (0..40).map(|at| format!("series {at}")).collect();
+        let items = PlannerItems { min: 1, max: 8, choices, ..PlannerItems::default() };
+        assert!(selections(&items).is_empty());
+        assert!(jsonschema::is_valid(&schema("steps", &items), &json!({"steps": ["series 3", "series 3"]})));
+        assert!(selections(&PlannerItems::default()).is_empty());
     }
 
     #[tokio::test]

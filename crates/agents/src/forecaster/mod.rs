@@ -1,7 +1,8 @@
 //! The forecaster: the best of several models by backtest.
 //!
-//! Its value is `{series, model, season, horizon, level, last, mean, lower, upper, total, backtest, observations,
-//! start, end}`. `backtest` is `{metric, folds, horizon, error, errors, smape}`: `errors` holds every model's error in
+//! Its value is `{series, model, season, horizon, level, last, last_total, mean, lower, upper, total, backtest,
+//! observations, start, end}`. `total` is the sum of `mean`, `last_total` that of as many observations, the latest
+//! ones; `null` when there are fewer. `backtest` is `{metric, folds, horizon, error, errors, smape}`: `errors` holds every model's error in
 //! the metric that chose, `null` where a model could not be fitted. Figures are rounded to at least two decimals, to
 //! more for small values. A series that is too short, has gaps, or holds anything but finite numbers is refused.
 
@@ -43,6 +44,7 @@ struct Plan {
     models: Vec<ForecastModel>,
     level: f64,
     folds: usize,
+    min: Option<f64>,
 }
 
 /// Where named series come from.
@@ -73,6 +75,9 @@ impl Forecaster {
         }
         if spec.folds == 0 || spec.folds > 100 {
             return Err(BuildError::new("folds", format!("{} is out of range", spec.folds)).with_hint("from 1 to 100"));
+        }
+        if let Some(min) = spec.min.filter(|min| !min.is_finite()) {
+            return Err(BuildError::new("min", format!("{min} is no number")).with_hint("e.g. 0"));
         }
         let mut models = Vec::new();
         for &model in &spec.models {
@@ -105,7 +110,7 @@ impl Forecaster {
             }
         };
         let (season, level, folds) = (spec.season as usize, spec.level, spec.folds as usize);
-        Ok(Self(Arc::new(Plan { source, season, models, level, folds })))
+        Ok(Self(Arc::new(Plan { source, season, models, level, folds, min: spec.min })))
     }
 }
 
@@ -198,13 +203,14 @@ impl Plan {
         horizon: usize,
     ) -> Result<(ForecastModel, Forecast, Option<Backtest>), AgentError> {
         if values.iter().all(|value| *value == values[0]) {
-            return Ok((ForecastModel::SeasonalNaive, Forecast::constant(values[0], horizon), None));
+            let forecast = Forecast::constant(values[0], horizon).at_least(self.min);
+            return Ok((ForecastModel::SeasonalNaive, forecast, None));
         }
         let backtest = backtest::run(&self.models, values, self.season, horizon, self.folds, self.level);
         for (model, scores) in backtest.ranking() {
             match models::forecast(model, values, self.season, horizon, self.level) {
                 Ok(forecast) => {
-                    let forecast = forecast.widened(&scores, self.level);
+                    let forecast = forecast.widened(&scores, self.level).at_least(self.min);
                     return Ok((model, forecast, Some(backtest)));
                 }
                 Err(why) => tracing::debug!(model = word(model), why, "a model that passed its test cannot be fitted"),
@@ -225,6 +231,7 @@ impl Plan {
         let decimals = decimals(&series.values);
         let rounded = |values: &[f64]| -> Vec<f64> { values.iter().map(|value| round(*value, decimals)).collect() };
         let mean = rounded(&forecast.mean);
+        let latest = series.values.len().checked_sub(horizon).map(|from| series.values[from..].iter().sum());
         let tested = |pick: fn(&Scores) -> f64, backtest: &Backtest| -> Value {
             let entry = |&(model, ref scores): &(ForecastModel, Option<Scores>)| {
                 (word(model).to_owned(), scores.as_ref().map_or(Value::Null, |scores| json!(round(pick(scores), 4))))
@@ -249,6 +256,7 @@ impl Plan {
             "horizon": horizon,
             "level": self.level,
             "last": series.values.last(),
+            "last_total": latest.map(|sum: f64| round(sum, decimals)),
             "mean": mean,
             "lower": rounded(&forecast.lower),
             "upper": rounded(&forecast.upper),

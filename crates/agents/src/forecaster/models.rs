@@ -45,6 +45,15 @@ impl Forecast {
         Self { mean: self.mean, lower, upper }
     }
 
+    /// Nothing below `min`.
+    pub(super) fn at_least(mut self, min: Option<f64>) -> Self {
+        if let Some(min) = min {
+            let values = [&mut self.mean, &mut self.lower, &mut self.upper];
+            values.into_iter().flatten().for_each(|value| *value = value.max(min));
+        }
+        self
+    }
+
     fn is_sound(&self, horizon: usize) -> bool {
         let complete = [&self.mean, &self.lower, &self.upper].iter().all(|values| values.len() == horizon);
         complete

@@ -15,6 +15,7 @@ fn spec(season: u32) -> ForecasterSpec {
         models: vec![ForecastModel::SeasonalNaive, ForecastModel::Ets, ForecastModel::Mstl],
         level: 0.9,
         folds: 3,
+        min: None,
     }
 }
 
@@ -78,6 +79,29 @@ async fn intervals_hold_about_as_often_as_they_say() {
         inside += (0..4).filter(|&step| (lower[step]..=upper[step]).contains(&values[56 + step])).count();
     }
     assert!((136..=160).contains(&inside), "{inside} of 160 at 90%");
+}
+
+#[tokio::test]
+async fn nothing_goes_below_the_least_possible_value() {
+    let values: Vec<_> = (0..40).map(|t| (2.0 + 6.0 * noise(t)).max(0.0)).collect();
+    let arguments = [("series", json!(values)), ("horizon", json!(4))];
+    let value = async |min| {
+        let agent = forecaster(&ForecasterSpec { min, ..spec(1) }).unwrap();
+        attempt(&agent, None, &arguments).await.unwrap().value
+    };
+    let (free, sales) = (value(None).await, value(Some(0.0)).await);
+    assert!(numbers(&free["lower"]).iter().all(|bound| *bound < 0.0), "{free}");
+    assert_eq!(numbers(&sales["lower"]), [0.0; 4]);
+    assert_eq!((&free["mean"], &free["upper"]), (&sales["mean"], &sales["upper"]));
+    let raised = value(Some(100.0)).await;
+    assert_eq!((&raised["mean"], &raised["total"]), (&json!(vec![100.0; 4]), &json!(400.0)));
+}
+
+#[tokio::test]
+async fn the_last_observations_are_added_up_over_the_same_span() {
+    let values: Vec<_> = (0..12).map(|t| f64::from(t) + 0.25).collect();
+    assert_eq!(forecast(1, &values, 3).await.unwrap()["last_total"], 30.75);
+    assert_eq!(forecast(1, &values, 13).await.unwrap()["last_total"], Value::Null);
 }
 
 #[tokio::test]
@@ -184,6 +208,7 @@ fn what_makes_no_forecaster_is_refused() {
     assert_eq!(fails(ForecasterSpec { level: 1.0, ..spec(1) }), "level");
     assert_eq!(fails(ForecasterSpec { level: f64::NAN, ..spec(1) }), "level");
     assert_eq!(fails(ForecasterSpec { folds: 0, ..spec(1) }), "folds");
+    assert_eq!(fails(ForecasterSpec { min: Some(f64::INFINITY), ..spec(1) }), "min");
     assert_eq!(fails(ForecasterSpec { models: vec![], ..spec(1) }), "models");
     assert_eq!(fails(ForecasterSpec { models: vec![ForecastModel::Mstl], ..spec(1) }), "models");
     let columns = CsvColumns { series: "a".into(), time: "b".into(), value: "c".into() };

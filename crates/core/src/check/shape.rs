@@ -94,6 +94,7 @@ fn of_kind(bundle: &Bundle, source: &WorkflowSource, kind: &NodeKind) -> Shape {
                 ("horizon", number()),
                 ("level", number()),
                 ("last", number()),
+                ("last_total", number()),
                 ("mean", list()),
                 ("lower", list()),
                 ("upper", list()),

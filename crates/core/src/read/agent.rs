@@ -68,6 +68,7 @@ fn role(reader: &mut Reader<'_>, fields: &mut Fields<'_>, role: &str) -> Option<
                 .unwrap_or_else(|| vec![ForecastModel::SeasonalNaive, ForecastModel::Ets, ForecastModel::Mstl]),
             level: fields.take(reader, "level").unwrap_or(0.9),
             folds: fields.take(reader, "folds").unwrap_or(3),
+            min: fields.take(reader, "min"),
         }),
         "Guard" => AgentSpec::Guard(GuardSpec {
             detect: fields.take(reader, "detect").unwrap_or_default(),

@@ -263,6 +263,9 @@ pub struct ForecasterSpec {
     /// Rolling origins of the backtest, at least 1.
     #[serde(default = "folds")]
     pub folds: u32,
+    /// The least possible value, e.g. 0 for sales: no forecast and no bound goes below it.
+    #[serde(default)]
+    pub min: Option<f64>,
 }
 
 /// A CSV file of series in long format.

@@ -101,8 +101,8 @@ pub enum NodeKind {
         /// What is known.
         context: Option<String>,
     },
-    /// Forecasts a series: `{series, model, season, horizon, level, last, mean, lower, upper, total, backtest,
-    /// observations, start, end}`.
+    /// Forecasts a series: `{series, model, season, horizon, level, last, last_total, mean, lower, upper, total,
+    /// backtest, observations, start, end}`.
     Forecaster {
         /// The agent's name.
         agent: String,
