@@ -12,6 +12,7 @@ mod gguf;
 mod load;
 mod model;
 mod network;
+mod positions;
 mod requantize;
 mod sampler;
 mod template;

@@ -80,7 +80,10 @@ fn load_chat(options: &LocalOptions, device: &Device) -> Result<(Model, Loaded)>
     let path = &options.path;
     let unusable = |reason: String| Error::unusable(path, reason);
     let content = gguf::read_header(path)?;
-    let shape = Shape::read(&content, options.context).map_err(unusable)?;
+    let (shape, limits) = Shape::read(&content, options.context).map_err(unusable)?;
+    if let Some(limits) = &limits {
+        tracing::info!(model = options.name, "{limits}");
+    }
     let vocabulary = Vocabulary::from_gguf(&content).map_err(unusable)?;
     if vocabulary.len() > shape.vocabulary {
         return Err(unusable(format!(
@@ -100,6 +103,7 @@ fn load_chat(options: &LocalOptions, device: &Device) -> Result<(Model, Loaded)>
         Some(device::describe(device)),
         Some(quantization.to_string()),
         note,
+        limits,
         template.fallback.clone(),
         vocabulary.note.clone(),
     ];

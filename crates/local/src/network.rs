@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::{quantized_gemma3, quantized_llama, quantized_qwen2, quantized_qwen3};
 
 use crate::error::Result;
+use crate::positions::Positions;
 use crate::vocabulary::{number, text};
 
 /// Architectures that can be loaded, as `general.architecture` names them.
@@ -60,8 +61,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Reads and checks the sizes; `wanted` limits the context. The error is the reason alone.
-    pub(crate) fn read(content: &Content, wanted: Option<u32>) -> std::result::Result<Self, String> {
+    /// Reads and checks the sizes; `wanted` limits the context. With them comes what people should know of the context,
+    /// if anything. The error is the reason alone.
+    pub(crate) fn read(content: &Content, wanted: Option<u32>) -> std::result::Result<(Self, Option<String>), String> {
         let architecture = text(content, "general.architecture").ok_or("`general.architecture` is missing")?;
         if !ARCHITECTURES.contains(&architecture) {
             return Err(format!("architecture `{architecture}` is not supported; {} are", ARCHITECTURES.join(", ")));
@@ -108,9 +110,16 @@ impl Shape {
             "gemma3" => trained.min(quantized_gemma3::MAX_SEQ_LEN as u32),
             _ => trained,
         };
+        let positions = Positions::read(content, architecture)?;
+        let longest = longest.min(positions.longest.unwrap_or(u32::MAX));
+        let note = positions.note.or_else(|| {
+            (longest < trained).then(|| {
+                format!("context of {longest} tokens: candle computes no more of the {trained} that the model has")
+            })
+        });
         let context = wanted.map_or(longest.min(DEFAULT_LONGEST_CONTEXT), |wanted| wanted.min(longest)).max(1);
         let parameters = content.tensor_infos.values().map(|info| info.shape.elem_count() as u64).sum();
-        Ok(Self { context, parameters, vocabulary: *vocabulary })
+        Ok((Self { context, parameters, vocabulary: *vocabulary }, note))
     }
 }
 

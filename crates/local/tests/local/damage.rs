@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Tensor};
 use lumos_core::spec::Device;
 use lumos_core::{Backend, BackendError, BackendErrorKind, NoDeltas};
 use lumos_local::{LocalModel, LocalOptions, quantization};
@@ -145,6 +146,52 @@ async fn headers_that_do_not_make_sense_are_explained() {
     let mut missing = Gguf::new("llama", GgmlDType::F32);
     missing.tensors.remove("blk.1.ffn_up.weight");
     unusable(&write(folder.path(), &missing.bytes()), "blk.1.ffn_up").await;
+}
+
+#[tokio::test]
+async fn positions_that_candle_does_not_compute_are_refused_or_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |architecture: &str, fields: &[(&str, Value)]| {
+        let mut gguf = Gguf::new(architecture, GgmlDType::F32);
+        for (field, value) in fields {
+            gguf.metadata.insert(format!("{architecture}.{field}"), value.clone());
+        }
+        write(folder.path(), &gguf.bytes())
+    };
+    let kind = |name: &str| ("rope.scaling.type", Value::String(name.to_owned()));
+    let factor = |factor: f32| ("rope.scaling.factor", Value::F32(factor));
+    for (architecture, fields) in [
+        ("llama", vec![kind("linear"), factor(4.0)]),
+        ("llama", vec![("rope.scale_linear", Value::F32(2.0))]),
+        ("gemma3", vec![kind("linear"), factor(8.0)]),
+        ("qwen2", vec![kind("longrope"), factor(32.0)]),
+    ] {
+        unusable(&file(architecture, &fields), "positions are scaled").await;
+    }
+    unusable(&file("qwen2", &[kind("yarn"), factor(4.0)]), "original_context_length").await;
+
+    let info = async |path| {
+        let model = LocalModel::open(options(path)).unwrap();
+        model.warm_up().await.unwrap();
+        model.info()
+    };
+    for fields in [vec![kind("none"), factor(4.0)], vec![kind("linear"), factor(1.0)], vec![]] {
+        let plain = info(file("qwen2", &fields)).await;
+        assert!(!plain.detail.contains("candle"), "{}", plain.detail);
+    }
+    let original = ("rope.scaling.original_context_length", Value::U32(24));
+    let stretched = info(file("qwen2", &[kind("yarn"), factor(4.0), original])).await;
+    assert_eq!(stretched.context_tokens, Some(24));
+    assert!(stretched.detail.contains("beyond 24 would need YaRN"), "{}", stretched.detail);
+
+    let long = info(file("llama", &[("context_length", Value::U32(131_072))])).await;
+    assert_eq!(long.context_tokens, Some(4096));
+    assert!(long.detail.contains("4096 tokens: candle computes no more of the 131072"), "{}", long.detail);
+    let mut scaled = Gguf::new("llama", GgmlDType::F32);
+    let factors = Tensor::ones(8, DType::F32, &candle_core::Device::Cpu).unwrap();
+    scaled.tensors.insert("rope_freqs.weight".to_owned(), QTensor::quantize(&factors, GgmlDType::F32).unwrap());
+    let scaled = info(write(folder.path(), &scaled.bytes())).await;
+    assert!(scaled.detail.contains("rope_freqs.weight"), "{}", scaled.detail);
 }
 
 #[tokio::test]
