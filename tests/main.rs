@@ -1,5 +1,6 @@
 //! The integration tests of the root package.
 
+mod backends;
 mod bad_inputs;
 mod cli;
 #[cfg(unix)]

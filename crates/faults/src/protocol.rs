@@ -130,7 +130,10 @@ fn openai_chunks(answer: &Answer) -> Vec<Value> {
 }
 
 fn openai_whole(answer: &Answer) -> Value {
-    let call = |(id, name, arguments): &(String, String, String)| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
+    let call = |(id, name, arguments): &(String, String, String)| {
+        let function = json!({"name": name, "arguments": arguments});
+        json!({"id": id, "type": "function", "function": function})
+    };
     let calls: Vec<Value> = answer.calls.iter().map(call).collect();
     let mut message = json!({"role": "assistant", "content": answer.pieces.concat()});
     if !calls.is_empty() {

@@ -164,6 +164,8 @@ pub enum Reply {
     Huge(u64),
     /// Nothing at all; the connection stays open.
     Silence,
+    /// Nothing at all; the connection is closed.
+    Close,
 }
 
 impl Reply {

@@ -265,6 +265,7 @@ async fn respond<W: AsyncWrite + Unpin>(request: &Received, writer: &mut W, stat
             Ok(true)
         }
         Reply::Silence => std::future::pending().await,
+        Reply::Close => Ok(false),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Anthropic's messages.
 
-use lumos_core::{BackendError, FinishReason, Message, Role, Usage};
+use lumos_core::{BackendError, FinishReason, Message, Role, ToolCall, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,15 +65,14 @@ impl Wire for Anthropic {
         if !stops.is_empty() {
             body["stop_sequences"] = json!(stops);
         }
-        let tool = |name: &str, description: &str, schema: &Value| json!({"name": name, "description": description, "input_schema": schema});
         let mut tools: Vec<Value> =
             ask.tools.iter().map(|it| tool(&it.name, &it.description, &it.parameters)).collect();
         if let Some(schema) = ask.schema {
-            body["tool_choice"] = if tools.is_empty() {
-                json!({"type": "tool", "name": ANSWER, "disable_parallel_tool_use": true})
-            } else {
-                json!({"type": "any"})
-            };
+            // With one tool `any` means this one; servers in front of other models know it better than a name.
+            body["tool_choice"] = json!({"type": "any"});
+            if tools.is_empty() {
+                body["tool_choice"]["disable_parallel_tool_use"] = true.into();
+            }
             tools.push(tool(ANSWER, "Gives the answer in the form that is asked for.", schema));
         }
         if !tools.is_empty() {
@@ -98,6 +97,14 @@ impl Wire for Anthropic {
     }
 }
 
+fn tool(name: &str, description: &str, schema: &Value) -> Value {
+    json!({"name": name, "description": description, "input_schema": schema})
+}
+
+fn call(call: &ToolCall) -> Value {
+    json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
+}
+
 fn control(cache: PromptCache) -> Value {
     match cache {
         PromptCache::FiveMinutes => json!({"type": "ephemeral"}),
@@ -117,10 +124,7 @@ fn messages(messages: &[Message]) -> Vec<Value> {
                 let id = message.tool_call_id.as_deref().unwrap_or_default();
                 ("user", vec![json!({"type": "tool_result", "tool_use_id": id, "content": message.content})])
             }
-            Role::Assistant => {
-                let call = |call: &lumos_core::ToolCall| json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments});
-                ("assistant", text.into_iter().chain(message.tool_calls.iter().map(call)).collect())
-            }
+            Role::Assistant => ("assistant", text.into_iter().chain(message.tool_calls.iter().map(call)).collect()),
             Role::System | Role::User => ("user", text.into_iter().collect()),
         };
         match turns.last_mut() {

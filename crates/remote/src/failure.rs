@@ -166,6 +166,23 @@ pub(crate) fn quote(text: &str) -> String {
     shown
 }
 
+/// Whether the connection was closed before any byte of a reply came.
+pub(crate) fn is_closed_early(failure: &reqwest::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let mut source = failure.source();
+    while let Some(cause) = source {
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        let socket = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if hyper.is_some_and(hyper::Error::is_incomplete_message)
+            || matches!(socket, Some(Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe))
+        {
+            return !failure.is_connect();
+        }
+        source = cause.source();
+    }
+    false
+}
+
 /// The error for a request that got no reply, or whose reply broke off.
 pub(crate) fn broken(failure: &reqwest::Error, server: &str, connect_s: f64) -> BackendError {
     use BackendErrorKind as Kind;

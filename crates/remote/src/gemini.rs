@@ -1,6 +1,6 @@
 //! Google's Gemini: `generateContent`, streamed, and `batchEmbedContents`.
 
-use lumos_core::{BackendError, BackendErrorKind, FinishReason, Message, Role, Usage};
+use lumos_core::{BackendError, BackendErrorKind, FinishReason, Message, Role, ToolCall, Usage};
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -119,6 +119,10 @@ fn path(model: &str, method: &str) -> Vec<String> {
     vec!["models".to_owned(), format!("{}:{method}", bare(model))]
 }
 
+fn call(call: &ToolCall) -> Value {
+    json!({"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}})
+}
+
 /// The conversation; a tool's result names its tool, which is looked up by the call's id.
 fn contents(messages: &[Message]) -> Vec<Value> {
     let mut contents: Vec<(&'static str, Vec<Value>)> = Vec::new();
@@ -133,10 +137,7 @@ fn contents(messages: &[Message]) -> Vec<Value> {
                 let response = json!({"id": id, "name": name, "response": {"result": message.content}});
                 ("user", vec![json!({"functionResponse": response})])
             }
-            Role::Assistant => {
-                let call = |call: &lumos_core::ToolCall| json!({"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}});
-                ("model", text.into_iter().chain(message.tool_calls.iter().map(call)).collect())
-            }
+            Role::Assistant => ("model", text.into_iter().chain(message.tool_calls.iter().map(call)).collect()),
             Role::System | Role::User => ("user", text.into_iter().collect()),
         };
         let is_tool = message.role == Role::Tool;

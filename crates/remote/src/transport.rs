@@ -2,9 +2,10 @@
 //! closes its connection, and because the bytes of a request are then known to the byte.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use lumos_core::{BackendError, BackendErrorKind, DeltaSink, RateLimits};
+use lumos_core::{BackendError, BackendErrorKind, Clock, DeltaSink, RateLimits};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT,
 };
@@ -19,6 +20,9 @@ use crate::secret::Scrubber;
 /// Most bytes of an error's document that are read.
 const MOST_ERROR: usize = 64 << 10;
 
+/// A connection that closes within this time of a request, without a reply, was closed before the request came.
+const STALE_US: u64 = 1_000_000;
+
 /// The way to one server.
 pub(crate) struct Transport {
     client: Client,
@@ -27,6 +31,7 @@ pub(crate) struct Transport {
     timeouts: Timeouts,
     max_response_bytes: usize,
     scrubber: Scrubber,
+    clock: Arc<dyn Clock>,
     /// How the server is named to people: scheme, host and port.
     pub(crate) server: String,
 }
@@ -69,6 +74,7 @@ impl Transport {
             timeouts: options.timeouts,
             max_response_bytes: options.max_response_bytes,
             scrubber,
+            clock: Arc::clone(&options.clock),
         })
     }
 
@@ -99,21 +105,38 @@ impl Transport {
         sent: &mut u64,
         deltas: &dyn DeltaSink,
     ) -> Result<Reply<'_>, Failed> {
-        let mut request = Request::new(Method::POST, url);
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let bytes = head_bytes(request.url(), request.headers(), body.len()) + body.len() as u64;
-        *request.body_mut() = Some(Body::from(body));
-        deltas.sent(bytes);
-        *sent += bytes;
-        let response = self.client.execute(request).await.map_err(|failure| {
-            // Nothing has left without a connection.
-            if failure.is_connect() {
-                *sent -= bytes;
+        let body = Bytes::from(body);
+        let start_us = self.clock.now_us();
+        let mut again = true;
+        let response = loop {
+            let mut request = Request::new(Method::POST, url.clone());
+            let headers = request.headers_mut();
+            headers.clone_from(&self.headers);
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            let bytes = head_bytes(request.url(), request.headers(), body.len()) + body.len() as u64;
+            *request.body_mut() = Some(Body::from(body.clone()));
+            deltas.sent(bytes);
+            *sent += bytes;
+            match self.client.execute(request).await {
+                Ok(response) => break response,
+                // Servers close idle connections without a word (llama.cpp each one after a stream): that is no
+                // failure of the server, and nobody has worked on the request.
+                Err(failure)
+                    if again
+                        && failure::is_closed_early(&failure)
+                        && self.clock.now_us().saturating_sub(start_us) < STALE_US =>
+                {
+                    again = false;
+                }
+                Err(failure) => {
+                    // Nothing has left without a connection.
+                    if failure.is_connect() {
+                        *sent -= bytes;
+                    }
+                    return Err(Failed { error: self.broken(&failure), billed: !failure.is_connect() });
+                }
             }
-            Failed { error: self.broken(&failure), billed: !failure.is_connect() }
-        })?;
+        };
         let status = response.status();
         if status.is_redirection() {
             let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");

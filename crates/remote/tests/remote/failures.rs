@@ -100,6 +100,19 @@ async fn a_stream_of_pings_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_replaced_once() {
+    let server = replies([Reply::Close, Answer::new("here").into(), Reply::Close, Reply::Close]).await;
+    let backend = backend(&server, Provider::OpenAi);
+    let heard = Heard::default();
+    let completion = backend.chat(ask("Hi"), &heard).await.unwrap();
+    let bytes = server.requests()[0].bytes();
+    assert_eq!((completion.text.as_str(), completion.report.bytes_sent, heard.sent()), ("here", 2 * bytes, 2 * bytes));
+    let error = backend.chat(ask("Hi"), &NoDeltas).await.unwrap_err();
+    assert!(error.kind == Kind::Transient && error.message.contains("broke off"), "{error}");
+    assert_eq!((server.requests().len(), error.report.unwrap().bytes_sent), (4, 2 * bytes));
+}
+
+#[tokio::test]
 async fn another_media_type_is_refused_with_its_name() {
     for provider in PROVIDERS {
         let error = failed(provider, Reply::MediaType(Answer::new("x"), "text/html; charset=utf-8".to_owned())).await;

@@ -53,7 +53,8 @@ async fn a_schema_is_asked_for_by_each_providers_own_means() {
                 }
                 Provider::Anthropic => {
                     assert_eq!(body["tools"][0]["input_schema"], schema());
-                    assert_eq!(body["tool_choice"]["name"], "answer");
+                    assert_eq!(body["tools"][0]["name"], "answer");
+                    assert_eq!(body["tool_choice"], json!({"type": "any", "disable_parallel_tool_use": true}));
                 }
                 Provider::Gemini => {
                     assert_eq!(body["generationConfig"]["responseMimeType"], "application/json");
