@@ -37,6 +37,8 @@ pub(crate) struct Constraint {
     landing: Arc<Landing>,
     /// When this few tokens are left, the shortest way to the end is worked out again.
     next_check: u64,
+    /// Whether quotes and brackets lead to the end.
+    is_json: bool,
     /// Whether the answer takes that way from here on.
     ending: bool,
 }
@@ -87,7 +89,14 @@ impl Constraints {
     /// The constraint that `format` asks for; `None` for free text.
     pub(crate) fn compile(&self, format: &OutputFormat) -> Result<Option<Constraint>> {
         let Some(matcher) = matcher(&self.factory, format)? else { return Ok(None) };
-        Ok(Some(Constraint { matcher, landing: Arc::clone(&self.landing), next_check: u64::MAX, ending: false }))
+        let is_json = matches!(format, OutputFormat::JsonSchema(_));
+        Ok(Some(Constraint {
+            matcher,
+            landing: Arc::clone(&self.landing),
+            next_check: u64::MAX,
+            is_json,
+            ending: false,
+        }))
     }
 }
 
@@ -187,6 +196,11 @@ impl Constraint {
         ahead.consume_token(token).map_err(|error| failed(&error))?;
         let end = self.shortest_end(ahead, left)?;
         if end >= left {
+            if !self.is_json {
+                // The way to the end of a pattern is only guessed at: the model may find a better one.
+                self.next_check = left / 2;
+                return Ok(Some(token));
+            }
             self.ending = true;
             return Ok(self.closing_token(&mask));
         }

@@ -51,6 +51,15 @@ async fn json_satisfies_its_schema() {
 }
 
 #[tokio::test]
+async fn a_pattern_whose_end_is_far_is_not_filled_with_quotes() {
+    for answer in answers(OutputFormat::Regex("[^x]{300}x".to_owned()), 40).await {
+        assert_eq!(answer.report.finish_reason, Some(FinishReason::Length));
+        let quotes = answer.text.chars().filter(|c| *c == '"').count();
+        assert!(quotes < 10, "{:?}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn an_unbounded_schema_still_ends_within_max_tokens() {
     let schema = json!({
         "type": "object",
