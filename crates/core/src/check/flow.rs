@@ -6,6 +6,7 @@ use indexmap::IndexSet;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use super::branches;
 use super::sink::{Sink, suggest};
 use super::workflow::Texts;
 use crate::load::WorkflowSource;
@@ -21,6 +22,8 @@ pub(super) fn check(sink: &mut Sink<'_>, source: &WorkflowSource, texts: &[Texts
     named_nodes(sink, source);
     let edges = edges(spec, texts);
     circles(sink, spec, &edges);
+    let pairs: Vec<(usize, usize)> = edges.iter().map(|edge| (edge.from, edge.to)).collect();
+    branches::check(sink, spec, &pairs);
     unused(sink, spec, &edges, output);
 }
 

@@ -1,6 +1,7 @@
 //! Validation: what is wrong with files that are well formed, all at once, each with its place and what would be valid.
 
 mod agent;
+mod branches;
 mod condition;
 mod deployment;
 mod flow;
