@@ -67,6 +67,8 @@ pub struct Node {
     pub policy: Policy,
     /// What it does, as far as the scheduler cares.
     pub body: Body,
+    /// The node whose answers this one judges: it has no place of its own in the order of things.
+    pub judges: Option<NodeId>,
     /// For routers: the nodes of each branch. Those of the branches not chosen are skipped, whatever else they join.
     pub routes: Vec<Vec<NodeId>>,
     dependencies: Vec<NodeId>,
@@ -104,6 +106,17 @@ pub struct Policy {
     pub backoff: Backoff,
     /// Backends to try after the bound one.
     pub fallbacks: u32,
+    /// Microseconds after which a running attempt is joined by a second one; the first answer counts.
+    pub hedge_after_us: Option<u64>,
+    /// What is done with an answer that may not be good enough.
+    pub cascade: Option<Cascade>,
+}
+
+/// An answer is tested, and asked for again of a better backend when it fails: candidate `fallbacks + 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cascade {
+    /// The node whose value the test looks at; `None` when it looks at the answer itself.
+    pub judge: Option<NodeId>,
 }
 
 /// How a node fans out.
@@ -134,6 +147,7 @@ impl Node {
             name: name.into(),
             policy,
             body,
+            judges: None,
             routes: Vec::new(),
             dependencies: Vec::new(),
             dependents: Vec::new(),

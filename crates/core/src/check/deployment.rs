@@ -6,7 +6,7 @@ use super::sink::{Sink, suggest};
 use crate::load::{Bundle, DeploymentSource, WorkflowSource};
 use crate::problem::{Problem, nearest};
 use crate::read::Parsed;
-use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind, NodeSpec};
+use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind};
 
 /// The binding of everything that no other names.
 const REST: &str = "*";
@@ -39,20 +39,19 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
     }
     for (name, backend) in &spec.backends {
         let path = format!("backends.{name}");
-        let cost = match backend {
+        match backend {
             BackendSpec::Local(local) => {
                 if local.model.trim().is_empty() {
                     let hint = "an asset's name, or the path of a model file".to_owned();
                     sink.error(&format!("{path}.model"), "the model is empty", hint);
                 }
                 sink.at_least_one(&format!("{path}.context"), local.context);
-                local.cost.as_ref()
             }
-            BackendSpec::Custom { cost, .. } => Some(cost),
-        };
-        if let Some(Cost::PerHour { usd }) = cost
-            && *usd < crate::money::Usd::ZERO
-        {
+            BackendSpec::Remote(remote) => super::remote::check(&mut sink, &path, remote),
+            BackendSpec::Custom { .. } => {}
+        }
+        super::remote::limits(&mut sink, &path, backend.limits());
+        for usd in backend.cost().into_iter().flat_map(Cost::figures).filter(|usd| *usd < crate::money::Usd::ZERO) {
             sink.error(&format!("{path}.cost"), format!("the price is {usd}"), "at least 0".to_owned());
         }
     }
@@ -70,19 +69,24 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
     let mut reached: BTreeSet<&str> = BTreeSet::new();
     for workflow in bundle.sources() {
         for (node_name, node) in &workflow.parsed.spec.nodes {
-            used.extend(node.options.fallback.iter().map(String::as_str));
-            reached.extend(node.options.fallback.iter().map(String::as_str));
+            used.extend(node.named_backends());
+            reached.extend(node.named_backends());
             names.insert(node_name);
+            let own = node.kind.agent().filter(|_| !matches!(node.kind, NodeKind::Custom { .. }));
             names.extend(node.kind.agent());
-            let Some((alias, is_embedder)) = alias(bundle, node) else { continue };
-            names.insert(alias);
-            let agent = node.kind.agent();
-            let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
-            match deployment.binding(node_name, agent, spec) {
-                Some(backend) => {
-                    reached.insert(backend);
+            names.extend(node.judged_by());
+            for agent in own.into_iter().chain(node.judged_by()) {
+                let Some(spec) = bundle.agents.get(agent).map(|source| source.spec()) else { continue };
+                let Some(alias) = spec.model() else { continue };
+                let is_embedder = matches!(spec, AgentSpec::Retriever(_));
+                names.insert(alias);
+                let judge = (own != Some(agent)).then(|| format!("{node_name}.judge"));
+                match deployment.binding(judge.as_deref().unwrap_or(node_name), Some(agent), Some(spec)) {
+                    Some(backend) => {
+                        reached.insert(backend);
+                    }
+                    None => unbound.entry(alias).or_insert((is_embedder, Vec::new())).1.push(node_name),
                 }
-                None => unbound.entry(alias).or_insert((is_embedder, Vec::new())).1.push(node_name),
             }
         }
         problems.extend(fallbacks(workflow, source));
@@ -118,15 +122,6 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
     problems
 }
 
-/// The alias of the model that a node needs, and whether it is an embedder.
-fn alias<'a>(bundle: &'a Bundle, node: &NodeSpec) -> Option<(&'a str, bool)> {
-    if matches!(node.kind, NodeKind::Custom { .. }) {
-        return None;
-    }
-    let agent = bundle.agents.get(node.kind.agent()?)?.spec();
-    Some((agent.model()?, matches!(agent, AgentSpec::Retriever(_))))
-}
-
 /// A forbidden label that nothing carries, but something carries one like it.
 fn labels(sink: &mut Sink<'_>, bundle: &Bundle, deployment: &DeploymentSpec) {
     let carried: BTreeSet<&str> = bundle
@@ -152,12 +147,15 @@ fn fallbacks(workflow: &WorkflowSource, source: &DeploymentSource) -> Vec<Proble
     let deployment = &source.parsed;
     let mut sink = Sink::new(&workflow.parsed, &workflow.text);
     for (name, node) in &workflow.parsed.spec.nodes {
-        for (at, backend) in node.options.fallback.iter().enumerate() {
+        let fallback = node.options.fallback.iter().enumerate();
+        let fallback = fallback.map(|(at, backend)| (format!("fallback.{at}"), backend));
+        let to = node.options.cascade.as_ref().map(|cascade| ("cascade.to".to_owned(), &cascade.to));
+        for (field, backend) in fallback.chain(to) {
             if !deployment.spec.backends.contains_key(backend) && !deployment.broken.contains(backend) {
                 let backends = deployment.spec.backends.keys().map(String::as_str);
                 let hint = suggest(backend, backends, "the backends are");
                 let message = format!("deployment `{}` has no backend `{backend}`", deployment.spec.name);
-                sink.error(&format!("nodes.{name}.fallback.{at}"), message, hint);
+                sink.error(&format!("nodes.{name}.{field}"), message, hint);
             }
         }
     }
@@ -170,9 +168,10 @@ fn budgets(bundle: &Bundle, deployment: &DeploymentSpec, reached: &BTreeSet<&str
     let mut sink = Sink::new(workflow, "");
     if workflow.spec.limits.cost_usd.is_some() {
         for (name, backend) in deployment.backends.iter().filter(|(name, _)| reached.contains(name.as_str())) {
-            let unknown = match backend {
-                BackendSpec::Local(local) => matches!(local.cost, None | Some(Cost::Unknown)),
-                BackendSpec::Custom { cost, .. } => *cost == Cost::Unknown,
+            let unknown = match (backend, backend.cost()) {
+                (_, Some(cost)) => *cost == Cost::Unknown,
+                // The list price of a remote one is looked up before a run.
+                (backend, None) => matches!(backend, BackendSpec::Local(_)),
             };
             if unknown {
                 let hint = format!("give `{name}` a cost: PerHour(usd: \"0.20\")");

@@ -18,6 +18,8 @@ pub(super) enum Place {
     Map,
     /// `repeat.until`, evaluated after each round.
     Until,
+    /// `cascade.accept`, evaluated after an answer.
+    Accept,
     /// The workflow's output.
     Output,
 }
@@ -41,7 +43,7 @@ pub(super) fn check(
             "item" | "index" => {
                 let mapped = node.is_some_and(|(_, node)| node.options.map.is_some());
                 let message = match place {
-                    Place::Argument | Place::Until if mapped => continue,
+                    Place::Argument | Place::Until | Place::Accept if mapped => continue,
                     Place::Map => format!("`map` gives the list, so it can't read `{root}`"),
                     Place::When if mapped => format!("`when` is decided once, before `map`, so it can't read `{root}`"),
                     _ => format!("`{root}` is there only in a node with `map`"),
@@ -49,13 +51,15 @@ pub(super) fn check(
                 let hint = "map: \"{{ plan.items }}\" runs the node once per entry".to_owned();
                 checker.sink.error_within(&path, at(reference, template), message, (!mapped).then_some(hint));
             }
-            "output" if place == Place::Until => own_output(checker, &path, node, reference, template),
+            "output" if matches!(place, Place::Until | Place::Accept) => {
+                own_output(checker, &path, node, reference, template)
+            }
             "output" => {
                 let hint = "name the node, e.g. `answer.text`".to_owned();
                 checker.sink.error_within(
                     &path,
                     at(reference, template),
-                    "`output` is there only in `repeat.until`",
+                    "`output` is there only in `repeat.until` and `cascade.accept`",
                     hint,
                 );
             }
@@ -177,6 +181,10 @@ fn own_output(
     // A node with both runs its loop within each entry of the map, so `output` is one entry's.
     let mut alone = node.clone();
     alone.options.map = None;
+    // With a judge, `accept` reads what the judge says.
+    if let Some(judge) = node.judged_by().filter(|_| path.ends_with("cascade.accept") && reference.root == "output") {
+        alone.kind = NodeKind::Judge { agent: judge.to_owned(), input: String::new(), context: None };
+    }
     fields(checker, path, &alone, reference, template);
 }
 

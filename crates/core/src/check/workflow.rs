@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use super::condition;
 use super::flow;
 use super::limits;
+use super::policies;
 use super::reference::{self, Place};
 use super::sink::{Sink, is_name, suggest};
 use crate::load::{AgentSource, Bundle, WorkflowSource};
@@ -97,6 +98,7 @@ impl Checker<'_> {
             ("when", options.when.as_deref(), Place::When),
             ("map", options.map.as_deref(), Place::Map),
             ("repeat.until", options.repeat.as_ref().map(|repeat| repeat.until.as_str()), Place::Until),
+            ("cascade.accept", options.cascade.as_ref().map(|cascade| cascade.accept.as_str()), Place::Accept),
         ];
         let single = single.into_iter().filter_map(|(field, text, place)| Some((field.to_owned(), text?, place)));
         for (field, text, place) in arguments.chain(with).chain(single) {
@@ -134,6 +136,7 @@ impl Checker<'_> {
             }
         }
         limits::node(&mut self.sink, &path, node);
+        policies::check(&mut self.sink, self.bundle, &path, node);
         self.agent(name, node);
         if let NodeKind::Router { agent, input, choose, routes, default, .. } = &node.kind {
             self.router(&path, agent.is_some(), input.is_some(), choose.is_some(), default.as_deref(), routes);

@@ -181,41 +181,46 @@ impl Loader {
 
     fn find_agents(&mut self, parsed: &Parsed<WorkflowSpec>, folder: &Path) {
         for (name, node) in &parsed.spec.nodes {
-            let Some(agent) = node.kind.agent().filter(|_| !matches!(node.kind, NodeKind::Custom { .. })) else {
-                continue;
-            };
-            if self.lost.contains(agent) || self.agents.get(agent).is_some_and(|source| source.text.is_none()) {
-                continue;
+            let own = node.kind.agent().filter(|_| !matches!(node.kind, NodeKind::Custom { .. }));
+            let agents = own.map(|agent| (agent, "agent")).into_iter();
+            for (agent, field) in agents.chain(node.judged_by().map(|judge| (judge, "cascade.judge"))) {
+                self.find_agent(parsed, folder, name, agent, field);
             }
-            let fail = |message: String, hint: Option<String>| problem_at(parsed, name, "agent", message, hint);
-            let path = match find::named(agent, "agents", folder) {
-                Found::At(path) => path,
-                Found::Nowhere { hint } => {
-                    self.problems.push(fail(format!("there is no agent `{agent}`"), hint));
-                    self.lost.insert(agent.to_owned());
-                    continue;
-                }
-            };
-            let key = find::identity(&path);
-            match self.places.get(agent) {
-                Some(place) if *place == key => {}
-                Some(place) => {
-                    let hint =
-                        Some(format!("it is `{}` elsewhere in this run; rename one of them", find::shown(place)));
-                    self.problems.push(fail(format!("agent `{agent}` is `{}` here", find::shown(&path)), hint));
-                }
-                None => {
-                    self.places.insert(agent.to_owned(), key);
-                    match self.agent(agent, &path) {
-                        Ok(source) => {
-                            self.agents.insert(agent.to_owned(), Arc::new(source));
-                        }
-                        Err(unreadable) => {
-                            self.lost.insert(agent.to_owned());
-                            self.problems.extend(
-                                unreadable.map(|error| fail(format!("agent `{agent}`: {}", error.message), error.hint)),
-                            );
-                        }
+        }
+    }
+
+    /// Finds and reads the agent that a field of a node names.
+    fn find_agent(&mut self, parsed: &Parsed<WorkflowSpec>, folder: &Path, node: &str, agent: &str, field: &str) {
+        if self.lost.contains(agent) || self.agents.get(agent).is_some_and(|source| source.text.is_none()) {
+            return;
+        }
+        let fail = |message: String, hint: Option<String>| problem_at(parsed, node, field, message, hint);
+        let path = match find::named(agent, "agents", folder) {
+            Found::At(path) => path,
+            Found::Nowhere { hint } => {
+                self.problems.push(fail(format!("there is no agent `{agent}`"), hint));
+                self.lost.insert(agent.to_owned());
+                return;
+            }
+        };
+        let key = find::identity(&path);
+        match self.places.get(agent) {
+            Some(place) if *place == key => {}
+            Some(place) => {
+                let hint = Some(format!("it is `{}` elsewhere in this run; rename one of them", find::shown(place)));
+                self.problems.push(fail(format!("agent `{agent}` is `{}` here", find::shown(&path)), hint));
+            }
+            None => {
+                self.places.insert(agent.to_owned(), key);
+                match self.agent(agent, &path) {
+                    Ok(source) => {
+                        self.agents.insert(agent.to_owned(), Arc::new(source));
+                    }
+                    Err(unreadable) => {
+                        self.lost.insert(agent.to_owned());
+                        self.problems.extend(
+                            unreadable.map(|error| fail(format!("agent `{agent}`: {}", error.message), error.hint)),
+                        );
                     }
                 }
             }

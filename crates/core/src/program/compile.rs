@@ -5,8 +5,8 @@ use std::sync::Arc;
 use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
-use super::{Argument, Program, ProgramGraph, ProgramNode};
-use crate::graph::{Body, Graph, GraphError, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
+use super::{Argument, Program, ProgramGraph, ProgramNode, labels};
+use crate::graph::{Body, Cascade, Graph, GraphError, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
 use crate::spec::{LimitsSpec, NodeKind, NodeSpec, OnBlock, WorkflowSpec};
 use crate::template::{Template, TemplateError};
 
@@ -83,7 +83,9 @@ impl Program {
             graphs.push(graph);
             texts.push(text);
         }
-        Ok(Self { name: root.name.clone(), plan: Plan::new(graphs, limits(&root.limits)), graphs: texts })
+        let plan = Plan::new(graphs, limits(&root.limits));
+        labels::flow(&plan, &mut texts);
+        Ok(Self { name: root.name.clone(), plan, graphs: texts })
     }
 }
 
@@ -116,6 +118,19 @@ fn compile_graph(
         }
         nodes.push(compiler.node(node, children)?);
         texts.push(program_node);
+    }
+    for (id, (name, node)) in spec.nodes.iter().enumerate() {
+        let Some(agent) = node.judged_by() else { continue };
+        let compiler = Compiler { name, ids: &ids };
+        let judge = NodeId(nodes.len() as u32);
+        texts.push(compiler.judge(node, agent, *position)?);
+        *position += 1;
+        let timeout_us = node.options.timeout_s.map(micros);
+        let policy = Policy { attempts: nodes[id].policy.attempts, timeout_us, ..Policy::default() };
+        let mut judging = Node::new(format!("{name}.judge"), Body::Agent, policy);
+        judging.judges = Some(NodeId(id as u32));
+        nodes.push(judging);
+        nodes[id].policy.cascade = Some(Cascade { judge: Some(judge) });
     }
     let output = Template::parse(&spec.output).map_err(|error| CompileError::Template {
         node: spec.name.clone(),
@@ -180,7 +195,8 @@ impl Compiler<'_> {
             Argument::Template(template) => Some(template),
             Argument::Constant(_) => None,
         });
-        let templates = written.chain(&condition).chain(&map).chain(&until);
+        let accept = self.expression("cascade.accept", options.cascade.as_ref().map(|cascade| &cascade.accept))?;
+        let templates = written.chain(&condition).chain(&map).chain(&until).chain(&accept);
         let roots =
             templates.flat_map(super::super::template::Template::references).map(|reference| reference.root.as_str());
         let read = roots.filter_map(|root| self.ids.get(root).copied()).collect();
@@ -188,17 +204,52 @@ impl Compiler<'_> {
             name: self.name.to_owned(),
             kind: spec.kind.name(),
             agent: spec.kind.agent().map(str::to_owned),
-            fallback: options.fallback.clone(),
+            fallback: spec.named_backends().map(str::to_owned).collect(),
             labels: options.labels.clone(),
+            clears: matches!(spec.kind, NodeKind::Guard { on_block: OnBlock::Redact, .. }),
+            cache: options.cache,
+            judged: None,
+            carries: IndexMap::new(),
             position,
             arguments,
             condition,
             map,
             until,
+            accept,
             branches,
             default_branch,
         };
         Ok((node, read))
+    }
+
+    /// The step that judges the node's answers: it reads the answer, and the node's input as context.
+    fn judge(&self, spec: &NodeSpec, agent: &str, position: usize) -> Result<ProgramNode, CompileError> {
+        const ANSWER: &str = "{{ output.text if output is mapping and output.text is defined else output }}";
+        let field = "cascade.judge";
+        let mut arguments = vec![("input".to_owned(), Argument::Template(self.template(field, ANSWER)?))];
+        let input = spec.kind.templates().into_iter().find(|(name, _)| *name == "input");
+        if let Some((_, input)) = input {
+            arguments.push(("context".to_owned(), Argument::Template(self.template(field, input)?)));
+        }
+        Ok(ProgramNode {
+            name: format!("{}.judge", self.name),
+            kind: "judge",
+            agent: Some(agent.to_owned()),
+            fallback: Vec::new(),
+            labels: Vec::new(),
+            clears: false,
+            cache: spec.options.cache,
+            judged: Some(self.id(self.name)?),
+            carries: IndexMap::new(),
+            position,
+            arguments,
+            condition: None,
+            map: None,
+            until: None,
+            accept: None,
+            branches: Vec::new(),
+            default_branch: None,
+        })
     }
 
     fn node(&self, spec: &NodeSpec, children: &IndexMap<String, usize>) -> Result<Node, CompileError> {
@@ -220,6 +271,8 @@ impl Compiler<'_> {
             attempts: options.retry.as_ref().map_or(1, |retry| retry.attempts),
             backoff: options.retry.as_ref().map(|retry| retry.backoff.clone()).unwrap_or_default(),
             fallbacks: options.fallback.len() as u32,
+            hedge_after_us: options.hedge_after_ms.map(|ms| u64::from(ms) * 1000),
+            cascade: options.cascade.as_ref().map(|_| Cascade { judge: None }),
         };
         let mut node = Node::new(self.name, body, policy);
         if let NodeKind::Router { routes, .. } = &spec.kind {

@@ -23,7 +23,7 @@ impl Scope for Names<'_> {
             "inputs" => Some(view.inputs().template()),
             "item" => view.item().map(|(item, _)| item.template()),
             "index" => view.item().map(|(_, index)| minijinja::Value::from(index)),
-            "output" => self.output.map(LiveValue::template),
+            "output" => self.output.or_else(|| view.judged()).map(LiveValue::template),
             "previous" => {
                 let node = view.node.map(|node| &graph.nodes[node.index()])?;
                 node.until.as_ref().map(|_| view.previous().map_or_else(|| ().into(), LiveValue::template))
@@ -75,7 +75,7 @@ impl Program {
 }
 
 fn failure(node: &str, field: &str, error: TemplateError) -> Failure {
-    Failure { message: format!("`{field}` of `{node}`: {error}"), hint: error.hint, retryable: false }
+    Failure { message: format!("`{field}` of `{node}`: {error}"), hint: error.hint, ..Failure::fatal("") }
 }
 
 /// Whether the expression holds; a node without one has nothing to wait for.
@@ -105,6 +105,7 @@ impl Semantics for Program {
                 message: format!("`map` of `{}` must give a list, not {}", node.name, type_name(&other)),
                 hint: Some("name a list, such as `{{ plan.items }}`".to_owned()),
                 retryable: false,
+                retry_after_us: None,
             }),
         }
     }
@@ -112,6 +113,11 @@ impl Semantics for Program {
     fn loop_ends(&self, view: View<'_, Self>, output: &LiveValue) -> Result<bool, Failure> {
         let node = self.node_in(view)?;
         holds(node.until.as_ref(), &self.names(view, Some(output)), &node.name, "repeat.until")
+    }
+
+    fn accept(&self, view: View<'_, Self>, output: &LiveValue) -> Result<bool, Failure> {
+        let node = self.node_in(view)?;
+        holds(node.accept.as_ref(), &self.names(view, Some(output)), &node.name, "cascade.accept")
     }
 
     fn branch(&self, view: View<'_, Self>, output: &LiveValue) -> Result<usize, Failure> {
@@ -126,6 +132,7 @@ impl Semantics for Program {
             ),
             hint: Some(format!("its routes are {}; name one of them as `default`", node.branches.join(", "))),
             retryable: false,
+            retry_after_us: None,
         })
     }
 
@@ -143,6 +150,7 @@ impl Semantics for Program {
             message: format!("the guard `{}` refused the text: {}", node.name, kinds.join(", ")),
             hint: Some("remove what it names, or let the guard redact with `on_block: Redact`".to_owned()),
             retryable: false,
+            retry_after_us: None,
         }))
     }
 
@@ -169,6 +177,7 @@ impl Semantics for Program {
             message: format!("the output of `{}`: {error}", graph.name),
             hint: error.hint,
             retryable: false,
+            retry_after_us: None,
         })
     }
 }

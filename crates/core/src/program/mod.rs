@@ -1,6 +1,7 @@
 //! A workflow compiled for live runs: the scheduler's plan beside the templates that give its values meaning.
 
 mod compile;
+mod labels;
 mod meaning;
 mod projection;
 mod value;
@@ -40,16 +41,25 @@ pub struct ProgramNode {
     pub kind: &'static str,
     /// Its agent.
     pub agent: Option<String>,
-    /// Backends to try after the bound one.
+    /// Backends to try after the bound one; the last is its cascade's, if it has one.
     pub fallback: Vec<String>,
-    /// Labels that its output carries.
+    /// Labels that its output carries, beside those of what it reads.
     pub labels: Vec<Label>,
+    /// Whether its output carries no label of what it reads: a guard that redacts.
+    pub clears: bool,
+    /// Whether an answer to the very same request is reused.
+    pub cache: bool,
+    /// The node whose answers it judges.
+    pub judged: Option<NodeId>,
+    /// Labels that reach its prompt, each with the way it took: an input or node, then the nodes that passed it on.
+    pub carries: IndexMap<Label, Vec<String>>,
     /// Position among the nodes of all graphs of the program; for tables that a driver keeps beside it.
     pub position: usize,
     arguments: Vec<(String, Argument)>,
     condition: Option<Template>,
     map: Option<Template>,
     until: Option<Template>,
+    accept: Option<Template>,
     branches: Vec<String>,
     default_branch: Option<usize>,
 }

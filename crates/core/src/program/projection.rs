@@ -119,6 +119,12 @@ impl Program {
     }
 
     fn place(&self, state: &RunState<Self>, id: StepId) -> Place {
+        if let Some(judged) = state.judged_by(id) {
+            // Right after the step whose answer it judges.
+            let mut place = self.place(state, judged);
+            place.push((0, None, None));
+            return place;
+        }
         let mut steps: Vec<StepId> = std::iter::once(id).chain(enclosing(state, id)).collect();
         steps.reverse();
         let place = |id: StepId| {

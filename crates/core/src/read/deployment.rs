@@ -1,9 +1,13 @@
 //! `Deployment(…)`: backends, bindings and the boundary.
 
+use super::decode::one_of;
 use super::raw::Raw;
 use super::reader::{Decode, Reader, hint_of_names};
 use super::workflow::{top, version};
-use crate::spec::{BackendSpec, Boundary, Cost, DeploymentSpec, Device, LocalSpec};
+use crate::spec::{
+    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, Provider, RemoteSpec,
+    SecretSource, TimeoutSpec,
+};
 
 /// Reads the whole file; what can't be read is left out of the result.
 pub(super) fn deployment(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<DeploymentSpec> {
@@ -34,30 +38,132 @@ impl Decode for BackendSpec {
                 let device = fields.take(reader, "device").unwrap_or_default();
                 let cost = fields.take(reader, "cost");
                 let context = fields.take(reader, "context");
+                let limits = fields.take(reader, "limits").unwrap_or_default();
                 fields.finish(reader);
-                Some(Self::Local(LocalSpec { model: model?, device, cost, context }))
+                Some(Self::Local(LocalSpec { model: model?, device, cost, context, limits }))
             }
             ("Custom", Some(body)) => {
                 let mut fields = reader.body(body, "Custom")?;
                 let (name, cost) = (fields.require(reader, "name"), fields.require(reader, "cost"));
+                let limits = fields.take(reader, "limits").unwrap_or_default();
                 fields.finish(reader);
-                Some(Self::Custom { name: name?, cost: cost? })
+                Some(Self::Custom { name: name?, cost: cost?, limits })
             }
-            ("Remote" | "Simulated", _) => {
-                let hint = Some("use Local(…), or Custom(…) from an embedding program".to_owned());
+            ("Remote", Some(body)) => {
+                let mut fields = reader.body(body, "Remote")?;
+                let provider = fields.require(reader, "provider");
+                let model = fields.require(reader, "model");
+                let (cost, price) = (fields.take(reader, "cost"), fields.take(reader, "price"));
+                if cost.is_some() && price.is_some() {
+                    let hint = Some("`price` is another word for `cost`; keep one of them".to_owned());
+                    reader.problem(raw, "both `cost` and `price` are given".to_owned(), hint);
+                }
+                let remote = RemoteSpec {
+                    provider: Provider::OpenAiCompatible,
+                    model: String::new(),
+                    base_url: fields.take(reader, "base_url"),
+                    api_key: fields.take(reader, "api_key"),
+                    cost: cost.or(price),
+                    limits: fields.take(reader, "limits").unwrap_or_default(),
+                    timeouts: fields.take(reader, "timeouts").unwrap_or_default(),
+                    breaker: fields.take(reader, "breaker"),
+                    context: fields.take(reader, "context"),
+                    embedder: fields.take(reader, "embedder").unwrap_or_default(),
+                    proxy: fields.take(reader, "proxy"),
+                    ca_file: fields.take(reader, "ca_file"),
+                };
+                fields.finish(reader);
+                Some(Self::Remote(RemoteSpec { provider: provider?, model: model?, ..remote }))
+            }
+            ("Simulated", _) => {
+                let hint = Some("use Local(…) or Remote(…)".to_owned());
                 reader.problem(raw, format!("backend {name}(…) is not available in this version"), hint);
                 None
             }
-            ("Local" | "Custom", None) => {
+            ("Local" | "Remote" | "Custom", None) => {
                 reader.problem(raw, format!("{name} needs its fields"), Some(format!("{name}(…)")));
                 None
             }
             _ => {
-                let hint = hint_of_names(name, &["Local", "Custom"]);
+                let hint = hint_of_names(name, &["Local", "Remote", "Custom"]);
                 reader.problem(raw, format!("expected a kind of backend, found {}", raw.description()), Some(hint));
                 None
             }
         }
+    }
+}
+
+impl Decode for Provider {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        one_of(
+            reader,
+            raw,
+            &[
+                ("OpenAi", Self::OpenAi),
+                ("Anthropic", Self::Anthropic),
+                ("Gemini", Self::Gemini),
+                ("OpenAiCompatible", Self::OpenAiCompatible),
+            ],
+        )
+    }
+}
+
+impl Decode for SecretSource {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        match (raw.name(), raw.body().and_then(Raw::single)) {
+            (Some("Env"), Some(name)) => String::decode(reader, name).map(Self::Env),
+            (Some("File"), Some(path)) => String::decode(reader, path).map(Self::File),
+            _ => {
+                // The text may be the secret itself, so it is not repeated.
+                let hint = Some("api_key: Env(\"OPENAI_API_KEY\") or File(\"key.txt\")".to_owned());
+                reader.problem(raw, "expected where the key is, not the key".to_owned(), hint);
+                None
+            }
+        }
+    }
+}
+
+impl Decode for LimitSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "limits")?;
+        let limits = Self {
+            rpm: fields.take(reader, "rpm"),
+            tpm: fields.take(reader, "tpm"),
+            input_tpm: fields.take(reader, "input_tpm"),
+            output_tpm: fields.take(reader, "output_tpm"),
+            concurrency: fields.take(reader, "concurrency"),
+            usd_per_day: fields.take(reader, "usd_per_day"),
+        };
+        fields.finish(reader);
+        Some(limits)
+    }
+}
+
+impl Decode for TimeoutSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "timeouts")?;
+        let default = Self::default();
+        let timeouts = Self {
+            connect_s: fields.take(reader, "connect_s").unwrap_or(default.connect_s),
+            first_token_s: fields.take(reader, "first_token_s").unwrap_or(default.first_token_s),
+            idle_s: fields.take(reader, "idle_s").unwrap_or(default.idle_s),
+        };
+        fields.finish(reader);
+        Some(timeouts)
+    }
+}
+
+impl Decode for BreakerSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "breaker")?;
+        let default = Self::default();
+        let breaker = Self {
+            failures: fields.take(reader, "failures").unwrap_or(default.failures),
+            window_s: fields.take(reader, "window_s").unwrap_or(default.window_s),
+            cooldown_s: fields.take(reader, "cooldown_s").unwrap_or(default.cooldown_s),
+        };
+        fields.finish(reader);
+        Some(breaker)
     }
 }
 
@@ -92,8 +198,18 @@ impl Decode for Cost {
                 fields.finish(reader);
                 Some(Self::PerHour { usd: usd? })
             }
+            (Some("PerMillionTokens"), Some(body)) if body.fields().is_some() => {
+                let mut fields = reader.body(body, "PerMillionTokens")?;
+                let (input, output) = (fields.require(reader, "input"), fields.require(reader, "output"));
+                let (cached_input, cache_write) =
+                    (fields.take(reader, "cached_input"), fields.take(reader, "cache_write"));
+                fields.finish(reader);
+                Some(Self::PerMillionTokens { input: input?, output: output?, cached_input, cache_write })
+            }
             _ => {
-                let hint = Some("PerHour(usd: \"0.20\") or Unknown".to_owned());
+                let hint = Some(
+                    "PerHour(usd: \"0.20\"), PerMillionTokens(input: \"0.15\", output: \"0.60\") or Unknown".to_owned(),
+                );
                 reader.problem(raw, format!("expected a cost, found {}", raw.description()), hint);
                 None
             }

@@ -7,8 +7,8 @@ use super::decode::{Place, entries, one_of};
 use super::raw::Raw;
 use super::reader::{Decode, Fields, Reader, hint_of_names};
 use crate::spec::{
-    Backoff, InputKind, InputSpec, Join, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat, Retry,
-    WorkflowSpec,
+    Backoff, CascadeSpec, InputKind, InputSpec, Join, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat,
+    Retry, WorkflowSpec,
 };
 
 const KINDS: [&str; 10] =
@@ -206,11 +206,13 @@ fn options(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NodeOptions {
         timeout_s: fields.take(reader, "timeout_s"),
         retry: fields.take(reader, "retry"),
         fallback: fields.take(reader, "fallback").unwrap_or_default(),
+        hedge_after_ms: fields.take(reader, "hedge_after_ms"),
+        cascade: fields.take(reader, "cascade"),
+        cache: fields
+            .take_with(reader, "cache", |reader, raw| one_of(reader, raw, &[("On", true), ("Off", false)]))
+            .unwrap_or_default(),
         labels: fields.take(reader, "labels").unwrap_or_default(),
     };
-    fields.unavailable(reader, "cascade", "use a Judge node and a `when` that reads its score");
-    fields.unavailable(reader, "hedge_after_ms", "use `timeout_s` with `retry` or `fallback`");
-    fields.unavailable(reader, "cache", "remove it; every step is computed");
     fields.unavailable(reader, "approve", "remove it; a run can't pause for a person yet");
     fields.unavailable(reader, "profile", "remove it; simulation comes later");
     options
@@ -222,6 +224,16 @@ impl Decode for Repeat {
         let (until, at_most) = (fields.require(reader, "until"), fields.require(reader, "at_most"));
         fields.finish(reader);
         Some(Self { until: until?, at_most: at_most? })
+    }
+}
+
+impl Decode for CascadeSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "cascade")?;
+        let judge = fields.take(reader, "judge");
+        let (accept, to) = (fields.require(reader, "accept"), fields.require(reader, "to"));
+        fields.finish(reader);
+        Some(Self { judge, accept: accept?, to: to? })
     }
 }
 

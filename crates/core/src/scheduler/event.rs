@@ -52,12 +52,16 @@ pub enum EventKind<V> {
         /// When to ask again.
         until_us: u64,
     },
-    /// The attempt may never start.
+    /// The attempt may never start, and the run ends: the boundary forbids it.
     Refused(AttemptId, Failure),
+    /// The attempt may not start now: its backend is known to be down or its budget is used up. Another may do.
+    Rejected(AttemptId, Failure),
     /// The attempt gave a value.
     Succeeded(AttemptId, V, Bill),
     /// The attempt gave none.
     Failed(AttemptId, Failure, Bill),
+    /// What a cancelled attempt used up all the same.
+    Settled(AttemptId, Bill),
     /// A timer ran out.
     TimerFired(Timer),
     /// A person wants the run to end.
@@ -93,12 +97,21 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Whether trying again may help.
     pub retryable: bool,
+    /// Microseconds that the server wants to be left alone for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_us: Option<u64>,
 }
 
 impl Failure {
     /// A failure that trying again would not cure.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, retryable: false }
+        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None }
+    }
+
+    /// The same failure with what would help.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 }
 
@@ -109,6 +122,8 @@ pub enum Timer {
     Deadline,
     /// The attempt's timeout.
     Timeout(AttemptId),
+    /// The moment at which the attempt is joined by a second one.
+    Hedge(AttemptId),
     /// The pause after a failed attempt.
     Backoff(AttemptId),
     /// The time at which admission is asked again.
@@ -131,7 +146,8 @@ pub enum Command {
         /// When, in microseconds since the run's start.
         at_us: u64,
     },
-    /// Stop the attempt, or whatever prepares or admits it; an answer is no longer awaited.
+    /// Stop the attempt, or whatever prepares or admits it; an answer is no longer awaited. Answer `Settled` when what
+    /// it used up is known.
     CancelAttempt(AttemptId),
     /// The run has ended; see [`super::RunState::outcome`].
     Finish,

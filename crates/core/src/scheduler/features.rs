@@ -34,7 +34,7 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
     let value = || Toy::value(state.view(attempt().step), toy);
     let cost = |cents: i128| Some(Usd::from_nanos(cents * 10_000_000));
     let bill = || Bill { cost: cost(1), report: None };
-    let failure = |retryable| Failure { message: format!("{name} broke"), hint: None, retryable };
+    let failure = |retryable| Failure { message: format!("{name} broke"), hint: None, retryable, retry_after_us: None };
     let estimate = Estimate { worst_cost: cost(2), ..Estimate::default() };
     match verb {
         "start" => vec![EventKind::Started],
@@ -43,6 +43,17 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
         "admitted" => vec![EventKind::Admitted(attempt())],
         "deferred" => vec![EventKind::Deferred { attempt: attempt(), until_us: 99 }],
         "refused" => vec![EventKind::Refused(attempt(), failure(false))],
+        "rejected" => vec![EventKind::Prepared(attempt(), estimate), EventKind::Rejected(attempt(), failure(true))],
+        "settled" => vec![EventKind::Settled(attempt(), bill())],
+        "hedge" => vec![EventKind::TimerFired(Timer::Hedge(attempt()))],
+        "limited" => {
+            let failure = Failure { retry_after_us: Some(60_000_000), ..failure(true) };
+            vec![
+                EventKind::Prepared(attempt(), estimate),
+                EventKind::Admitted(attempt()),
+                EventKind::Failed(attempt(), failure, bill()),
+            ]
+        }
         "succeeded" => vec![EventKind::Succeeded(attempt(), value(), bill())],
         "done" => vec![
             EventKind::Prepared(attempt(), estimate),
@@ -73,6 +84,7 @@ fn describe(toy: &Toy, state: &RunState<Toy>, command: &Command) -> String {
         Command::CancelAttempt(attempt) => format!("cancel {}", named(attempt)),
         Command::SetTimer { timer: Timer::Deadline, .. } => "timer deadline".to_owned(),
         Command::SetTimer { timer: Timer::Timeout(attempt), .. } => format!("timer timeout {}", named(attempt)),
+        Command::SetTimer { timer: Timer::Hedge(attempt), .. } => format!("timer hedge {}", named(attempt)),
         Command::SetTimer { timer: Timer::Backoff(attempt), .. } => format!("timer backoff {}", named(attempt)),
         Command::SetTimer { timer: Timer::Deferral(attempt), .. } => format!("timer deferral {}", named(attempt)),
         Command::Finish => format!("finish {}", state.outcome().map_or("without an outcome", |o| o.status().as_str())),
@@ -414,7 +426,7 @@ fn pauses_grow_up_to_their_bound_and_come_from_the_seed() {
         state.handle(&toy, Event { at_us: 0, kind: EventKind::Started }, &mut commands);
         for number in 1..8 {
             let attempt = AttemptId { step: StepId(0), number };
-            let failure = Failure { message: String::new(), hint: None, retryable: true };
+            let failure = Failure { message: String::new(), hint: None, retryable: true, retry_after_us: None };
             for kind in [
                 EventKind::Prepared(attempt, Estimate::default()),
                 EventKind::Admitted(attempt),
@@ -585,4 +597,94 @@ fn a_long_chain_of_skipped_nodes_needs_no_deep_stack() {
     };
     let thread = std::thread::Builder::new().stack_size(128 << 10).spawn(run).expect("a thread");
     assert_eq!(thread.join().expect("enough stack"), count as usize);
+}
+
+#[test]
+fn a_slow_attempt_is_joined_by_another_and_the_first_answer_counts() {
+    let toy = Toy::new(vec![graph(vec![node("a", &[]).hedge_after_us(5)])]);
+    let begin = [("start", "prepare a@1"), ("begins a", "start a@1, timer hedge a@1"), ("hedge a", "prepare a@2")];
+    let second = [("begins a@2", "start a@2"), ("hedge a@1", ""), ("hedge a@2", "")];
+    // Either may win; the other one is cancelled, and what it cost is counted when it is known.
+    for (winner, loser) in [("succeeded a@1", "a@2"), ("succeeded a@2", "a@1")] {
+        let cancelled = format!("cancel {loser}, finish succeeded");
+        let settled = format!("settled {loser}");
+        let lines: Vec<(&str, &str)> =
+            begin.into_iter().chain(second).chain([(winner, &*cancelled), (&*settled, "")]).collect();
+        let state = play(&toy, &lines);
+        let statuses: Vec<_> = state.attempts().iter().map(|attempt| attempt.status.as_str()).collect();
+        let wanted = if loser == "a@2" { ["succeeded", "cancelled"] } else { ["cancelled", "succeeded"] };
+        assert_eq!(statuses, wanted);
+        assert_eq!((state.spent(), state.reserved()), (Usd::from_nanos(20_000_000), Usd::ZERO));
+    }
+    // The one that fails leaves the field to the other.
+    let lines: Vec<(&str, &str)> = begin
+        .into_iter()
+        .chain(second)
+        .chain([("timeout a@1", "cancel a@1"), ("succeeded a@2", "finish succeeded")])
+        .collect();
+    assert_eq!(play(&toy, &lines).attempts()[0].status, Status::Failed);
+    // It never ends a run: neither for want of money nor because it is refused.
+    for no in ["unprepared a@2", "refused a@2"] {
+        let prepared = if no.starts_with('r') { "admit a@2" } else { "" };
+        let lines: Vec<(&str, &str)> = begin
+            .into_iter()
+            .chain([("prepared a@2", prepared)].into_iter().filter(|_| !prepared.is_empty()))
+            .chain([(no, ""), ("succeeded a@1", "finish succeeded")])
+            .collect();
+        play(&toy, &lines);
+    }
+    let limits = Limits { cost: Some(Usd::from_nanos(30_000_000)), ..Limits::default() };
+    let toy = Toy::limited(vec![graph(vec![node("a", &[]).hedge_after_us(5)])], limits);
+    let lines: Vec<(&str, &str)> =
+        begin.into_iter().chain([("prepared a@2", ""), ("succeeded a@1", "finish succeeded")]).collect();
+    play(&toy, &lines);
+}
+
+#[test]
+fn an_answer_that_fails_its_test_is_asked_for_again_of_a_better_backend() {
+    let plan = |judge| vec![graph(vec![node("a", &[]).attempts(2).fallbacks(1).cascade(judge), node("b", &["a"])])];
+    let toy = Toy::new(plan(None)).fix("a", Ask::Accept, 0);
+    let state = play(&toy, &[("start", "prepare a@1"), ("done a", "prepare a@2"), ("done a", "prepare b@1")]);
+    assert_eq!(state.candidate(StepId(0)), 2);
+    let toy = Toy::new(plan(None));
+    play(&toy, &[("start", "prepare a@1"), ("done a", "prepare b@1")]);
+    // A judge is a step of its own; its value decides.
+    let judged = [("start", "prepare a@1"), ("done a", "prepare j@1")];
+    let toy = Toy::new(plan(Some("j"))).fix("a", Ask::Accept, 0);
+    let lines: Vec<(&str, &str)> =
+        judged.into_iter().chain([("done j", "prepare a@2"), ("done a", "prepare b@1")]).collect();
+    let state = play(&toy, &lines);
+    assert_eq!(steps(&toy, &state), "a succeeded, j succeeded, b running");
+    let toy = Toy::new(plan(Some("j")));
+    let lines: Vec<(&str, &str)> = judged.into_iter().chain([("done j", "prepare b@1")]).collect();
+    play(&toy, &lines);
+    // A judge that fails decides nothing: the better backend is asked.
+    let lines: Vec<(&str, &str)> = judged.into_iter().chain([("ends j", "prepare a@2")]).collect();
+    play(&toy, &lines);
+    // So it is when all others have failed.
+    let lines =
+        [("start", "prepare a@1"), ("ends a", "prepare a@2"), ("ends a", "prepare a@3"), ("ends a", "finish failed")];
+    assert_eq!(play(&toy, &lines).candidate(StepId(0)), 2);
+}
+
+#[test]
+fn what_is_down_is_passed_over_and_a_server_that_asks_for_time_gets_it() {
+    let toy = Toy::new(vec![graph(vec![node("a", &[]).attempts(3).fallbacks(1)])]);
+    let lines = [("start", "prepare a@1"), ("rejected a", "prepare a@2"), ("rejected a", "timer backoff a@2")];
+    assert!(play(&toy, &lines).attempts().is_empty());
+    let mut commands = Vec::new();
+    let mut state = play(&toy, &[("start", "prepare a@1")]);
+    for kind in kinds(&toy, &state, "limited a") {
+        commands.clear();
+        state.handle(&toy, Event { at_us: 5, kind }, &mut commands);
+    }
+    let [Command::SetTimer { timer: Timer::Backoff(_), at_us }] = commands[..] else { panic!("{commands:?}") };
+    assert_eq!(at_us, 60_000_005);
+    // Not when the run would be over by then.
+    let limits = Limits { deadline_us: Some(1_000_000), ..Limits::default() };
+    let toy = Toy::limited(vec![graph(vec![node("a", &[]).attempts(3).fallbacks(1)])], limits);
+    let lines =
+        [("start", "timer deadline, prepare a@1"), ("limited a", "prepare a@2"), ("limited a", "finish failed")];
+    let state = play(&toy, &lines);
+    assert!(state.outcome().unwrap().failure().unwrap().message.contains("after the run's deadline"));
 }

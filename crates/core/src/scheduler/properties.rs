@@ -14,6 +14,8 @@ use crate::spec::Join;
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
+const JUDGES: [&str; 12] = ["ja", "jb", "jc", "jd", "je", "jf", "jg", "jh", "ji", "jj", "jk", "jl"];
+
 /// A stream of draws.
 struct Dice(u64);
 
@@ -80,6 +82,12 @@ fn random_graph(dice: &mut Dice, size: usize, inner: Option<u32>, racy: bool) ->
         }
         if racy && dice.one_in(4) {
             draft = draft.timeout_us(50);
+        }
+        if racy && dice.one_in(3) {
+            draft = draft.hedge_after_us(10);
+        }
+        if dice.one_in(6) {
+            draft = draft.cascade(dice.one_in(2).then_some(JUDGES[id]));
         }
         if dice.one_in(5) {
             draft = draft.when();
@@ -174,6 +182,9 @@ impl<'t> Driver<'t> {
             Command::Admit(attempt) if self.fate(attempt, 3, 150) == 0 => {
                 EventKind::Refused(attempt, Failure::fatal("refused"))
             }
+            Command::Admit(attempt) if self.fate(attempt, 6, 20) == 0 => {
+                EventKind::Rejected(attempt, Failure { retryable: true, ..Failure::fatal("down") })
+            }
             Command::Admit(attempt) if self.dice.one_in(4) => {
                 EventKind::Deferred { attempt, until_us: self.dice.roll(1000) }
             }
@@ -184,7 +195,12 @@ impl<'t> Driver<'t> {
                 let bill = Bill { cost: (worst > 0).then(|| Usd::from_nanos(i128::from(cost))), report: None };
                 match self.fate(attempt, 5, 10) {
                     kind @ 0..=2 => {
-                        let failure = Failure { message: "broke".to_owned(), hint: None, retryable: kind > 0 };
+                        let failure = Failure {
+                            message: "broke".to_owned(),
+                            hint: None,
+                            retryable: kind > 0,
+                            retry_after_us: None,
+                        };
                         EventKind::Failed(attempt, failure, bill)
                     }
                     _ => EventKind::Succeeded(attempt, Toy::value(self.state.view(attempt.step), self.toy), bill),
@@ -225,6 +241,13 @@ impl<'t> Driver<'t> {
                 let position = self.pending.iter().position(|pending| awaited.contains(pending));
                 let position = position.expect("only what is pending is cancelled");
                 let command = self.pending.swap_remove(position);
+                if matches!(command, Command::StartAttempt(_)) && self.dice.one_in(2) {
+                    let cost = self.fate(attempt, 4, self.fate(attempt, 2, 12) + 1);
+                    self.feed(EventKind::Settled(
+                        attempt,
+                        Bill { cost: Some(Usd::from_nanos(i128::from(cost))), report: None },
+                    ));
+                }
                 if self.dice.one_in(2) {
                     // Comes late. Its answer must change nothing.
                     let answer = self.answer(command);
@@ -305,13 +328,14 @@ impl<'t> Driver<'t> {
         }
         if succeeded && steps.is_empty() {
             let root = self.toy.plan.graph(crate::graph::GraphId::ROOT);
-            assert!(root.nodes().iter().all(|node| node.policy.map.is_some()), "steps are lost");
+            let mut visible = root.nodes().iter().filter(|node| node.judges.is_none());
+            assert!(visible.all(|node| node.policy.map.is_some()), "steps are lost");
         }
     }
 
     /// In a run that goes on only the other entries of a failed map are cancelled.
     fn may_cancel(&self, id: StepId) -> bool {
-        let step = self.state.step(id);
+        let step = self.state.step(self.state.judged_by(id).unwrap_or(id));
         let mut steps = self.state.steps().iter();
         step.index.is_some()
             && steps.any(|s| s.scope == step.scope && s.node == step.node && s.status == Status::Failed)
@@ -321,7 +345,7 @@ impl<'t> Driver<'t> {
     fn check_complete(&self, id: StepId) {
         let view = self.state.view(id);
         let graph = self.toy.plan.graph(view.graph());
-        for (other, node) in graph.nodes().iter().enumerate() {
+        for (other, node) in graph.nodes().iter().enumerate().filter(|(_, node)| node.judges.is_none()) {
             let empty = node.policy.map.is_some() && view.value(crate::graph::NodeId(other as u32)).is_some();
             let mut steps = self.state.steps().iter();
             let found = steps.any(|step| step.scope == view.scope && step.node.index() == other);
@@ -406,7 +430,7 @@ proptest! {
 fn random_runs_reach_every_end() {
     let mut ends = BTreeMap::<&str, u32>::new();
     let mut statuses = BTreeMap::<&str, u32>::new();
-    let mut borne = 0;
+    let (mut borne, mut judged, mut hedged) = (0, 0, 0);
     for seed in 0..3000 {
         let case = Case { seed, size: 1 + seed as usize % 12, depth: seed as u32 % 3, racy: seed % 4 != 0 };
         let toy = toy(case);
@@ -417,11 +441,21 @@ fn random_runs_reach_every_end() {
             *statuses.entry(step.status.as_str()).or_default() += 1;
         }
         let failed = driver.state.steps().iter().any(|step| step.status == Status::Failed);
+        let ids = (0..driver.state.steps().len() as u32).map(StepId);
+        judged += ids.filter(|id| driver.state.judged_by(*id).is_some()).count();
+        let joined =
+            |id: AttemptId| driver.commands.contains(&Command::Prepare(AttemptId { number: id.number + 1, ..id }));
+        hedged += driver
+            .commands
+            .iter()
+            .filter(|command| matches!(command, Command::CancelAttempt(id) if joined(*id)))
+            .count();
         borne += u32::from(failed && matches!(outcome, Outcome::Succeeded(_)));
     }
     let all = ["cancelled", "failed", "limited", "refused", "succeeded"];
     assert_eq!(ends.keys().copied().collect::<Vec<_>>(), all, "{ends:?}");
     assert!(ends.values().all(|count| *count >= 50) && ends["succeeded"] > 200, "{ends:?}");
     assert_eq!(statuses.keys().copied().filter(|status| *status != "skipped").collect::<Vec<_>>(), all, "{statuses:?}");
+    assert!(judged > 100 && hedged > 50, "{judged} answers judged, {hedged} hedged attempts cancelled");
     assert!(borne >= 10, "{borne} runs succeeded in spite of a failed step");
 }

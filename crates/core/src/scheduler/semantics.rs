@@ -21,6 +21,8 @@ pub trait Semantics: Sized {
     fn items(&self, view: View<'_, Self>) -> Result<Vec<Self::Value>, Failure>;
     /// Whether the loop may end after `output`.
     fn loop_ends(&self, view: View<'_, Self>, output: &Self::Value) -> Result<bool, Failure>;
+    /// Whether an answer passes the test of the node's cascade: `output` is the judge's value or, without one, the answer.
+    fn accept(&self, view: View<'_, Self>, output: &Self::Value) -> Result<bool, Failure>;
     /// The position of the branch in the node's `routes` that `output` chooses.
     fn branch(&self, view: View<'_, Self>, output: &Self::Value) -> Result<usize, Failure>;
     /// `Some` when a guard's `output` ends the run as refused.

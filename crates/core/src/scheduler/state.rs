@@ -1,8 +1,10 @@
 //! The state of one run and how each event changes it.
 
 mod attempts;
+mod cascade;
 mod ending;
 mod flow;
+mod hedge;
 mod output;
 mod view;
 
@@ -91,10 +93,24 @@ pub struct StepTrace<V> {
     key: u64,
     tries_on_candidate: u32,
     candidate: u32,
+    /// The attempt that `phase` and `reserved` are about.
+    current: u32,
     phase: Phase,
     /// Worst cost of the current attempt; part of the run's reserved money in every phase but `Held`.
     reserved: Usd,
+    /// A second attempt beside the current one.
+    hedge: Option<Box<Lane>>,
+    /// The step whose answer, its `previous`, this one judges.
+    judges: Option<StepId>,
     previous: Option<V>,
+}
+
+/// An attempt beside the current one.
+#[derive(Debug, Clone)]
+struct Lane {
+    number: u32,
+    phase: Phase,
+    reserved: Usd,
 }
 
 /// What is known of an attempt.
@@ -125,6 +141,8 @@ enum Phase {
     Deferred,
     Running(u32),
     Pausing,
+    /// Another step judges its answer.
+    Judged,
     Open(ScopeId),
     Ended,
 }
@@ -186,6 +204,15 @@ enum Todo<V> {
     ScopeEnded(ScopeId, Option<StepId>),
 }
 
+/// What comes first after a failed attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The same backend again.
+    Retry,
+    /// The next backend.
+    Candidate,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resolution {
     Succeeded,
@@ -197,6 +224,8 @@ enum Resolution {
 pub struct RunState<S: Semantics> {
     seed: u64,
     now_us: u64,
+    /// When the run is ended; `u64::MAX` without a deadline.
+    deadline_us: u64,
     scopes: Vec<Scope<S::Value>>,
     slots: Vec<Slot<S::Value>>,
     steps: Vec<StepTrace<S::Value>>,
@@ -206,6 +235,8 @@ pub struct RunState<S: Semantics> {
     reserved: Usd,
     /// Reservations of attempts that were cancelled in flight: what they cost will not be known.
     forfeited: Usd,
+    /// Attempts that were cancelled in flight, with their part of what is forfeited.
+    unsettled: Vec<(AttemptId, Usd)>,
     held: VecDeque<AttemptId>,
     executed: u32,
     outcome: Option<Outcome<S::Value>>,
@@ -219,6 +250,7 @@ impl<S: Semantics> RunState<S> {
         let mut state = Self {
             seed,
             now_us: 0,
+            deadline_us: u64::MAX,
             scopes: Vec::with_capacity(1),
             slots: Vec::with_capacity(size),
             steps: Vec::with_capacity(size),
@@ -227,6 +259,7 @@ impl<S: Semantics> RunState<S> {
             spent: Usd::ZERO,
             reserved: Usd::ZERO,
             forfeited: Usd::ZERO,
+            unsettled: Vec::new(),
             held: VecDeque::new(),
             executed: 0,
             outcome: None,
@@ -296,6 +329,11 @@ impl<S: Semantics> RunState<S> {
         chance::draw(self.seed, self.step(attempt.step).key, attempt.number, Purpose::Sampling)
     }
 
+    /// The step whose answer a step judges.
+    pub fn judged_by(&self, step: StepId) -> Option<StepId> {
+        self.step(step).judges
+    }
+
     /// What can be seen from a step.
     pub fn view(&self, id: StepId) -> View<'_, S> {
         let step = self.step(id);
@@ -304,9 +342,13 @@ impl<S: Semantics> RunState<S> {
 
     /// Consumes an event; appends what the driver must do to `out`.
     ///
-    /// Events about attempts that are no longer awaited, and all events after the end, change nothing.
+    /// Events about attempts that are no longer awaited change nothing, nor do events after the end, but for what a
+    /// cancelled attempt cost.
     pub fn handle(&mut self, semantics: &S, event: Event<S::Value>, out: &mut Vec<Command>) {
         if self.outcome.is_some() {
+            if let EventKind::Settled(attempt, bill) = event.kind {
+                self.settle_late(attempt, bill);
+            }
             return;
         }
         let plan = semantics.plan();
@@ -315,33 +357,42 @@ impl<S: Semantics> RunState<S> {
             EventKind::Started => self.begin(plan, out),
             EventKind::Prepared(attempt, estimate) => self.prepared(plan, attempt, estimate, out),
             EventKind::PrepareFailed(attempt, failure) => {
-                if self.is_in(attempt, Phase::Preparing) {
+                if self.is_in(attempt, Phase::Preparing) && !self.drop_hedge(attempt) {
                     self.give_up(plan, attempt.step, failure, out);
                 }
             }
             EventKind::Admitted(attempt) => self.admitted(plan, attempt, out),
             EventKind::Deferred { attempt, until_us } => {
-                if self.is_in(attempt, Phase::Admitting) {
+                if self.is_in(attempt, Phase::Admitting) && !self.drop_hedge(attempt) {
                     self.steps[attempt.step.index()].phase = Phase::Deferred;
                     out.push(Command::SetTimer { timer: Timer::Deferral(attempt), at_us: until_us });
                 }
             }
             EventKind::Refused(attempt, failure) => {
-                if self.is_in(attempt, Phase::Admitting) {
+                if self.is_in(attempt, Phase::Admitting) && !self.drop_hedge(attempt) {
                     self.stop(attempt.step, Outcome::Refused(failure), out);
+                }
+            }
+            EventKind::Rejected(attempt, failure) => {
+                if self.is_in(attempt, Phase::Admitting) && !self.drop_hedge(attempt) {
+                    let reserved = std::mem::take(&mut self.steps[attempt.step.index()].reserved);
+                    self.reserved = self.reserved - reserved;
+                    self.attempt_failed(plan, attempt, failure, Next::Candidate, out);
                 }
             }
             EventKind::Succeeded(attempt, value, bill) => {
                 if self.end_attempt(attempt, Status::Succeeded, bill).is_some() {
+                    self.win(attempt, out);
                     self.todo.push(Todo::Output(attempt.step, value));
                 }
             }
             EventKind::Failed(attempt, failure, bill) => {
                 if let Some(trace) = self.end_attempt(attempt, Status::Failed, bill) {
                     self.attempts[trace].failure = Some(Box::new(failure.clone()));
-                    self.attempt_failed(plan, attempt, failure, out);
+                    self.lane_failed(plan, attempt, failure, out);
                 }
             }
+            EventKind::Settled(attempt, bill) => self.settle_late(attempt, bill),
             EventKind::TimerFired(timer) => self.timer_fired(plan, timer, out),
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Failure, Semantics, StepId, View};
 use crate::chance::combine;
-use crate::graph::{Body, Graph, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
+use crate::graph::{Body, Cascade, Graph, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
 use crate::spec::{Backoff, Join};
 
 /// What the scheduler may ask about a node.
@@ -18,6 +18,8 @@ pub enum Ask {
     Ends,
     /// A branch, possibly one that is not there.
     Branch,
+    /// 0 escalates.
+    Accept,
     /// 0 is no.
     Refusal,
     /// 0 is no: the condition or the map cannot be read or gathered.
@@ -113,6 +115,11 @@ impl Semantics for Toy {
         Ok(self.ask(view, Ask::Ends, 0, |draw| draw % 3) != 0)
     }
 
+    fn accept(&self, view: View<'_, Self>, _: &u64) -> Result<bool, Failure> {
+        self.trouble(view, Ask::Trouble)?;
+        Ok(self.ask(view, Ask::Accept, 1, |draw| draw % 2) != 0)
+    }
+
     fn branch(&self, view: View<'_, Self>, _: &u64) -> Result<usize, Failure> {
         // Looked at from the node, because of a map's entries the one that ended last is not always the same.
         let view = View { step: None, ..view };
@@ -148,13 +155,14 @@ pub struct Draft {
     node: Node,
     after: Vec<&'static str>,
     routes: Vec<Vec<&'static str>>,
+    judge: Option<&'static str>,
 }
 
 /// A node that works after the named ones.
 pub fn node(name: &'static str, after: &[&'static str]) -> Draft {
     let backoff = Backoff { base_s: 1.0, max_s: 8.0 };
     let policy = Policy { attempts: 1, backoff, ..Policy::default() };
-    Draft { node: Node::new(name, Body::Agent, policy), after: after.to_vec(), routes: Vec::new() }
+    Draft { node: Node::new(name, Body::Agent, policy), after: after.to_vec(), routes: Vec::new(), judge: None }
 }
 
 impl Draft {
@@ -203,6 +211,18 @@ impl Draft {
         self
     }
 
+    pub fn hedge_after_us(mut self, hedge_after_us: u64) -> Self {
+        self.node.policy.hedge_after_us = Some(hedge_after_us);
+        self
+    }
+
+    /// Tests its own answer, or has it judged by a node of that name.
+    pub fn cascade(mut self, judge: Option<&'static str>) -> Self {
+        self.node.policy.cascade = Some(Cascade { judge: None });
+        self.judge = judge;
+        self
+    }
+
     pub fn timeout_us(mut self, timeout_us: u64) -> Self {
         self.node.policy.timeout_us = Some(timeout_us);
         self
@@ -215,12 +235,20 @@ pub fn graph(drafts: Vec<Draft>) -> Graph {
     let id = |name: &&str| NodeId(names.iter().position(|known| **known == **name).expect("a known name") as u32);
     let mut edges = Vec::new();
     let mut nodes = Vec::new();
+    let mut judges = Vec::new();
     for (to, draft) in drafts.into_iter().enumerate() {
         edges.extend(draft.after.iter().map(|from| (id(from), NodeId(to as u32))));
         let mut node = draft.node;
+        if let Some(name) = draft.judge {
+            let mut judge = Node::new(name, Body::Agent, Policy { attempts: 1, ..Policy::default() });
+            judge.judges = Some(NodeId(to as u32));
+            node.policy.cascade = Some(Cascade { judge: Some(NodeId((names.len() + judges.len()) as u32)) });
+            judges.push(judge);
+        }
         node.routes = draft.routes.iter().map(|branch| branch.iter().map(id).collect()).collect();
         nodes.push(node);
     }
+    nodes.extend(judges);
     Graph::new(nodes, &edges).expect("no circle")
 }
 

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::workflow::{
-    InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat, Retry,
-    WorkflowSpec,
+    CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat,
+    Retry, WorkflowSpec,
 };
 
 impl WorkflowSpec {
@@ -221,6 +221,27 @@ impl NodeSpec {
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.options.retry = Some(retry);
+        self
+    }
+
+    /// Joins an attempt that takes longer than this by a second one.
+    #[must_use]
+    pub fn hedge_after_ms(mut self, hedge_after_ms: u32) -> Self {
+        self.options.hedge_after_ms = Some(hedge_after_ms);
+        self
+    }
+
+    /// Tests the answer and asks another backend when it fails.
+    #[must_use]
+    pub fn cascade(mut self, cascade: CascadeSpec) -> Self {
+        self.options.cascade = Some(cascade);
+        self
+    }
+
+    /// Reuses the answer to the very same request.
+    #[must_use]
+    pub fn cache(mut self) -> Self {
+        self.options.cache = true;
         self
     }
 

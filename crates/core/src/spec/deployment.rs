@@ -40,13 +40,175 @@ impl DeploymentSpec {
 pub enum BackendSpec {
     /// A model in this process.
     Local(LocalSpec),
+    /// A model behind an API.
+    Remote(RemoteSpec),
     /// A backend that the embedding program registered under this name.
     Custom {
         /// The registered name.
         name: String,
         /// What it costs; must be said.
         cost: Cost,
+        /// How much may be asked of it.
+        #[serde(default)]
+        limits: LimitSpec,
     },
+}
+
+impl BackendSpec {
+    /// The cost that is written down.
+    pub fn cost(&self) -> Option<&Cost> {
+        match self {
+            Self::Local(local) => local.cost.as_ref(),
+            Self::Remote(remote) => remote.cost.as_ref(),
+            Self::Custom { cost, .. } => Some(cost),
+        }
+    }
+
+    /// How much may be asked of it.
+    pub fn limits(&self) -> &LimitSpec {
+        match self {
+            Self::Local(local) => &local.limits,
+            Self::Remote(remote) => &remote.limits,
+            Self::Custom { limits, .. } => limits,
+        }
+    }
+
+    /// When it is left alone.
+    pub fn breaker(&self) -> Option<&BreakerSpec> {
+        match self {
+            Self::Remote(remote) => remote.breaker.as_ref(),
+            Self::Local(_) | Self::Custom { .. } => None,
+        }
+    }
+}
+
+/// A model behind an API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteSpec {
+    /// Whose API it is, which decides the protocol.
+    pub provider: Provider,
+    /// The model as the API names it.
+    pub model: String,
+    /// Where the API is; the provider's own address when absent.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Where its key is; none is sent when absent.
+    #[serde(default)]
+    pub api_key: Option<SecretSource>,
+    /// What it costs; the list price when absent.
+    #[serde(default)]
+    pub cost: Option<Cost>,
+    /// How much may be asked of it.
+    #[serde(default)]
+    pub limits: LimitSpec,
+    /// How long it is waited for.
+    #[serde(default)]
+    pub timeouts: TimeoutSpec,
+    /// When it is left alone; never when absent.
+    #[serde(default)]
+    pub breaker: Option<BreakerSpec>,
+    /// Longest prompt plus answer in tokens, where known.
+    #[serde(default)]
+    pub context: Option<u32>,
+    /// Whether it embeds texts instead of chatting.
+    #[serde(default)]
+    pub embedder: bool,
+    /// Proxy for its address; the system's when absent.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// File with certificates, in PEM, that are trusted beside the public ones.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+}
+
+/// Whose API, which decides the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Provider {
+    /// OpenAI.
+    OpenAi,
+    /// Anthropic.
+    Anthropic,
+    /// Google's Gemini.
+    Gemini,
+    /// A server that speaks OpenAI's protocol: vLLM, llama.cpp, Ollama, LiteLLM, …
+    OpenAiCompatible,
+}
+
+impl Provider {
+    /// The name in records and price lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::OpenAiCompatible => "openai-compatible",
+        }
+    }
+}
+
+/// Where a secret is; never the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretSource {
+    /// In an environment variable.
+    Env(String),
+    /// In a file, relative to the deployment's; spaces around it are not part of it.
+    File(String),
+}
+
+/// How much may be asked of a backend, shared by all runs and processes of one home; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSpec {
+    /// Requests per minute.
+    pub rpm: Option<u32>,
+    /// Tokens per minute, input and output together.
+    pub tpm: Option<u32>,
+    /// Input tokens per minute.
+    pub input_tpm: Option<u32>,
+    /// Output tokens per minute.
+    pub output_tpm: Option<u32>,
+    /// Requests at the same time.
+    pub concurrency: Option<u32>,
+    /// Dollars per day (UTC).
+    pub usd_per_day: Option<Usd>,
+}
+
+/// How long a remote backend is waited for, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutSpec {
+    /// For the connection.
+    pub connect_s: f64,
+    /// From the request to the first token.
+    pub first_token_s: f64,
+    /// Between two pieces of the answer.
+    pub idle_s: f64,
+}
+
+impl Default for TimeoutSpec {
+    fn default() -> Self {
+        Self { connect_s: 10.0, first_token_s: 120.0, idle_s: 60.0 }
+    }
+}
+
+/// A circuit breaker: after `failures` failures within `window_s` a backend is left alone for `cooldown_s`; then one
+/// request probes it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BreakerSpec {
+    /// Failures that open it, at least 1.
+    pub failures: u32,
+    /// Seconds within which they count.
+    pub window_s: f64,
+    /// Seconds during which nothing is asked.
+    pub cooldown_s: f64,
+}
+
+impl Default for BreakerSpec {
+    fn default() -> Self {
+        Self { failures: 5, window_s: 30.0, cooldown_s: 15.0 }
+    }
 }
 
 /// A model in this process.
@@ -64,6 +226,9 @@ pub struct LocalSpec {
     /// Longest prompt plus answer in tokens, when less than the model allows.
     #[serde(default)]
     pub context: Option<u32>,
+    /// How much may be asked of it.
+    #[serde(default)]
+    pub limits: LimitSpec,
 }
 
 /// Where a local model computes.
@@ -89,8 +254,33 @@ pub enum Cost {
         /// Dollars.
         usd: Usd,
     },
+    /// Dollars per million tokens.
+    PerMillionTokens {
+        /// Input that no cache holds.
+        input: Usd,
+        /// Output, reasoning included.
+        output: Usd,
+        /// Input read from the server's prompt cache; as other input when absent.
+        cached_input: Option<Usd>,
+        /// Input written to the server's prompt cache; as other input when absent.
+        cache_write: Option<Usd>,
+    },
     /// Not known: costs are `null`, totals incomplete.
     Unknown,
+}
+
+impl Cost {
+    /// Every price in it.
+    pub fn figures(&self) -> impl Iterator<Item = Usd> + use<> {
+        let figures = match self {
+            Self::PerHour { usd } => [Some(*usd), None, None, None],
+            Self::PerMillionTokens { input, output, cached_input, cache_write } => {
+                [Some(*input), Some(*output), *cached_input, *cache_write]
+            }
+            Self::Unknown => [None; 4],
+        };
+        figures.into_iter().flatten()
+    }
 }
 
 /// What is inside, and what must not leave.

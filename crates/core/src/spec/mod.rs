@@ -12,8 +12,11 @@ pub use agent::{
     GeneratorSpec, GuardSpec, JudgeSpec, PlannerItems, PlannerSpec, PromptSpec, RetrievalMode, RetrieverSpec,
     RouterSpec, SeriesSource, ToolKind, ToolSpec,
 };
-pub use deployment::{BackendSpec, Boundary, Cost, DeploymentSpec, Device, LocalSpec};
+pub use deployment::{
+    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, Provider, RemoteSpec,
+    SecretSource, TimeoutSpec,
+};
 pub use workflow::{
-    Backoff, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat, Retry,
-    WorkflowSpec,
+    Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock,
+    Repeat, Retry, WorkflowSpec,
 };

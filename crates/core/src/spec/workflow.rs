@@ -80,6 +80,19 @@ pub struct NodeSpec {
     pub options: NodeOptions,
 }
 
+impl NodeSpec {
+    /// The agent that judges the node's answers, if any.
+    pub fn judged_by(&self) -> Option<&str> {
+        self.options.cascade.as_ref()?.judge.as_deref()
+    }
+
+    /// The backends that the node names itself, in the order in which they are tried.
+    pub fn named_backends(&self) -> impl Iterator<Item = &str> {
+        let to = self.options.cascade.as_ref().map(|cascade| cascade.to.as_str());
+        self.options.fallback.iter().map(String::as_str).chain(to)
+    }
+}
+
 /// The kinds of node. Texts are templates unless said otherwise; `with` adds arguments for the agent's prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeKind {
@@ -203,8 +216,27 @@ pub struct NodeOptions {
     pub retry: Option<Retry>,
     /// Backends to try when the bound one has failed, in order.
     pub fallback: Vec<String>,
+    /// Milliseconds after which an attempt that still runs is joined by a second one; the first answer counts.
+    pub hedge_after_ms: Option<u32>,
+    /// Tests the answer and asks a better backend when it fails.
+    pub cascade: Option<CascadeSpec>,
+    /// Whether an answer to the very same request is reused.
+    pub cache: bool,
     /// Labels that the node's output carries.
     pub labels: Vec<Label>,
+}
+
+/// An accept test for the answer of the bound backend, and the backend that is asked when it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CascadeSpec {
+    /// The agent that judges the answer, in a step of its own; without one the test looks at the answer itself.
+    #[serde(default)]
+    pub judge: Option<String>,
+    /// One `{{ expression }}` over `output`: the judge's value or, without a judge, the answer.
+    pub accept: String,
+    /// The backend for answers that fail.
+    pub to: String,
 }
 
 /// Which dependencies a node waits for.

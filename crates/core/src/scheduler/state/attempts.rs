@@ -1,7 +1,7 @@
 //! The life of an attempt: prepared, admitted, running, settled; then retry, fallback, or the step's end.
 
 use super::{
-    AttemptId, AttemptTrace, Bill, Command, Estimate, Failure, Outcome, Phase, Plan, Purpose, RunState, ScopeId,
+    AttemptId, AttemptTrace, Bill, Command, Estimate, Failure, Next, Outcome, Phase, Plan, Purpose, RunState, ScopeId,
     Semantics, Status, StepId, Timer, Usd, chance,
 };
 
@@ -13,6 +13,7 @@ impl<S: Semantics> RunState<S> {
         self.started = true;
         if let Some(deadline_us) = plan.limits.deadline_us {
             let at_us = self.now_us.saturating_add(deadline_us);
+            self.deadline_us = at_us;
             out.push(Command::SetTimer { timer: Timer::Deadline, at_us });
         }
         self.enter(plan, ScopeId::ROOT, None);
@@ -23,6 +24,9 @@ impl<S: Semantics> RunState<S> {
             return;
         }
         let worst = estimate.worst_cost.unwrap_or(Usd::ZERO);
+        if self.is_hedge(attempt) {
+            return self.reserve_hedge(plan, attempt, worst, out);
+        }
         let step = &mut self.steps[attempt.step.index()];
         (step.reserved, step.phase) = (worst, Phase::Held);
         // Once the budget is exceeded, an attempt of unknown cost may not start either.
@@ -54,7 +58,7 @@ impl<S: Semantics> RunState<S> {
     }
 
     /// Money that will not come back: spent, or possibly spent by attempts that were cancelled.
-    fn gone(&self) -> Usd {
+    pub(super) fn gone(&self) -> Usd {
         self.spent + self.forfeited
     }
 
@@ -74,7 +78,7 @@ impl<S: Semantics> RunState<S> {
                 "the next attempt of `{node}` may cost {worst} USD, and {gone} of the budget of {limit} USD is spent"
             ),
             hint: Some("raise `limits.cost_usd`, or bind the node to a cheaper backend".to_owned()),
-            retryable: false,
+            ..Failure::fatal("")
         };
         self.stop(step, Outcome::Limited(failure), out);
     }
@@ -83,12 +87,13 @@ impl<S: Semantics> RunState<S> {
         if !self.is_in(attempt, Phase::Admitting) {
             return;
         }
-        let timeout_us = self.node_of(plan, attempt.step).policy.timeout_us;
-        let step = &mut self.steps[attempt.step.index()];
-        step.phase = Phase::Running(self.attempts.len() as u32);
+        let policy = &self.node_of(plan, attempt.step).policy;
+        let (timeout_us, hedge_after_us) = (policy.timeout_us, policy.hedge_after_us);
+        let is_hedge = self.is_hedge(attempt);
+        self.set_phase(attempt, Phase::Running(self.attempts.len() as u32));
         self.attempts.push(AttemptTrace {
             id: attempt,
-            candidate: step.candidate,
+            candidate: self.candidate(attempt.step),
             status: Status::Running,
             start_us: self.now_us,
             end_us: self.now_us,
@@ -100,6 +105,10 @@ impl<S: Semantics> RunState<S> {
             let at_us = self.now_us.saturating_add(timeout_us);
             out.push(Command::SetTimer { timer: Timer::Timeout(attempt), at_us });
         }
+        if let Some(hedge_after_us) = hedge_after_us.filter(|_| !is_hedge) {
+            let at_us = self.now_us.saturating_add(hedge_after_us);
+            out.push(Command::SetTimer { timer: Timer::Hedge(attempt), at_us });
+        }
     }
 
     pub(super) fn timer_fired(&mut self, plan: &Plan, timer: Timer, out: &mut Vec<Command>) {
@@ -110,7 +119,7 @@ impl<S: Semantics> RunState<S> {
                 let failure = Failure {
                     message: format!("the deadline of {seconds} s has passed"),
                     hint: Some("raise `limits.deadline_s`, or make the steps shorter".to_owned()),
-                    retryable: false,
+                    ..Failure::fatal("")
                 };
                 self.finish(Outcome::Limited(failure), out);
             }
@@ -123,14 +132,16 @@ impl<S: Semantics> RunState<S> {
                     message: format!("no answer within {seconds} s"),
                     hint: Some("raise `timeout_s`, or allow a `retry` or a `fallback`".to_owned()),
                     retryable: true,
+                    retry_after_us: None,
                 };
-                self.forfeited += self.step(attempt.step).reserved;
+                self.forfeit(attempt, self.reserved_for(attempt));
                 if let Some(trace) = self.end_attempt(attempt, Status::Failed, Bill::default()) {
                     self.attempts[trace].failure = Some(Box::new(failure.clone()));
                 }
                 out.push(Command::CancelAttempt(attempt));
-                self.attempt_failed(plan, attempt, failure, out);
+                self.lane_failed(plan, attempt, failure, out);
             }
+            Timer::Hedge(attempt) => self.hedge(attempt, out),
             Timer::Backoff(attempt) => {
                 if self.is_in(attempt, Phase::Pausing) {
                     self.begin_attempt(attempt.step, out);
@@ -148,7 +159,7 @@ impl<S: Semantics> RunState<S> {
     /// Settles a running attempt; `None` when it is not awaited.
     pub(super) fn end_attempt(&mut self, attempt: AttemptId, status: Status, bill: Bill) -> Option<usize> {
         let index = self.is_running(attempt)?;
-        self.reserved = self.reserved - std::mem::take(&mut self.steps[attempt.step.index()].reserved);
+        self.reserved = self.reserved - self.take_reserved(attempt);
         self.spent += bill.cost.unwrap_or(Usd::ZERO);
         let trace = &mut self.attempts[index];
         trace.status = status;
@@ -157,22 +168,60 @@ impl<S: Semantics> RunState<S> {
         Some(index)
     }
 
-    pub(super) fn attempt_failed(&mut self, plan: &Plan, attempt: AttemptId, failure: Failure, out: &mut Vec<Command>) {
+    /// Records what a cancelled attempt used up, once.
+    pub(super) fn settle_late(&mut self, attempt: AttemptId, bill: Bill) {
+        let Some(trace) = self.attempts.iter_mut().rev().find(|trace| trace.id == attempt) else { return };
+        let open = matches!(trace.status, Status::Cancelled | Status::Failed) && trace.bill == Bill::default();
+        if !open {
+            return;
+        }
+        if let Some(cost) = bill.cost {
+            self.spent += cost;
+            if let Some(at) = self.unsettled.iter().position(|(id, _)| *id == attempt) {
+                self.forfeited = self.forfeited - self.unsettled.swap_remove(at).1;
+            }
+        }
+        trace.bill = bill;
+    }
+
+    /// Notes that an attempt was cancelled in flight, and may cost all that is reserved for it.
+    pub(super) fn forfeit(&mut self, attempt: AttemptId, reserved: Usd) {
+        if reserved > Usd::ZERO {
+            self.forfeited += reserved;
+            self.unsettled.push((attempt, reserved));
+        }
+    }
+
+    pub(super) fn attempt_failed(
+        &mut self,
+        plan: &Plan,
+        attempt: AttemptId,
+        failure: Failure,
+        first: Next,
+        out: &mut Vec<Command>,
+    ) {
         let policy = &self.node_of(plan, attempt.step).policy;
         let (attempts, fallbacks, backoff) = (policy.attempts.max(1), policy.fallbacks, policy.backoff.clone());
+        let last = fallbacks + u32::from(policy.cascade.is_some());
         let step = &mut self.steps[attempt.step.index()];
-        if failure.retryable && step.tries_on_candidate < attempts {
+        let draw = chance::draw(self.seed, step.key, attempt.number, Purpose::Backoff);
+        let exponent = f64::from(step.tries_on_candidate.saturating_sub(1).min(62));
+        let ceiling = (backoff.base_s * exponent.exp2()).min(backoff.max_s).max(0.0);
+        let pause_us = ((ceiling * 1e6 * chance::unit(draw)) as u64).max(failure.retry_after_us.unwrap_or(0));
+        let at_us = self.now_us.saturating_add(pause_us);
+        let may_retry = failure.retryable && step.tries_on_candidate < attempts;
+        let in_time = at_us < self.deadline_us;
+        let more = step.candidate < last;
+        if may_retry && in_time && (first == Next::Retry || !more) {
             step.phase = Phase::Pausing;
-            let draw = chance::draw(self.seed, step.key, attempt.number, Purpose::Backoff);
-            let exponent = f64::from(step.tries_on_candidate.saturating_sub(1).min(62));
-            let ceiling = (backoff.base_s * exponent.exp2()).min(backoff.max_s).max(0.0);
-            let pause_us = (ceiling * 1e6 * chance::unit(draw)) as u64;
-            let at_us = self.now_us.saturating_add(pause_us);
             out.push(Command::SetTimer { timer: Timer::Backoff(attempt), at_us });
-        } else if step.candidate < fallbacks {
+        } else if more {
             step.candidate += 1;
             step.tries_on_candidate = 0;
             self.begin_attempt(attempt.step, out);
+        } else if may_retry {
+            let message = format!("{}; another try would come after the run's deadline", failure.message);
+            self.give_up(plan, attempt.step, Failure { message, ..failure }, out);
         } else {
             self.give_up(plan, attempt.step, failure, out);
         }
@@ -181,21 +230,28 @@ impl<S: Semantics> RunState<S> {
     pub(super) fn begin_attempt(&mut self, id: StepId, out: &mut Vec<Command>) {
         let step = &mut self.steps[id.index()];
         step.attempt += 1;
+        step.current = step.attempt;
         step.tries_on_candidate += 1;
         step.phase = Phase::Preparing;
         out.push(Command::Prepare(AttemptId { step: id, number: step.attempt }));
     }
 
     pub(super) fn is_in(&self, attempt: AttemptId, phase: Phase) -> bool {
-        let step = self.steps.get(attempt.step.index());
-        step.is_some_and(|step| step.attempt == attempt.number && step.phase == phase)
+        self.phase(attempt) == Some(phase)
     }
 
     pub(super) fn is_running(&self, attempt: AttemptId) -> Option<usize> {
-        let step = self.steps.get(attempt.step.index()).filter(|step| step.attempt == attempt.number)?;
-        match step.phase {
-            Phase::Running(index) => Some(index as usize),
+        match self.phase(attempt) {
+            Some(Phase::Running(index)) => Some(index as usize),
             _ => None,
         }
+    }
+
+    fn phase(&self, attempt: AttemptId) -> Option<Phase> {
+        let step = self.steps.get(attempt.step.index())?;
+        if step.current == attempt.number {
+            return Some(step.phase);
+        }
+        step.hedge.as_ref().filter(|lane| lane.number == attempt.number).map(|lane| lane.phase)
     }
 }

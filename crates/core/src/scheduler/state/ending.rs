@@ -11,6 +11,9 @@ impl<S: Semantics> RunState<S> {
     /// The failure goes up to the first node that others can do without: a node all of whose dependents join `Any`.
     /// On its way it ends the other entries of a map and the rest of a sub-workflow; at the top it ends the run.
     pub(super) fn give_up(&mut self, plan: &Plan, mut step: StepId, failure: Failure, out: &mut Vec<Command>) {
+        if self.step(step).judges.is_some() {
+            return self.judge_failed(plan, step, failure, out);
+        }
         loop {
             self.end_step(step, Status::Failed, Some(failure.clone()));
             let StepTrace { scope, node, index, .. } = self.steps[step.index()];
@@ -56,6 +59,9 @@ impl<S: Semantics> RunState<S> {
         if step.phase != Phase::Held {
             self.reserved = self.reserved - reserved;
         }
+        if let Some(lane) = step.hedge.take() {
+            self.reserved = self.reserved - lane.reserved;
+        }
         step.status = status;
         step.end_us = self.now_us;
         step.phase = Phase::Ended;
@@ -67,7 +73,7 @@ impl<S: Semantics> RunState<S> {
     pub(super) fn stop(&mut self, step: StepId, outcome: Outcome<S::Value>, out: &mut Vec<Command>) {
         let mut next = Some(step);
         while let Some(step) = next {
-            next = self.scope_parent(self.step(step).scope);
+            next = self.step(step).judges.or_else(|| self.scope_parent(self.step(step).scope));
             self.end_step(step, outcome.status(), outcome.failure().cloned());
         }
         self.finish(outcome, out);
@@ -98,6 +104,7 @@ impl<S: Semantics> RunState<S> {
 
     fn is_within(&self, mut step: StepId, scope: ScopeId, node: Option<NodeId>) -> bool {
         loop {
+            step = self.step(step).judges.unwrap_or(step);
             let trace = self.step(step);
             if trace.scope == scope && node.is_none_or(|node| node == trace.node) {
                 return true;
@@ -111,22 +118,15 @@ impl<S: Semantics> RunState<S> {
 
     fn cancel_step(&mut self, id: StepId, out: &mut Vec<Command>) {
         let step = &self.steps[id.index()];
-        let attempt = AttemptId { step: id, number: step.attempt };
+        let (attempt, reserved) = (AttemptId { step: id, number: step.current }, step.reserved);
         match step.phase {
             Phase::Ended => return,
             Phase::Preparing | Phase::Admitting => out.push(Command::CancelAttempt(attempt)),
-            Phase::Running(index) => {
-                let trace = &mut self.attempts[index as usize];
-                if trace.status == Status::Running {
-                    trace.status = Status::Cancelled;
-                    trace.end_us = self.now_us;
-                    self.forfeited += step.reserved;
-                    out.push(Command::CancelAttempt(attempt));
-                }
-            }
+            Phase::Running(index) => self.cancel_running(attempt, index, reserved, out),
             Phase::Open(inner) => self.scopes[inner.0 as usize].closed = true,
-            Phase::Held | Phase::Deferred | Phase::Pausing => {}
+            Phase::Held | Phase::Deferred | Phase::Pausing | Phase::Judged => {}
         }
+        self.cancel_hedge(attempt, out);
         self.end_step(id, Status::Cancelled, None);
     }
 }

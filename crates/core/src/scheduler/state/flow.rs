@@ -55,7 +55,7 @@ impl<S: Semantics> RunState<S> {
             self.todo.push(Todo::ScopeEnded(scope, cause));
         }
         for (id, node) in graph.nodes().iter().enumerate().rev() {
-            if node.dependencies().is_empty() {
+            if node.dependencies().is_empty() && node.judges.is_none() {
                 self.todo.push(Todo::Activate(scope, NodeId(id as u32), cause));
             }
         }
@@ -118,19 +118,9 @@ impl<S: Semantics> RunState<S> {
         out: &mut Vec<Command>,
     ) {
         let plan = semantics.plan();
-        if let Some(limit) = plan.limits.steps.filter(|limit| self.executed >= *limit) {
-            let failure = Failure {
-                message: format!("the limit of {limit} steps is reached"),
-                hint: Some("raise `limits.steps`, or bound the map or loop that makes so many".to_owned()),
-                retryable: false,
-            };
-            let outcome = Outcome::Limited(failure);
-            return match self.scope_parent(scope) {
-                Some(parent) => self.stop(parent, outcome, out),
-                None => self.finish(outcome, out),
-            };
+        if !self.may_add_step(plan, scope, out) {
+            return;
         }
-        self.executed += 1;
         let node = self.graph(plan, scope).node(id);
         let parent = self.scopes[scope.0 as usize].parent;
         let mut key = parent.map_or(0, |parent| self.step(parent).key);
@@ -153,6 +143,22 @@ impl<S: Semantics> RunState<S> {
                 Err(failure) => self.give_up(plan, step, failure, out),
             },
         }
+    }
+
+    /// Counts one more step, or ends the run because there may be no more.
+    pub(super) fn may_add_step(&mut self, plan: &Plan, scope: ScopeId, out: &mut Vec<Command>) -> bool {
+        let Some(limit) = plan.limits.steps.filter(|limit| self.executed >= *limit) else {
+            self.executed += 1;
+            return true;
+        };
+        let failure = Failure::fatal(format!("the limit of {limit} steps is reached"))
+            .with_hint("raise `limits.steps`, or bound the map or loop that makes so many");
+        let outcome = Outcome::Limited(failure);
+        match self.scope_parent(scope) {
+            Some(parent) => self.stop(parent, outcome, out),
+            None => self.finish(outcome, out),
+        }
+        false
     }
 
     pub(super) fn skip(&mut self, scope: ScopeId, node: NodeId, cause: Option<StepId>) {
@@ -248,8 +254,11 @@ impl<S: Semantics> RunState<S> {
             attempt: 0,
             tries_on_candidate: 0,
             candidate: 0,
+            current: 0,
             phase: Phase::Preparing,
             reserved: Usd::ZERO,
+            hedge: None,
+            judges: None,
             previous: None,
         }
     }
@@ -264,7 +273,8 @@ impl<S: Semantics> RunState<S> {
         let id = ScopeId(self.scopes.len() as u32);
         let nodes = plan.graph(graph).nodes();
         let first_slot = self.slots.len() as u32;
-        self.scopes.push(Scope { graph, first_slot, unresolved: nodes.len() as u32, parent, closed: false, inputs });
+        let unresolved = nodes.iter().filter(|node| node.judges.is_none()).count() as u32;
+        self.scopes.push(Scope { graph, first_slot, unresolved, parent, closed: false, inputs });
         self.slots.extend(nodes.iter().map(|node| Slot {
             waiting: node.dependencies().len() as u32,
             gates: node.gates(),

@@ -7,6 +7,16 @@ use super::{
 
 impl<S: Semantics> RunState<S> {
     pub(super) fn step_output(&mut self, semantics: &S, id: StepId, value: S::Value, out: &mut Vec<Command>) {
+        let tested = match self.step(id).judges {
+            Some(_) => self.judged(semantics, id, value, out),
+            None => self.test(semantics, id, value, out).map(|value| (id, value)),
+        };
+        if let Some((id, value)) = tested {
+            self.step_value(semantics, id, value, out);
+        }
+    }
+
+    fn step_value(&mut self, semantics: &S, id: StepId, value: S::Value, out: &mut Vec<Command>) {
         let StepTrace { scope, node, index, iteration, .. } = self.steps[id.index()];
         let plan = semantics.plan();
         let definition = self.graph(plan, scope).node(node);

@@ -41,7 +41,8 @@ impl<'a, S: Semantics> View<'a, S> {
 
     /// The entry of the map that the step works on, and its position.
     pub fn item(self) -> Option<(&'a S::Value, u32)> {
-        let step = self.state.step(self.step?);
+        let id = self.step?;
+        let step = self.state.step(self.state.step(id).judges.unwrap_or(id));
         let index = step.index?;
         let map = self.state.slots[self.state.slot_index(step.scope, step.node)].map.as_ref()?;
         map.items.get(index as usize).map(|item| (item, index))
@@ -49,7 +50,15 @@ impl<'a, S: Semantics> View<'a, S> {
 
     /// What the round before the step's produced.
     pub fn previous(self) -> Option<&'a S::Value> {
-        self.state.step(self.step?).previous.as_ref()
+        let step = self.state.step(self.step?);
+        let step = step.judges.map_or(step, |judged| self.state.step(judged));
+        step.previous.as_ref()
+    }
+
+    /// The answer that the step judges.
+    pub fn judged(self) -> Option<&'a S::Value> {
+        let step = self.state.step(self.step?);
+        step.judges.and(step.previous.as_ref())
     }
 
     /// The view from the step whose sub-workflow this scope executes.
