@@ -115,6 +115,9 @@ pub struct Totals {
     pub output_tokens: Option<u64>,
     /// Number of attempts.
     pub attempts: u64,
+    /// What the answers from the response cache cost when they were first given; absent without such answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_usd: Option<Usd>,
     /// Bytes sent to backends outside the boundary.
     pub bytes_outside: u64,
 }
@@ -183,6 +186,12 @@ pub struct AttemptRecord {
     pub destination: Destination,
     /// Why generation ended.
     pub finish_reason: Option<FinishReason>,
+    /// The name that the server gave to the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What the answer cost when it was first given, when it came from the response cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_usd: Option<Usd>,
     /// Why it failed.
     pub error: Option<ErrorRecord>,
     /// Where the figures come from.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::Usd;
+
 /// Where a figure comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,6 +102,9 @@ pub struct CallReport {
     /// The limits that the server stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<Box<RateLimits>>,
+    /// What the answer cost when it was first given, when it came from the response cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_usd: Option<Usd>,
 }
 
 impl CallReport {
@@ -115,6 +120,7 @@ impl CallReport {
             finish_reason: None,
             request_id: None,
             rate_limits: None,
+            saved_usd: None,
         }
     }
 
@@ -144,6 +150,10 @@ impl CallReport {
             finish_reason: next.finish_reason.or(self.finish_reason),
             request_id: next.request_id.or(self.request_id),
             rate_limits: next.rate_limits.or(self.rate_limits),
+            saved_usd: match (self.saved_usd, next.saved_usd) {
+                (Some(a), Some(b)) => Some(a.saturating_add(b)),
+                (a, b) => a.or(b),
+            },
         }
     }
 }

@@ -4,18 +4,28 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
-    Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, Delta, DeltaSink, NoDeltas,
+    Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, DeltaSink, NoDeltas, OutputFormat,
+    SharedBackend,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::binding::{BoundBackend, BoundProgram};
-use crate::event::{Audience, RunEvent};
+use crate::binding::{BoundBackend, BoundProgram, Bounds};
+use crate::cache::Cached;
+use crate::event::Audience;
+use crate::meter::{Deltas, Meter};
+
+/// Bytes of a token of ordinary text, roughly.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Tokens that a server may add to each message: roles and separators.
+const PER_MESSAGE: u64 = 16;
 
 /// How an attempt ended, as the scheduler takes it.
 pub(crate) type Happening = EventKind<LiveValue>;
@@ -23,20 +33,28 @@ pub(crate) type Happening = EventKind<LiveValue>;
 /// An attempt; nothing happens before it is first polled.
 pub(crate) type Execution<'a> = Pin<Box<dyn Future<Output = Happening> + Send + 'a>>;
 
+/// An attempt that is ready to be made.
+pub(crate) struct Ready<'a> {
+    pub(crate) execution: Execution<'a>,
+    pub(crate) estimate: Estimate,
+    /// Counts what it sends and receives; `None` when it asks no backend.
+    pub(crate) meter: Option<Arc<Meter>>,
+}
+
 /// Renders an attempt's arguments and builds its request.
 pub(crate) fn prepare<'a>(
     bound: &'a BoundProgram,
     state: &RunState<Program>,
     id: AttemptId,
     audience: Option<&'a Audience>,
-) -> Result<(Execution<'a>, Estimate), Failure> {
+) -> Result<Ready<'a>, Failure> {
     let program = bound.program();
     let step = state.step(id.step);
     let graph = state.graph_of(id.step);
     let node = program.node(graph, step.node);
     let no_agent = || Failure::fatal(format!("the node `{}` has no agent", node.name));
     let agent = bound.binding(node.position).agent.as_ref().ok_or_else(no_agent)?;
-    let backend = bound.backend(node.position, state.candidate(id.step)).map(|backend| &**backend);
+    let backend = bound.backend(node.position, state.candidate(id.step));
     let arguments = program.arguments(state, id.step)?;
     let seed = state.attempt_seed(id);
     let shared = backend.map(|bound| &bound.backend);
@@ -46,29 +64,94 @@ pub(crate) fn prepare<'a>(
     if let Some(request) = &mut prepared.request {
         request.decoding.seed = seed;
     }
+    let limits = program.plan().limits;
     let timeout_us = program.plan().graph(graph).node(step.node).policy.timeout_us;
+    let bounds = Bounds {
+        // A run that is ended by its deadline takes no longer either.
+        time_us: timeout_us.into_iter().chain(limits.deadline_us).min(),
+        ..backend.map(|_| bounds(&arguments, prepared.request.as_ref())).unwrap_or_default()
+    };
     let input_tokens = prepared.input_tokens.or_else(|| shared?.count_input_tokens(prepared.request.as_ref()?));
     let estimate = Estimate {
-        worst_cost: backend.and_then(|bound| bound.price.worst_cost(timeout_us)),
+        worst_cost: backend.and_then(|bound| bound.price.worst_cost(&bounds)),
         input_tokens,
-        request_hash: request_hash(backend, &arguments, prepared.request.as_ref()),
+        request_hash: request_hash(backend.map(|backend| &**backend), &arguments, prepared.request.as_ref()),
     };
+    let meter = backend.map(|_| {
+        let input_tokens = input_tokens.unwrap_or(bounds.input_tokens / BYTES_PER_TOKEN);
+        Arc::new(Meter::new(input_tokens))
+    });
+    let asked: Option<SharedBackend> = backend.map(|backend| match backend.cache.as_ref().filter(|_| node.cache) {
+        Some(cache) => Arc::new(Cached { bound: backend.clone(), cache: cache.clone() }),
+        None => backend.backend.clone(),
+    });
+    let deltas = (audience.is_some() || meter.is_some()).then(|| Deltas {
+        audience,
+        meter: meter.clone(),
+        step: id.step.0,
+        node: &node.name,
+    });
     let attempt = Attempt {
         id,
         agent: &**agent,
-        backend,
+        backend: backend.map(|backend| &**backend),
+        asked,
         arguments,
         request: prepared.request.map(Box::new),
         seed,
-        deltas: audience.map(|audience| Deltas { audience, step: id.step.0, node: &node.name }),
+        deltas,
     };
-    Ok((execute(attempt), estimate))
+    Ok(Ready { execution: execute(attempt), estimate, meter })
+}
+
+/// The most that an attempt's calls can read and write.
+///
+/// No tokenizer makes more tokens of a text than it has bytes. An answer in a given form that breaks it may be asked for
+/// a second time, with the first one before it.
+fn bounds(arguments: &Arguments, request: Option<&ChatRequest>) -> Bounds {
+    let Some(request) = request else {
+        return Bounds { input_tokens: json_bytes(arguments), ..Bounds::default() };
+    };
+    let messages: u64 = request.messages.iter().map(|message| message.content.len() as u64 + PER_MESSAGE).sum();
+    let shape = match &request.format {
+        OutputFormat::Text => 0,
+        format => json_bytes(format),
+    };
+    let input = messages + shape + json_bytes(&request.tools);
+    let output = u64::from(request.decoding.max_tokens);
+    match &request.format {
+        OutputFormat::Text => Bounds { input_tokens: input, output_tokens: output, time_us: None },
+        _ => Bounds {
+            input_tokens: 2 * input + output + json_bytes(&request.format),
+            output_tokens: 2 * output,
+            time_us: None,
+        },
+    }
+}
+
+fn json_bytes(value: &impl Serialize) -> u64 {
+    struct Count(u64);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 struct Attempt<'a> {
     id: AttemptId,
     agent: &'a dyn Agent,
     backend: Option<&'a BoundBackend>,
+    /// The backend that the agent is given.
+    asked: Option<SharedBackend>,
     arguments: Arguments,
     request: Option<Box<ChatRequest>>,
     seed: u64,
@@ -84,11 +167,19 @@ impl Attempt<'_> {
         match result {
             Ok(Ok(output)) => EventKind::Succeeded(self.id, output.value.into(), bill(output.report.map(Box::new))),
             Ok(Err(mut error)) => {
-                let report = error.report.take();
-                EventKind::Failed(self.id, failure(error), bill(report))
+                let bill = match error.report.take() {
+                    Some(report) => bill(Some(report)),
+                    // A backend says what it was charged for; what it does not speak of was for nothing.
+                    None => self.meter().map_or_else(Bill::default, Meter::free),
+                };
+                EventKind::Failed(self.id, failure(error), bill)
             }
             Err(panic) => EventKind::Failed(self.id, panicked(&*panic), Bill::default()),
         }
+    }
+
+    fn meter(&self) -> Option<&Meter> {
+        self.deltas.as_ref()?.meter.as_deref()
     }
 }
 
@@ -120,7 +211,7 @@ fn execute(mut attempt: Attempt<'_>) -> Execution<'_> {
         let call = AgentCall {
             arguments: &attempt.arguments,
             request: attempt.request.take().map(|request| *request),
-            backend: attempt.backend.map(|bound| bound.backend.clone()),
+            backend: attempt.asked.take(),
             deltas: attempt.deltas.as_ref().map_or(&NoDeltas as &dyn DeltaSink, |deltas| deltas),
             seed: attempt.seed,
         };
@@ -141,23 +232,10 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
 }
 
 fn failure(error: AgentError) -> Failure {
-    Failure { message: error.message, hint: error.hint, retryable: error.retryable }
-}
-
-/// Passes the pieces of one attempt's answer on to the sinks.
-struct Deltas<'a> {
-    audience: &'a Audience,
-    step: u32,
-    node: &'a str,
-}
-
-impl DeltaSink for Deltas<'_> {
-    fn delta(&self, delta: Delta<'_>) {
-        self.audience.tell(&RunEvent::Delta {
-            step: self.step,
-            node: self.node.to_owned(),
-            text: delta.text.to_owned(),
-            output_tokens: delta.output_tokens,
-        });
+    Failure {
+        message: error.message,
+        hint: error.hint,
+        retryable: error.retryable,
+        retry_after_us: error.retry_after_us,
     }
 }

@@ -2,34 +2,55 @@
 
 use std::sync::Arc;
 
-use lumos_core::program::{BackendRef, Program};
+use lumos_core::price::TokenPrice;
+use lumos_core::program::{BackendRef, Program, ProgramNode};
+use lumos_core::record::Destination;
+use lumos_core::scheduler::Failure;
+use lumos_core::spec::Label;
 use lumos_core::{CallReport, SharedAgent, SharedBackend, Usd};
 
+use crate::cache::ResponseCache;
+
 /// What a backend costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Price {
     /// Dollars per hour of the machine, charged by busy time.
     PerHour(Usd),
+    /// Dollars per token.
+    Tokens(Box<TokenPrice>),
     /// Not known.
     Unknown,
 }
 
 impl Price {
     /// The cost of a call; `None` when the price or what it is charged by is unknown.
-    pub fn cost(self, report: &CallReport) -> Option<Usd> {
+    pub fn cost(&self, report: &CallReport) -> Option<Usd> {
         match self {
             Self::PerHour(usd) => usd.scaled(report.busy_us?, 3_600_000_000),
+            Self::Tokens(price) => price.cost(&report.usage, false).map(|cost| cost.usd),
             Self::Unknown => None,
         }
     }
 
-    /// Most that a call can cost that takes at most `timeout_us`; `None` when nothing bounds it.
-    pub fn worst_cost(self, timeout_us: Option<u64>) -> Option<Usd> {
+    /// Most that an attempt can cost; `None` when nothing bounds it.
+    pub fn worst_cost(&self, bounds: &Bounds) -> Option<Usd> {
         match self {
-            Self::PerHour(usd) => usd.scaled(timeout_us?, 3_600_000_000),
+            Self::PerHour(usd) => usd.scaled(bounds.time_us?, 3_600_000_000),
+            Self::Tokens(price) => price.worst_cost(bounds.input_tokens, bounds.output_tokens),
             Self::Unknown => None,
         }
     }
+}
+
+/// What an attempt cannot exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Input tokens of all its calls.
+    pub input_tokens: u64,
+    /// Output tokens of all its calls.
+    pub output_tokens: u64,
+    /// Microseconds; `None` when it may take for ever.
+    pub time_us: Option<u64>,
 }
 
 /// A backend as a node is bound to it.
@@ -41,6 +62,10 @@ pub struct BoundBackend {
     pub reference: BackendRef,
     /// What it costs.
     pub price: Price,
+    /// Whether it is another program, so that whatever is asked of it is sent.
+    pub is_remote: bool,
+    /// Answers that may be given again, for nodes that want that.
+    pub cache: Option<ResponseCache>,
 }
 
 /// What a node works with.
@@ -57,6 +82,7 @@ pub struct BoundProgram {
     program: Program,
     bindings: Vec<NodeBinding>,
     deployment: String,
+    forbid_outside: Vec<Label>,
 }
 
 impl BoundProgram {
@@ -70,7 +96,30 @@ impl BoundProgram {
         bind: impl FnMut(&lumos_core::program::ProgramNode) -> Result<NodeBinding, E>,
     ) -> Result<Self, E> {
         let bindings = program.nodes().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self { program, bindings, deployment: deployment.into() })
+        Ok(Self { program, bindings, deployment: deployment.into(), forbid_outside: Vec::new() })
+    }
+
+    /// The same program, from whose prompts these labels may not reach a backend outside.
+    #[must_use]
+    pub fn forbid_outside(mut self, labels: impl IntoIterator<Item = Label>) -> Self {
+        self.forbid_outside.extend(labels);
+        self
+    }
+
+    /// Why a node's prompt may not go to a backend.
+    pub fn forbidden(&self, node: &ProgramNode, backend: &BoundBackend) -> Option<Failure> {
+        if backend.reference.destination == Destination::Inside {
+            return None;
+        }
+        let (label, way) = self.forbid_outside.iter().find_map(|label| Some((label, node.carries.get(label)?)))?;
+        let way: Vec<&str> = way.iter().map(String::as_str).chain([node.name.as_str()]).collect();
+        let (name, text) = (&backend.reference.backend, &label.0);
+        let message =
+            format!("`{}` would send data labelled `{text}` outside, to `{name}`: {}", node.name, way.join(" → "));
+        let hint = format!(
+            "let a guard with `on_block: Redact` clear `{text}` on the way, or bind the node to a backend inside"
+        );
+        Some(Failure::fatal(message).with_hint(hint))
     }
 
     /// The program.

@@ -2,17 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
-use lumos_core::Clock;
-use lumos_core::program::{LiveValue, Program};
+use lumos_core::program::{LiveValue, Program, ProgramNode};
 use lumos_core::record::Status;
-use lumos_core::scheduler::{AttemptId, Command, Event, EventKind, RunState, StepId, Timer};
+use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, RunState, StepId, Timer};
+use lumos_core::{Clock, Usd};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt;
-use crate::binding::BoundProgram;
+use crate::attempt::{self, Ready};
+use crate::binding::{BoundBackend, BoundProgram};
 use crate::clock::SystemClock;
 use crate::event::{Audience, RunEvent, StepRef};
 use crate::flight::{Attempt, InFlight};
@@ -81,12 +82,13 @@ impl<'a> Driver<'a> {
     /// Carries out commands until none is left or the run has ended; attempts that end at once never leave this loop.
     async fn carry_out(&mut self, cancel: &CancellationToken) {
         let mut attempts = 0u32;
-        while self.state.outcome().is_none() {
-            let Some(command) = self.commands.pop_front() else { return };
+        while let Some(command) = self.commands.pop_front() {
+            if self.state.outcome().is_some() && !matches!(command, Command::CancelAttempt(_)) {
+                continue;
+            }
             match command {
                 Command::Prepare(id) => self.prepare(id),
-                // Nothing has happened since the event that led here: no need to look at the clock again.
-                Command::Admit(id) => self.handle_at(self.state.now_us(), EventKind::Admitted(id), Turn::Next),
+                Command::Admit(id) => self.admit(id),
                 Command::StartAttempt(id) => {
                     self.start(id).await;
                     attempts += 1;
@@ -99,8 +101,7 @@ impl<'a> Driver<'a> {
                 }
                 Command::SetTimer { timer, at_us } => self.timers.push(Reverse((at_us, timer))),
                 Command::CancelAttempt(id) => self.cancel(id),
-                // Dropping the driver drops whatever is still in flight.
-                Command::Finish => return,
+                Command::Finish => {}
             }
         }
     }
@@ -129,12 +130,28 @@ impl<'a> Driver<'a> {
 
     fn prepare(&mut self, id: AttemptId) {
         match attempt::prepare(self.bound, &self.state, id, self.audience) {
-            Ok((future, estimate)) => {
-                self.ready.push(Attempt { id, future: Some(future) });
+            Ok(Ready { execution, estimate, meter }) => {
+                self.ready.push(Attempt { id, future: Some(execution), meter });
                 self.handle_at(self.now_us(), EventKind::Prepared(id, estimate), Turn::Next);
             }
             Err(failure) => self.handle(EventKind::PrepareFailed(id, failure)),
         }
+    }
+
+    fn admit(&mut self, id: AttemptId) {
+        let forbidden = self.backend(id).and_then(|(node, backend)| self.bound.forbidden(node, backend));
+        let kind = match forbidden {
+            Some(failure) => EventKind::Refused(id, failure),
+            None => EventKind::Admitted(id),
+        };
+        // Nothing has happened since the event that led here: no need to look at the clock again.
+        self.handle_at(self.state.now_us(), kind, Turn::Next);
+    }
+
+    /// The node of an attempt and the backend that it is for.
+    fn backend(&self, id: AttemptId) -> Option<(&'a ProgramNode, &'a Arc<BoundBackend>)> {
+        let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
+        Some((node, self.bound.backend(node.position, self.state.candidate(id.step))?))
     }
 
     async fn start(&mut self, id: AttemptId) {
@@ -151,8 +168,20 @@ impl<'a> Driver<'a> {
     }
 
     fn cancel(&mut self, id: AttemptId) {
-        self.ready.retain(|attempt| attempt.id != id);
-        self.in_flight.cancel(id);
+        let bill = if let Some(position) = self.ready.iter().position(|attempt| attempt.id == id) {
+            // Nothing happens before an attempt is first polled.
+            self.ready.swap_remove(position).meter.map(|_| Bill { cost: Some(Usd::ZERO), report: None })
+        } else {
+            self.in_flight.cancel(id).and_then(|meter| {
+                let started = self.state.attempts().iter().rev().find(|trace| trace.id == id)?;
+                let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
+                let backend = self.bound.backend(node.position, started.candidate)?;
+                Some(meter.bill(backend, started.end_us.saturating_sub(started.start_us)))
+            })
+        };
+        if let Some(bill) = bill {
+            self.handle(EventKind::Settled(id, bill));
+        }
     }
 
     fn now_us(&self) -> u64 {

@@ -2,12 +2,14 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lumos_core::scheduler::AttemptId;
 
 use crate::attempt::{Execution, Happening};
+use crate::meter::Meter;
 
 /// Attempts that are polled one by one: up to here that costs less than telling their wakers apart.
 const FEW: usize = 4;
@@ -16,6 +18,8 @@ const FEW: usize = 4;
 pub(crate) struct Attempt<'a> {
     pub(crate) id: AttemptId,
     pub(crate) future: Option<Execution<'a>>,
+    /// What is known of it while it goes on; `None` when it asks no backend.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 impl Future for Attempt<'_> {
@@ -46,13 +50,15 @@ impl<'a> InFlight<'a> {
         }
     }
 
-    /// Drops an attempt.
-    pub(crate) fn cancel(&mut self, id: AttemptId) {
-        self.few.retain(|attempt| attempt.id != id);
-        // What is left of it is woken by nobody and goes with the run.
-        for attempt in self.many.iter_mut().flat_map(|many| many.iter_mut()).filter(|attempt| attempt.id == id) {
-            attempt.future = None;
+    /// Drops an attempt; gives back its meter.
+    pub(crate) fn cancel(&mut self, id: AttemptId) -> Option<Arc<Meter>> {
+        if let Some(position) = self.few.iter().position(|attempt| attempt.id == id) {
+            return self.few.swap_remove(position).meter;
         }
+        // What is left of it is woken by nobody and goes with the run.
+        let attempt = self.many.iter_mut().flat_map(|many| many.iter_mut()).find(|attempt| attempt.id == id)?;
+        attempt.future = None;
+        attempt.meter.take()
     }
 
     /// Waits for the next end; for ever when nothing is in flight.

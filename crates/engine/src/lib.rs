@@ -4,14 +4,17 @@
 
 mod attempt;
 mod binding;
+mod cache;
 mod clock;
 mod driver;
 mod engine;
 mod event;
 mod flight;
+mod meter;
 mod store;
 
-pub use binding::{BoundBackend, BoundProgram, NodeBinding, Price};
+pub use binding::{BoundBackend, BoundProgram, Bounds, NodeBinding, Price};
+pub use cache::ResponseCache;
 pub use clock::{SystemClock, today};
 pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};
 pub use event::{EventSink, RunEvent, SharedSink, StepRef};

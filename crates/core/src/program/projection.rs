@@ -159,6 +159,7 @@ fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
         cached_input_tokens: sum(|usage| usage.cached_input_tokens),
         output_tokens: sum(|usage| usage.output_tokens),
         attempts: attempts().count() as u64,
+        saved_usd: attempts().filter_map(|attempt| attempt.saved_usd).reduce(Usd::saturating_add),
         bytes_outside: attempts()
             .filter(|attempt| attempt.destination == Destination::Outside)
             .map(|attempt| attempt.bytes_sent)
@@ -188,24 +189,26 @@ fn critical_chain(state: &RunState<Program>) -> Vec<bool> {
 }
 
 fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>) -> AttemptRecord {
-    let report = trace.bill.report.as_deref();
-    let queue_us = report.map_or(0, |report| report.queue_us);
-    let cost_usd = trace.bill.cost.or_else(|| backend.is_none().then_some(Usd::ZERO));
+    let report = trace.report();
+    let queued_us = report.map_or(0, |report| report.queue_us);
+    let cost_usd = trace.cost().or_else(|| backend.is_none().then_some(Usd::ZERO));
     AttemptRecord {
         attempt: trace.id.number,
         backend: backend.map(|backend| backend.backend.clone()),
         model: backend.map(|backend| backend.model.clone()),
         provider: backend.map(|backend| backend.provider.clone()),
         status: trace.status,
-        start_us: trace.start_us,
-        queue_us,
+        start_us: trace.start_us.saturating_sub(trace.waited_us),
+        queue_us: trace.waited_us.saturating_add(queued_us),
         ttft_us: report.and_then(|report| report.ttft_us),
-        duration_us: trace.end_us.saturating_sub(trace.start_us).saturating_sub(queue_us),
+        duration_us: trace.end_us.saturating_sub(trace.start_us).saturating_sub(queued_us),
         usage: report.map(|report| report.usage).unwrap_or_default(),
         cost_usd,
         bytes_sent: report.map_or(0, |report| report.bytes_sent),
         destination: backend.map_or(Destination::Inside, |backend| backend.destination),
         finish_reason: report.and_then(|report| report.finish_reason),
+        request_id: report.and_then(|report| report.request_id.as_deref().map(str::to_owned)),
+        saved_usd: report.and_then(|report| report.saved_usd),
         error: trace.failure.as_deref().map(error_record),
         basis: AttemptBasis {
             latency: Basis::Measured,

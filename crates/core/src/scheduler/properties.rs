@@ -314,7 +314,7 @@ impl<'t> Driver<'t> {
         let steps = self.state.steps();
         assert!(steps.iter().all(|step| step.status != Status::Running), "a step is left running");
         assert!(self.state.attempts().iter().all(|attempt| attempt.status != Status::Running));
-        let paid = self.state.attempts().iter().filter_map(|attempt| attempt.bill.cost).sum::<Usd>();
+        let paid = self.state.attempts().iter().filter_map(super::AttemptTrace::cost).sum::<Usd>();
         assert_eq!(paid, self.state.spent());
         let succeeded = matches!(self.state.outcome(), Some(Outcome::Succeeded(_)));
         for id in (0..steps.len() as u32).map(StepId) {

@@ -19,6 +19,7 @@ use crate::graph::{Body, Graph, GraphId, MapPolicy, Node, NodeId, Plan};
 use crate::money::Usd;
 use crate::record::Status;
 use crate::spec::Join;
+use crate::usage::CallReport;
 
 /// One execution of a graph: the workflow's own is 0, each step of a sub-workflow node opens another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +99,8 @@ pub struct StepTrace<V> {
     phase: Phase,
     /// Worst cost of the current attempt; part of the run's reserved money in every phase but `Held`.
     reserved: Usd,
+    /// When admission was asked for the current attempt.
+    asked_us: u64,
     /// A second attempt beside the current one.
     hedge: Option<Box<Lane>>,
     /// The step whose answer, its `previous`, this one judges.
@@ -122,14 +125,28 @@ pub struct AttemptTrace {
     pub candidate: u32,
     /// How it stands.
     pub status: Status,
+    /// Microseconds that it waited for admission before it was started.
+    pub waited_us: u64,
     /// When it was started.
     pub start_us: u64,
     /// When it ended.
     pub end_us: u64,
-    /// What it used up.
-    pub bill: Bill,
+    /// Boxed, because most attempts ask nobody and runs wait in great numbers.
+    bill: Option<Box<Bill>>,
     /// Why it failed.
     pub failure: Option<Box<Failure>>,
+}
+
+impl AttemptTrace {
+    /// What it cost; `None` when unknown or when nothing was asked.
+    pub fn cost(&self) -> Option<Usd> {
+        self.bill.as_ref()?.cost
+    }
+
+    /// Figures of its calls.
+    pub fn report(&self) -> Option<&CallReport> {
+        self.bill.as_ref()?.report.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

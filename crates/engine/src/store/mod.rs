@@ -188,7 +188,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> StoreError {
+pub(crate) fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> StoreError {
     let path = path.to_path_buf();
     if is_full(error) { StoreError::Full { path } } else { StoreError::Unusable { path, reason: error.to_string() } }
 }

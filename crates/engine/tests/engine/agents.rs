@@ -158,7 +158,13 @@ pub fn backend(name: &'static str) -> Arc<BoundBackend> {
         provider: "test".to_owned(),
         destination: Destination::Inside,
     };
-    Arc::new(BoundBackend { backend, reference, price: Price::PerHour(Usd::from_nanos(1_000_000_000)) })
+    Arc::new(BoundBackend {
+        backend,
+        reference,
+        price: Price::PerHour(Usd::from_nanos(1_000_000_000)),
+        is_remote: false,
+        cache: None,
+    })
 }
 
 /// Binds each node to the agent of its name.

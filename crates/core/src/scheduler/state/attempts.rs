@@ -65,6 +65,7 @@ impl<S: Semantics> RunState<S> {
     fn reserve(&mut self, attempt: AttemptId, out: &mut Vec<Command>) {
         let step = &mut self.steps[attempt.step.index()];
         step.phase = Phase::Admitting;
+        step.asked_us = self.now_us;
         self.reserved += step.reserved;
         out.push(Command::Admit(attempt));
     }
@@ -95,9 +96,10 @@ impl<S: Semantics> RunState<S> {
             id: attempt,
             candidate: self.candidate(attempt.step),
             status: Status::Running,
+            waited_us: if is_hedge { 0 } else { self.now_us.saturating_sub(self.step(attempt.step).asked_us) },
             start_us: self.now_us,
             end_us: self.now_us,
-            bill: Bill::default(),
+            bill: None,
             failure: None,
         });
         out.push(Command::StartAttempt(attempt));
@@ -164,15 +166,15 @@ impl<S: Semantics> RunState<S> {
         let trace = &mut self.attempts[index];
         trace.status = status;
         trace.end_us = self.now_us;
-        trace.bill = bill;
+        trace.bill = (bill != Bill::default()).then(|| Box::new(bill));
         Some(index)
     }
 
     /// Records what a cancelled attempt used up, once.
     pub(super) fn settle_late(&mut self, attempt: AttemptId, bill: Bill) {
         let Some(trace) = self.attempts.iter_mut().rev().find(|trace| trace.id == attempt) else { return };
-        let open = matches!(trace.status, Status::Cancelled | Status::Failed) && trace.bill == Bill::default();
-        if !open {
+        let open = matches!(trace.status, Status::Cancelled | Status::Failed) && trace.bill.is_none();
+        if !open || bill == Bill::default() {
             return;
         }
         if let Some(cost) = bill.cost {
@@ -181,7 +183,7 @@ impl<S: Semantics> RunState<S> {
                 self.forfeited = self.forfeited - self.unsettled.swap_remove(at).1;
             }
         }
-        trace.bill = bill;
+        trace.bill = Some(Box::new(bill));
     }
 
     /// Notes that an attempt was cancelled in flight, and may cost all that is reserved for it.
