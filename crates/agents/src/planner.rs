@@ -48,7 +48,7 @@ impl Planner {
         if items.choices.iter().any(|choice| choice.trim().is_empty()) {
             return Err(BuildError::new("items.choices", "a choice is empty"));
         }
-        let defaults = Decoding { max_tokens: room(&spec.field, &items), ..Decoding::default() };
+        let defaults = Decoding { max_tokens: items.room(&spec.field), ..Decoding::default() };
         let ask = Ask::new(&spec.prompt, &spec.decoding, defaults, context)?;
         Ok(Self { ask, field: spec.field.clone(), schema: schema(&spec.field, &items), items })
     }
@@ -177,13 +177,6 @@ fn unnumbered(entry: &str) -> &str {
         _ => None,
     };
     rest.and_then(|rest| rest.strip_prefix(' ')).unwrap_or(entry)
-}
-
-/// Tokens that the longest answer takes: no tokenizer in use spends more than one on an ASCII character, and quotes,
-/// comma and space around an entry are four more.
-fn room(field: &str, items: &PlannerItems) -> u32 {
-    let chars = items.choices.iter().map(|choice| choice.len() as u32).max().unwrap_or(items.max_chars);
-    16 + field.len() as u32 + items.max.saturating_mul(chars + 4)
 }
 
 /// The complete strings of the first list in a JSON text that ends too early.

@@ -38,7 +38,7 @@ pub(crate) trait Engine {
 
 enum Event {
     Piece { text: String, output_tokens: u64 },
-    Done(Result<Outcome>),
+    Done(Box<Result<Outcome>>),
 }
 
 struct Job {
@@ -106,7 +106,7 @@ async fn receive(replies: &mut UnboundedReceiver<Event>, deltas: &dyn DeltaSink)
     loop {
         match replies.recv().await {
             Some(Event::Piece { text, output_tokens }) => deltas.delta(Delta { text: &text, output_tokens }),
-            Some(Event::Done(outcome)) => return outcome,
+            Some(Event::Done(outcome)) => return *outcome,
             None => return Err(gone()),
         }
     }
@@ -151,7 +151,7 @@ fn serve<E: Engine>(engine: &mut Option<E>, load: &impl Fn() -> Result<E>, job: 
         Ok(outcome)
     });
     // Whoever dropped the request does not need its outcome.
-    let _ = reply.events.send(Event::Done(outcome));
+    let _ = reply.events.send(Event::Done(Box::new(outcome)));
 }
 
 /// Runs `f`; a panic in it becomes an error. The engine keeps no state between requests that a panic could leave

@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lumos_agents::BuildContext;
+use lumos_core::SharedAgent;
 use lumos_core::load::{AgentSource, Bundle};
+use lumos_core::price::Catalog;
 use lumos_core::program::{BackendRef, Program, ProgramNode};
-use lumos_core::record::Destination;
-use lumos_core::spec::{BackendSpec, Cost, DeploymentSpec};
-use lumos_core::{SharedAgent, SharedBackend};
+use lumos_core::spec::{BackendSpec, DeploymentSpec};
 use lumos_engine::{BoundBackend, BoundProgram, NodeBinding, Price};
 
 use crate::error::Error;
 use crate::lumos::Lumos;
+use crate::prices::Prices;
+use crate::remote::price_of;
 
 pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error> {
     let program = Program::compile(&bundle.workflows())?;
     let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
     let name = deployment.map_or_else(|| "none".to_owned(), |deployment| deployment.name.clone());
-    let mut binder = Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new() };
-    BoundProgram::new(program, name, |node| binder.node(node))
+    let caches = program.nodes().any(|node| node.cache);
+    let mut binder =
+        Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new(), prices: None, caches };
+    let forbidden = deployment.map(|deployment| deployment.boundary.forbid_outside.clone()).unwrap_or_default();
+    Ok(BoundProgram::new(program, name, |node| binder.node(node))?.forbid_outside(forbidden))
 }
 
 struct Binder<'a> {
@@ -28,6 +33,10 @@ struct Binder<'a> {
     deployment: Option<&'a DeploymentSpec>,
     agents: IndexMap<String, SharedAgent>,
     backends: IndexMap<String, Arc<BoundBackend>>,
+    /// List prices, read when the first one is needed.
+    prices: Option<Prices>,
+    /// Whether a node wants answers to be reused.
+    caches: bool,
 }
 
 impl Binder<'_> {
@@ -100,37 +109,40 @@ impl Binder<'_> {
         };
         let deployment = self.deployment.ok_or_else(unknown)?;
         let spec = deployment.backends.get(name).ok_or_else(unknown)?;
-        let (backend, cost) = match spec {
-            BackendSpec::Local(local) => (self.lumos.open_local(name, local, self.bundle)?, local.cost.as_ref()),
-            BackendSpec::Custom { name: registered, cost } => {
-                let backend = self.lumos.backends.get(registered).cloned().ok_or_else(|| Error::Backend {
+        let backend = match spec {
+            BackendSpec::Local(local) => self.lumos.open_local(name, local, self.bundle)?,
+            BackendSpec::Remote(remote) => self.lumos.open_remote(name, remote, self.bundle)?,
+            BackendSpec::Custom { name: registered, .. } => {
+                self.lumos.backends.get(registered).cloned().ok_or_else(|| Error::Backend {
                     backend: name.to_owned(),
                     message: format!("no backend is registered as `{registered}`"),
                     hint: Some("a `Custom` backend exists in the program that registers it".to_owned()),
-                })?;
-                (backend, Some(cost))
+                })?
             }
         };
-        let inside = matches!(spec, BackendSpec::Local(_)) || deployment.boundary.inside.iter().any(|it| it == name);
-        let bound = Arc::new(bound_backend(name, backend, cost, inside));
+        let info = backend.info();
+        let bound = Arc::new(BoundBackend {
+            backend,
+            reference: BackendRef {
+                backend: name.to_owned(),
+                model: info.model,
+                provider: info.provider,
+                destination: deployment.destination(name),
+            },
+            price: self.price(name, spec)?,
+            is_remote: matches!(spec, BackendSpec::Remote(_)),
+            cache: if self.caches { Some(self.lumos.response_cache()?) } else { None },
+        });
         self.backends.insert(name.to_owned(), bound.clone());
         Ok(bound)
     }
-}
 
-fn bound_backend(name: &str, backend: SharedBackend, cost: Option<&Cost>, inside: bool) -> BoundBackend {
-    let info = backend.info();
-    BoundBackend {
-        backend,
-        reference: BackendRef {
-            backend: name.to_owned(),
-            model: info.model,
-            provider: info.provider,
-            destination: if inside { Destination::Inside } else { Destination::Outside },
-        },
-        price: match cost {
-            Some(Cost::PerHour { usd }) => Price::PerHour(*usd),
-            Some(Cost::Unknown) | None => Price::Unknown,
-        },
+    fn price(&mut self, name: &str, spec: &BackendSpec) -> Result<Price, Error> {
+        let is_listed = spec.cost().is_none() && matches!(spec, BackendSpec::Remote(_));
+        if is_listed && self.prices.is_none() {
+            self.prices = Some(Prices::load(&self.lumos.home)?);
+        }
+        let none = Catalog::default();
+        price_of(name, spec, self.prices.as_ref().map_or(&none, Prices::catalog))
     }
 }

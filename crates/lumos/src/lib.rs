@@ -11,12 +11,14 @@ mod lumos;
 #[cfg(feature = "local")]
 mod needs;
 mod prices;
+mod remote;
 
 pub use agent_check::check_agent;
 pub use error::Error;
 pub use home::Home;
-pub use lumos::{Lumos, LumosBuilder};
+pub use lumos::{Lumos, LumosBuilder, Secrets};
 pub use prices::{Prices, Update};
+pub use remote::price_of;
 
 pub use lumos_core as core;
 pub use lumos_engine as engine;

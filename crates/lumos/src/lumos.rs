@@ -8,7 +8,8 @@ use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, RunRequest, SharedSink, SystemClock,
+    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, ResponseCache, RunRequest, SharedSink,
+    SystemClock,
 };
 
 use crate::bind;
@@ -18,8 +19,10 @@ use crate::home::Home;
 /// Opens workflows, binds them to backends and runs them. Models are loaded once, however many nodes and runs use them.
 pub struct Lumos {
     pub(crate) home: Home,
-    #[cfg(feature = "local")]
+    #[cfg(any(feature = "local", feature = "remote"))]
     pub(crate) clock: SystemClock,
+    #[cfg(feature = "remote")]
+    pub(crate) secrets: Secrets,
     pub(crate) agents: IndexMap<String, SharedAgent>,
     pub(crate) backends: IndexMap<String, SharedBackend>,
     /// Local models that were opened, by what they were opened with.
@@ -28,8 +31,12 @@ pub struct Lumos {
     #[cfg(feature = "local")]
     pub(crate) assets: lumos_assets::AssetStore,
     store: Option<RecordStore>,
+    cache: std::sync::OnceLock<ResponseCache>,
     engine: Engine,
 }
+
+/// Gives the secret of a name, such as an environment variable's; `None` when there is none.
+pub type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Puts a [`Lumos`] together.
 pub struct LumosBuilder {
@@ -38,9 +45,17 @@ pub struct LumosBuilder {
     backends: IndexMap<String, SharedBackend>,
     sinks: Vec<SharedSink>,
     keep_records: bool,
+    secrets: Secrets,
 }
 
 impl LumosBuilder {
+    /// Where `api_key: Env("NAME")` finds keys. Without it there are none: the library never reads the environment.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
     /// Registers an agent for `Custom(agent: "name")` nodes.
     #[must_use]
     pub fn agent(mut self, name: impl Into<String>, agent: SharedAgent) -> Self {
@@ -87,13 +102,16 @@ impl LumosBuilder {
             #[cfg(feature = "local")]
             assets: lumos_assets::AssetStore::new(self.home.folder().to_path_buf(), lumos_assets::Catalog::builtin()),
             home: self.home,
-            #[cfg(feature = "local")]
+            #[cfg(any(feature = "local", feature = "remote"))]
             clock,
+            #[cfg(feature = "remote")]
+            secrets: self.secrets,
             agents: self.agents,
             backends: self.backends,
             #[cfg(feature = "local")]
             opened: std::sync::Mutex::default(),
             store,
+            cache: std::sync::OnceLock::new(),
             engine: engine.build(),
         })
     }
@@ -102,7 +120,14 @@ impl LumosBuilder {
 impl Lumos {
     /// A facade that keeps assets, indexes and records in `home`.
     pub fn builder(home: Home) -> LumosBuilder {
-        LumosBuilder { home, agents: IndexMap::new(), backends: IndexMap::new(), sinks: Vec::new(), keep_records: true }
+        LumosBuilder {
+            home,
+            agents: IndexMap::new(),
+            backends: IndexMap::new(),
+            sinks: Vec::new(),
+            keep_records: true,
+            secrets: Arc::new(|_| None),
+        }
     }
 
     /// Reads and checks a workflow with everything it names; the second part are warnings.
@@ -152,6 +177,15 @@ impl Lumos {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, Error> {
         Ok(self.engine.run(program, request, cancel).await?)
+    }
+
+    /// The home's response cache.
+    pub(crate) fn response_cache(&self) -> Result<ResponseCache, Error> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache.clone());
+        }
+        let opened = ResponseCache::open(self.home.folder())?;
+        Ok(self.cache.get_or_init(|| opened).clone())
     }
 
     /// The records of earlier runs; `None` when none are kept.

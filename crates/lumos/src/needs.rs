@@ -40,7 +40,10 @@ fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> Inde
             let agent = node.kind.agent();
             let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
             let bound = deployment.binding(name, agent, spec);
-            bound.into_iter().chain(node.options.fallback.iter().map(String::as_str))
+            let judge = node.judged_by();
+            let judge_spec = judge.and_then(|judge| bundle.agents.get(judge)).map(|source| source.spec());
+            let judging = judge.and_then(|judge| deployment.binding(&format!("{name}.judge"), Some(judge), judge_spec));
+            bound.into_iter().chain(judging).chain(node.named_backends())
         })
         .collect()
 }

@@ -52,7 +52,7 @@ pub(super) fn check(
                 checker.sink.error_within(&path, at(reference, template), message, (!mapped).then_some(hint));
             }
             "output" if matches!(place, Place::Until | Place::Accept) => {
-                own_output(checker, &path, node, reference, template)
+                own_output(checker, &path, node, reference, template);
             }
             "output" => {
                 let hint = "name the node, e.g. `answer.text`".to_owned();

@@ -57,7 +57,7 @@ fn pass(plan: &Plan, graphs: &[ProgramGraph], known: &mut [Known], id: GraphId) 
     for node_id in plan.graph(id).topological() {
         let node = &graph.nodes[node_id.index()];
         let here = &known[id.index()];
-        let mut value = Labels::new();
+        let mut value: Labels = node.labels.iter().map(|label| (label.clone(), vec![node.name.clone()])).collect();
         match plan.graph(id).node(*node_id).body {
             Body::Graph(inner) => {
                 let given = arguments(node).map(|(name, template)| (name, read(graph, here, node, template)));
@@ -70,8 +70,6 @@ fn pass(plan: &Plan, graphs: &[ProgramGraph], known: &mut [Known], id: GraphId) 
             _ if node.clears => {}
             _ => merge(&mut value, &prompt(graph, here, node), Some(&node.name)),
         }
-        let own = node.labels.iter().map(|label| (label.clone(), vec![node.name.clone()])).collect();
-        merge(&mut value, &own, None);
         merge(&mut known[id.index()].values[node_id.index()], &value, None);
     }
     let output = read_template(graph, &known[id.index()], None, &graph.output);
@@ -140,5 +138,80 @@ fn merge(into: &mut Labels, from: &Labels, through: Option<&String>) {
         if !into.contains_key(label) {
             into.insert(label.clone(), way.iter().chain(through).cloned().collect());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Program;
+    use super::super::compile::Workflows;
+    use crate::spec::{CascadeSpec, InputSpec, Label, NodeSpec, OnBlock, WorkflowSpec};
+
+    fn ways(program: &Program, workflow: &str, node: &str) -> String {
+        let carried = program.carried(workflow, node);
+        carried.iter().map(|(label, way)| format!("{}: {}", label.0, way.join(" > "))).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn labels_flow_along_templates_until_a_guard_redacts() {
+        let workflow = WorkflowSpec::new("w")
+            .input("who", InputSpec::text().label("Pii"))
+            .input("what", InputSpec::text())
+            .node("notes", {
+                let mut notes = NodeSpec::retriever("n", "{{ inputs.what }}");
+                notes.options.labels.push(Label("Secret".to_owned()));
+                notes
+            })
+            .node("ask", NodeSpec::generator("a", "{{ inputs.who }}").context("{{ notes.passages }}"))
+            .node("seen", NodeSpec::guard("g", "{{ ask.text }}", OnBlock::Refuse))
+            .node("clean", NodeSpec::guard("g", "{{ ask.text }}", OnBlock::Redact))
+            .node("after_seen", NodeSpec::generator("a", "{{ seen.text }}"))
+            .node("after_clean", NodeSpec::generator("a", "{{ clean.text }}").after("ask"))
+            .node("each", NodeSpec::generator("a", "{{ item }}").map("{{ ask.list }}", None))
+            .node(
+                "judged",
+                NodeSpec::generator("a", "{{ inputs.what }}").when("{{ inputs.who }}").cascade(CascadeSpec {
+                    judge: Some("j".to_owned()),
+                    accept: "{{ output.score > 1 }}".to_owned(),
+                    to: "b".to_owned(),
+                }),
+            )
+            .node("all", NodeSpec::generator("a", "{{ inputs }}"))
+            .output("");
+        let program = Program::compile(&Arc::new(workflow).into()).unwrap();
+        let of = |node| ways(&program, "w", node);
+        assert_eq!(of("notes"), "Secret: notes");
+        assert_eq!(of("ask"), "Pii: inputs.who, Secret: notes");
+        assert_eq!(of("after_seen"), "Pii: inputs.who > ask > seen, Secret: notes > ask > seen");
+        assert_eq!(of("after_clean"), "");
+        assert_eq!(of("each"), "Pii: inputs.who > ask, Secret: notes > ask");
+        // Whether something is done says nothing of what it reads.
+        assert_eq!(
+            (of("judged"), of("judged.judge"), of("all")),
+            (String::new(), String::new(), "Pii: inputs.who".to_owned())
+        );
+    }
+
+    #[test]
+    fn labels_go_into_sub_workflows_and_come_out_again() {
+        let inner = WorkflowSpec::new("inner")
+            .input("text", InputSpec::text())
+            .node("repeat", NodeSpec::generator("a", "{{ inputs.text }}"))
+            .output("{{ repeat.text }}");
+        let outer = WorkflowSpec::new("outer")
+            .input("who", InputSpec::text().label("Pii"))
+            .node("run", {
+                let run = NodeSpec::workflow("inner.ron").with("text", "{{ inputs.who }} {{ previous }}");
+                run.repeat("{{ output }}", 2)
+            })
+            .node("after", NodeSpec::generator("a", "{{ run }}"))
+            .output("");
+        let paths = [("inner.ron".to_owned(), 1)].into_iter().collect();
+        let list = vec![(Arc::new(outer), paths), (Arc::new(inner), indexmap::IndexMap::new())];
+        let program = Program::compile(&Workflows { list }).unwrap();
+        assert_eq!(ways(&program, "inner", "repeat"), "Pii: inputs.who > run");
+        assert_eq!(ways(&program, "outer", "after"), "Pii: inputs.who > run > repeat > run");
     }
 }

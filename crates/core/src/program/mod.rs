@@ -95,6 +95,13 @@ impl Program {
         self.graphs.iter().flat_map(|graph| &graph.nodes)
     }
 
+    /// The labels that reach the prompt of a node of the workflow or sub-workflow of that name, with their ways.
+    pub fn carried(&self, workflow: &str, node: &str) -> IndexMap<Label, Vec<String>> {
+        let graphs = self.graphs.iter().filter(|graph| graph.name == workflow);
+        let nodes = graphs.flat_map(|graph| &graph.nodes).filter(|found| found.name == node);
+        nodes.flat_map(|node| node.carries.clone()).collect()
+    }
+
     /// The name of a workflow or sub-workflow.
     pub fn graph_name(&self, graph: GraphId) -> &str {
         &self.graphs[graph.index()].name

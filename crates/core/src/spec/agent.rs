@@ -328,6 +328,15 @@ pub enum ToolKind {
     },
 }
 
+impl PlannerItems {
+    /// Tokens that the longest answer takes: no tokenizer in use spends more than one on an ASCII character, and quotes,
+    /// comma and space around an entry are four more.
+    pub fn room(&self, field: &str) -> u32 {
+        let chars = self.choices.iter().map(|choice| choice.len() as u32).max().unwrap_or(self.max_chars);
+        16 + field.len() as u32 + self.max.saturating_mul(chars + 4)
+    }
+}
+
 impl AgentSpec {
     /// The role in lower case, as records name it.
     pub fn role(&self) -> &'static str {
@@ -352,6 +361,18 @@ impl AgentSpec {
             Self::Judge(spec) => Some(&spec.model),
             Self::Generator(spec) => Some(&spec.model),
             Self::Forecaster(_) | Self::Guard(_) | Self::Tool(_) => None,
+        }
+    }
+
+    /// The most tokens of an answer, for roles that ask a model for one.
+    pub fn max_output_tokens(&self) -> Option<u32> {
+        match self {
+            Self::Planner(spec) => Some(spec.decoding.max_tokens.unwrap_or_else(|| spec.items.room(&spec.field))),
+            // A label of the node may be longer than the router asks for by itself.
+            Self::Router(spec) => Some(spec.decoding.max_tokens.unwrap_or(64).max(256)),
+            Self::Judge(spec) => Some(spec.decoding.max_tokens.unwrap_or(40 + spec.reason_chars)),
+            Self::Generator(spec) => Some(spec.decoding.max_tokens.unwrap_or(256)),
+            Self::Retriever(_) | Self::Forecaster(_) | Self::Guard(_) | Self::Tool(_) => None,
         }
     }
 

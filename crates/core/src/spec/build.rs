@@ -72,6 +72,13 @@ impl InputSpec {
         Self::new(InputKind::Text)
     }
 
+    /// Its value carries a label.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.labels.push(Label(label.into()));
+        self
+    }
+
     /// A run without it is an error.
     #[must_use]
     pub fn required(mut self) -> Self {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::AgentSpec;
 use super::workflow::Label;
 use crate::money::Usd;
+use crate::record::Destination;
 
 /// A deployment as written in `deployments/*.ron`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -21,6 +22,13 @@ pub struct DeploymentSpec {
 }
 
 impl DeploymentSpec {
+    /// Which side of the boundary a backend is on: local ones, and those listed, are inside.
+    pub fn destination(&self, backend: &str) -> Destination {
+        let is_local = matches!(self.backends.get(backend), Some(BackendSpec::Local(_)));
+        let is_inside = is_local || self.boundary.inside.iter().any(|inside| inside == backend);
+        if is_inside { Destination::Inside } else { Destination::Outside }
+    }
+
     /// The backend that a node is bound to: by its name, then its agent's, then the model alias, then `*`. An embedder
     /// never matches `*`; agents without a model, and `Custom` ones (no `spec`), are bound only by name.
     pub fn binding(&self, node: &str, agent: Option<&str>, spec: Option<&AgentSpec>) -> Option<&str> {

@@ -2,4 +2,5 @@
 
 mod agents;
 mod live;
+mod policies;
 mod records;

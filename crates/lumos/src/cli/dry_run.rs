@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use indexmap::IndexMap;
-use lumos::Home;
-use lumos::Lumos;
 use lumos::core::load::Bundle;
+use lumos::engine::Price;
+use lumos::{Home, Lumos, Prices, price_of};
 use lumos_report::{Column, Role, Table, clean, figure};
 use serde_json::Value;
 
@@ -22,12 +22,21 @@ pub fn run(
     seed: u64,
 ) -> Result<u8, Failure> {
     let lumos = Lumos::builder(home.clone()).without_store().build()?;
-    let plan = plan(bundle, lumos.missing_assets(bundle), inputs, seed);
+    let plan = plan(bundle, prices(bundle, home)?, lumos.missing_assets(bundle), inputs, seed);
     match format {
         Format::Json => output::json(&plan)?,
         Format::Human => output::styled(&text(&plan, &lumos))?,
     }
     Ok(0)
+}
+
+/// The price of each backend; a list price that is missing is an error, as it would be before a run.
+fn prices(bundle: &Bundle, home: &Home) -> Result<IndexMap<String, Price>, Failure> {
+    let Some(deployment) = &bundle.deployment else { return Ok(IndexMap::new()) };
+    let prices = Prices::load(home)?;
+    let backends = deployment.parsed.spec.backends.iter();
+    let priced = backends.map(|(name, spec)| Ok((name.clone(), price_of(name, spec, prices.catalog())?)));
+    priced.collect::<Result<_, _>>().map_err(|error| Failure::of_binding(error, bundle))
 }
 
 fn text(plan: &Plan, lumos: &Lumos) -> String {
@@ -69,6 +78,9 @@ fn text(plan: &Plan, lumos: &Lumos) -> String {
             format!("; may carry {}", clean(&leaving.labels.join(", ")))
         };
         let _ = writeln!(text, "{leaves} the prompts of {} to {}{labels}", leaving.node, clean(&leaving.backend));
+        if let Some(refused) = &leaving.refused {
+            let _ = writeln!(text, "  {} {}", output::bold("refused:"), clean(refused));
+        }
     }
     text
 }

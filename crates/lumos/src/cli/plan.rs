@@ -2,9 +2,11 @@
 
 use indexmap::{IndexMap, IndexSet};
 use lumos::core::load::{Bundle, WorkflowSource};
-use lumos::core::spec::{BackendSpec, Cost, DeploymentSpec, NodeKind, NodeSpec};
+use lumos::core::program::Program;
+use lumos::core::spec::{AgentSpec, BackendSpec, DeploymentSpec, NodeKind, NodeSpec};
 use lumos::core::template::Template;
 use lumos::core::{Destination, Usd};
+use lumos::engine::{Bounds, Price};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -57,12 +59,30 @@ pub struct Leaving {
     pub node: String,
     pub backend: String,
     pub labels: Vec<String>,
+    /// Why the step would be refused; `null` when it would not.
+    pub refused: Option<String>,
 }
 
 /// Makes the plan; nothing is opened or fetched.
-pub fn plan(bundle: &Bundle, missing_assets: Vec<String>, inputs: IndexMap<String, Value>, seed: u64) -> Plan {
+///
+/// `prices` has the price of each backend; one that is missing is not known.
+pub fn plan(
+    bundle: &Bundle,
+    prices: IndexMap<String, Price>,
+    missing_assets: Vec<String>,
+    inputs: IndexMap<String, Value>,
+    seed: u64,
+) -> Plan {
     let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
-    let mut planner = Planner { bundle, deployment, nodes: Vec::new(), leaving: Vec::new(), backends: IndexSet::new() };
+    let mut planner = Planner {
+        bundle,
+        deployment,
+        program: Program::compile(&bundle.workflows()).ok(),
+        prices,
+        nodes: Vec::new(),
+        leaving: Vec::new(),
+        backends: IndexSet::new(),
+    };
     let known: Map<String, Value> = inputs.clone().into_iter().collect();
     planner.workflow(&bundle.workflow, &[], Some(known.into()), Some(1));
     let (worst_cost_usd, worst_cost_reason) = planner.worst_cost();
@@ -82,6 +102,8 @@ pub fn plan(bundle: &Bundle, missing_assets: Vec<String>, inputs: IndexMap<Strin
 struct Planner<'a> {
     bundle: &'a Bundle,
     deployment: Option<&'a DeploymentSpec>,
+    program: Option<Program>,
+    prices: IndexMap<String, Price>,
     nodes: Vec<PlannedNode>,
     leaving: Vec<Leaving>,
     /// Every backend that an attempt may be made on.
@@ -126,7 +148,7 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            let planned = self.node(name, node, path, arguments, times);
+            let planned = self.node((source, name, node), path, arguments, times);
             self.nodes.push(planned);
         }
     }
@@ -143,8 +165,7 @@ impl<'a> Planner<'a> {
 
     fn node(
         &mut self,
-        name: &str,
-        node: &'a NodeSpec,
+        (workflow, name, node): (&'a WorkflowSource, &str, &'a NodeSpec),
         path: &[String],
         arguments: IndexMap<String, Value>,
         times: Option<u64>,
@@ -154,30 +175,31 @@ impl<'a> Planner<'a> {
         let spec = source.map(|source| source.spec());
         let bound = self.deployment.and_then(|deployment| deployment.binding(name, agent, spec));
         let fallback = &node.options.fallback;
-        let candidates: Vec<&'a str> = bound.into_iter().chain(fallback.iter().map(String::as_str)).collect();
-        let tries = node.options.retry.as_ref().map_or(1, |retry| u64::from(retry.attempts));
-        let attempts = times.map(|times| times.saturating_mul(tries));
-        let mut worst = Some(Usd::ZERO);
-        for backend in &candidates {
-            self.backends.insert(backend);
-            let each = self.price(backend).zip(node.options.timeout_s);
-            let each = each.and_then(|(price, seconds)| price.scaled((seconds * 1e6).round() as u64, 3_600_000_000));
-            let all = each.zip(attempts).and_then(|(each, attempts)| each.scaled(attempts, 1));
-            worst = worst.zip(all).map(|(sum, all)| sum.saturating_add(all));
-            if self.destination(backend) == Some(Destination::Outside) {
-                let node_name: Vec<&str> = path.iter().map(String::as_str).chain([name]).collect();
-                self.leaving.push(Leaving {
-                    node: node_name.join("/"),
-                    backend: (*backend).to_owned(),
-                    labels: self.labels(),
-                });
-            }
-        }
+        let candidates: Vec<&'a str> = bound.into_iter().chain(node.named_backends()).collect();
         let prompt = source.and_then(|source| {
             let spec = source.spec().prompt()?;
             let user = source.user_prompt.as_deref().unwrap_or(&spec.user);
             prompt(&spec.system, user, &arguments)
         });
+        let tries = node.options.retry.as_ref().map_or(1, |retry| u64::from(retry.attempts));
+        let attempts = times.map(|times| times.saturating_mul(tries));
+        let mut worst = Some(Usd::ZERO);
+        for backend in &candidates {
+            self.backends.insert(backend);
+            let each = self.worst_of(backend, node, spec, prompt.as_ref());
+            let all = each.zip(attempts).and_then(|(each, attempts)| each.scaled(attempts, 1));
+            worst = worst.zip(all).map(|(sum, all)| sum.saturating_add(all));
+            if self.destination(backend) == Some(Destination::Outside) {
+                let node_name: Vec<&str> = path.iter().map(String::as_str).chain([name]).collect();
+                let (labels, refused) = self.labels(workflow, name);
+                self.leaving.push(Leaving {
+                    node: node_name.join("/"),
+                    backend: (*backend).to_owned(),
+                    labels,
+                    refused,
+                });
+            }
+        }
         PlannedNode {
             node: name.to_owned(),
             path: path.to_vec(),
@@ -201,35 +223,50 @@ impl<'a> Planner<'a> {
     fn model(&self, backend: &str) -> Option<String> {
         Some(match self.backend(backend)? {
             BackendSpec::Local(local) => local.model.clone(),
+            BackendSpec::Remote(remote) => remote.model.clone(),
             BackendSpec::Custom { name, .. } => name.clone(),
         })
     }
 
-    fn destination(&self, backend: &str) -> Option<Destination> {
-        let is_local = matches!(self.backend(backend)?, BackendSpec::Local(_));
-        let is_inside = is_local || self.deployment?.boundary.inside.iter().any(|inside| inside == backend);
-        Some(if is_inside { Destination::Inside } else { Destination::Outside })
-    }
-
-    /// Dollars per hour.
-    fn price(&self, backend: &str) -> Option<Usd> {
-        let cost = match self.backend(backend)? {
-            BackendSpec::Local(local) => local.cost.as_ref()?,
-            BackendSpec::Custom { cost, .. } => cost,
-        };
-        match cost {
-            Cost::PerHour { usd } => Some(*usd),
-            Cost::Unknown => None,
+    /// The most that one attempt of a node can cost.
+    fn worst_of(
+        &self,
+        backend: &str,
+        node: &NodeSpec,
+        agent: Option<&AgentSpec>,
+        prompt: Option<&IndexMap<&'static str, String>>,
+    ) -> Option<Usd> {
+        let price = self.prices.get(backend)?;
+        let time_us = node.options.timeout_s.map(|seconds| (seconds * 1e6).round() as u64);
+        if let Price::PerHour(_) = price {
+            return price.worst_cost(&Bounds { time_us, ..Bounds::default() });
         }
+        // A text has no more tokens than bytes. What answers in a given form may be asked twice.
+        let context = match self.backend(backend)? {
+            BackendSpec::Remote(remote) => remote.context,
+            BackendSpec::Local(local) => local.context,
+            BackendSpec::Custom { .. } => None,
+        };
+        let written = prompt.map(|prompt| prompt.values().map(|text| text.len() as u64 + 64).sum::<u64>());
+        let input = [written, context.map(u64::from)].into_iter().flatten().min()?;
+        let output = u64::from(agent?.max_output_tokens().unwrap_or(0));
+        price.worst_cost(&Bounds { input_tokens: 2 * input + output, output_tokens: 2 * output, time_us })
     }
 
-    /// Every label in the workflow: which of them a prompt will carry is not known before the run.
-    fn labels(&self) -> Vec<String> {
-        let spec = &self.bundle.workflow.parsed.spec;
-        let inputs = spec.inputs.values().flat_map(|input| &input.labels);
-        let nodes = spec.nodes.values().flat_map(|node| &node.options.labels);
-        let labels: IndexSet<String> = inputs.chain(nodes).map(|label| label.0.clone()).collect();
-        labels.into_iter().collect()
+    fn destination(&self, backend: &str) -> Option<Destination> {
+        Some(self.deployment?.destination(backend))
+    }
+
+    /// The labels that a node's prompt carries, and why it would be refused outside.
+    fn labels(&self, workflow: &WorkflowSource, node: &str) -> (Vec<String>, Option<String>) {
+        let carried = self.program.as_ref().map(|program| program.carried(&workflow.parsed.spec.name, node));
+        let carried = carried.unwrap_or_default();
+        let forbidden = self.deployment.map(|deployment| deployment.boundary.forbid_outside.as_slice()).unwrap_or(&[]);
+        let refused = forbidden.iter().find_map(|label| {
+            let way = carried.get(label)?;
+            Some(format!("it carries `{}`: {} → {node}", label.0, way.join(" → ")))
+        });
+        (carried.keys().map(|label| label.0.clone()).collect(), refused)
     }
 
     fn worst_cost(&self) -> (Option<Usd>, String) {
@@ -237,7 +274,9 @@ impl<'a> Planner<'a> {
         if self.backends.is_empty() {
             return (Some(Usd::ZERO), "no model is asked".to_owned());
         }
-        if let Some(unpriced) = self.backends.iter().find(|backend| self.price(backend).is_none()) {
+        if let Some(unpriced) =
+            self.backends.iter().find(|backend| matches!(self.prices.get(**backend), None | Some(Price::Unknown)))
+        {
             return (None, format!("the price of `{unpriced}` is not known"));
         }
         let by_timeouts =
@@ -245,7 +284,8 @@ impl<'a> Planner<'a> {
         let by_deadline = limits.deadline_s.and_then(|seconds| {
             let micros = (seconds * 1e6).round() as u64;
             self.backends.iter().try_fold(Usd::ZERO, |sum, backend| {
-                Some(sum.saturating_add(self.price(backend)?.scaled(micros, 3_600_000_000)?))
+                let Some(price @ Price::PerHour(_)) = self.prices.get(*backend) else { return None };
+                Some(sum.saturating_add(price.worst_cost(&Bounds { time_us: Some(micros), ..Bounds::default() })?))
             })
         });
         let timeouts = by_timeouts.map(|cost| (cost, "every attempt takes its whole timeout".to_owned()));
@@ -254,7 +294,16 @@ impl<'a> Planner<'a> {
             .map(|(cost, seconds)| (cost, format!("every backend is busy for the whole deadline of {seconds} s")));
         match timeouts.into_iter().chain(deadline).min_by_key(|(cost, _)| *cost) {
             Some((cost, reason)) => (Some(cost), reason),
-            None => (None, "nothing bounds its time: set `limits.deadline_s`, or `timeout_s` on every node".to_owned()),
+            None if self
+                .backends
+                .iter()
+                .all(|backend| matches!(self.prices.get(*backend), Some(Price::PerHour(_)))) =>
+            {
+                (None, "nothing bounds its time: set `limits.deadline_s`, or `timeout_s` on every node".to_owned())
+            }
+            None => {
+                (None, "the length of a prompt is not known before the run: give its backend a `context`".to_owned())
+            }
         }
     }
 }

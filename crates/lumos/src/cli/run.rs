@@ -46,7 +46,7 @@ fn execute(
     let live = output::shows_progress().then(|| Arc::new(Live::start()));
     let stream = arguments.stream.then(|| Arc::new(Stream::start(cancel.clone())));
     let result = (|| {
-        let mut builder = Lumos::builder(home);
+        let mut builder = Lumos::builder(home).secrets(Arc::new(|name| std::env::var(name).ok()));
         if let Some(live) = &live {
             builder = builder.sink(live.clone());
         }
