@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "prompt": { "user": "Hello {{ input }}, how are you?" },
     }))?;
     let mut deployment = DeploymentSpec { name: "example".to_owned(), ..DeploymentSpec::default() };
-    deployment.backends.insert("echo".to_owned(), BackendSpec::Custom { name: "echo".to_owned(), cost: Cost::Unknown });
+    deployment.backends.insert("echo".to_owned(), BackendSpec::custom("echo", Cost::Unknown));
     deployment.bind.insert("writer".to_owned(), "echo".to_owned());
     let bundle = lumos::core::load::Bundle::in_memory(workflow)
         .with_agent("greeter", lumos::core::spec::AgentSpec::Generator(greeter))

@@ -43,7 +43,11 @@ fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> Inde
             let judge = node.judged_by();
             let judge_spec = judge.and_then(|judge| bundle.agents.get(judge)).map(|source| source.spec());
             let judging = judge.and_then(|judge| deployment.binding(&format!("{name}.judge"), Some(judge), judge_spec));
-            bound.into_iter().chain(judging).chain(node.named_backends())
+            bound
+                .into_iter()
+                .chain(judging)
+                .chain(node.named_backends())
+                .chain(deployment.cascade(name, node, spec).map(|cascade| cascade.to.as_str()))
         })
         .collect()
 }

@@ -33,6 +33,13 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
             sink.error(&format!("bind.{key}"), format!("there is no backend `{backend}`"), hint);
         }
     }
+    for (key, cascade) in &spec.escalate {
+        super::remote::escalation(&mut sink, &format!("escalate.{key}"), cascade);
+        if unknown(&cascade.to) {
+            let hint = suggest(&cascade.to, backends(), "the backends are");
+            sink.error(&format!("escalate.{key}.to"), format!("there is no backend `{}`", cascade.to), hint);
+        }
+    }
     for (at, backend) in spec.boundary.inside.iter().enumerate().filter(|(_, backend)| unknown(backend)) {
         let hint = suggest(backend, backends(), "the backends are");
         sink.error(&format!("boundary.inside.{at}"), format!("there is no backend `{backend}`"), hint);
@@ -64,6 +71,7 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
     let mut problems = Vec::new();
     let mut sink = Sink::new(&source.parsed, "");
     let mut used: BTreeSet<&str> = deployment.bind.values().map(String::as_str).collect();
+    used.extend(deployment.escalate.values().map(|cascade| cascade.to.as_str()));
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let mut unbound: BTreeMap<&str, (bool, Vec<&str>)> = BTreeMap::new();
     let mut reached: BTreeSet<&str> = BTreeSet::new();
@@ -71,6 +79,8 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
         for (node_name, node) in &workflow.parsed.spec.nodes {
             used.extend(node.named_backends());
             reached.extend(node.named_backends());
+            let agent = node.kind.agent().and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
+            reached.extend(deployment.cascade(node_name, node, agent).map(|cascade| cascade.to.as_str()));
             names.insert(node_name);
             let own = node.kind.agent().filter(|_| !matches!(node.kind, NodeKind::Custom { .. }));
             names.extend(node.kind.agent());

@@ -121,9 +121,20 @@ impl Bundle {
         let list = self.sources().map(|source| {
             let children =
                 source.children.iter().filter_map(|(path, key)| Some((path.clone(), position(key)?))).collect();
-            (Arc::new(source.parsed.spec.clone()), children)
+            (Arc::new(self.deployed(&source.parsed.spec)), children)
         });
         Workflows { list: list.collect() }
+    }
+
+    /// A workflow with the cascades that the deployment gives to its nodes.
+    fn deployed(&self, workflow: &WorkflowSpec) -> WorkflowSpec {
+        let mut workflow = workflow.clone();
+        let Some(deployment) = self.deployment.as_ref().map(|source| &source.parsed.spec) else { return workflow };
+        for (name, node) in &mut workflow.nodes {
+            let agent = node.kind.agent().and_then(|agent| self.agents.get(agent)).map(|source| source.spec());
+            node.options.cascade = deployment.cascade(name, node, agent).cloned();
+        }
+        workflow
     }
 }
 

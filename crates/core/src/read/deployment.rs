@@ -16,6 +16,7 @@ pub(super) fn deployment(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Deploy
     let name: Option<String> = fields.require(reader, "name");
     let backends = fields.require(reader, "backends");
     let bind = fields.require(reader, "bind");
+    let escalate = fields.take(reader, "escalate");
     let boundary = fields.take(reader, "boundary");
     fields.unavailable(reader, "durability", "remove it; records are always kept");
     fields.unavailable(reader, "content", "remove it");
@@ -24,6 +25,7 @@ pub(super) fn deployment(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Deploy
         name: name.unwrap_or_default(),
         backends: backends.unwrap_or_default(),
         bind: bind.unwrap_or_default(),
+        escalate: escalate.unwrap_or_default(),
         boundary: boundary.unwrap_or_default(),
     })
 }

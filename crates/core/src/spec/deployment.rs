@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::agent::AgentSpec;
-use super::workflow::Label;
+use super::workflow::{CascadeSpec, Label, NodeSpec};
 use crate::money::Usd;
 use crate::record::Destination;
 
@@ -17,11 +17,22 @@ pub struct DeploymentSpec {
     pub backends: IndexMap<String, BackendSpec>,
     /// Node, agent or model alias (or `*`) to the name of a backend.
     pub bind: IndexMap<String, String>,
+    /// Node, agent or model alias to a test for its answers and the backend that is asked when they fail it: a cascade
+    /// for nodes that have none of their own.
+    pub escalate: IndexMap<String, CascadeSpec>,
     /// What is inside, and what must not leave.
     pub boundary: Boundary,
 }
 
 impl DeploymentSpec {
+    /// The cascade of a node: its own, else the deployment's by the node's name, its agent's or the model alias.
+    pub fn cascade<'a>(&'a self, name: &str, node: &'a NodeSpec, agent: Option<&AgentSpec>) -> Option<&'a CascadeSpec> {
+        let alias = agent.and_then(AgentSpec::model);
+        let keys = || [Some(name), node.kind.agent(), alias].into_iter().flatten();
+        let inherited = || keys().find_map(|key| self.escalate.get(key)).filter(|_| alias.is_some());
+        node.options.cascade.as_ref().or_else(inherited)
+    }
+
     /// Which side of the boundary a backend is on: local ones, and those listed, are inside.
     pub fn destination(&self, backend: &str) -> Destination {
         let is_local = matches!(self.backends.get(backend), Some(BackendSpec::Local(_)));
@@ -63,6 +74,11 @@ pub enum BackendSpec {
 }
 
 impl BackendSpec {
+    /// The backend that the embedding program registered under this name, without limits.
+    pub fn custom(name: impl Into<String>, cost: Cost) -> Self {
+        Self::Custom { name: name.into(), cost, limits: LimitSpec::default() }
+    }
+
     /// The cost that is written down.
     pub fn cost(&self) -> Option<&Cost> {
         match self {

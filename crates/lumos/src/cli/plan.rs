@@ -175,7 +175,11 @@ impl<'a> Planner<'a> {
         let spec = source.map(|source| source.spec());
         let bound = self.deployment.and_then(|deployment| deployment.binding(name, agent, spec));
         let fallback = &node.options.fallback;
-        let candidates: Vec<&'a str> = bound.into_iter().chain(node.named_backends()).collect();
+        let candidates: Vec<&'a str> = bound
+            .into_iter()
+            .chain(node.options.fallback.iter().map(String::as_str))
+            .chain(self.deployment.and_then(|deployment| deployment.cascade(name, node, spec)).map(|it| it.to.as_str()))
+            .collect();
         let prompt = source.and_then(|source| {
             let spec = source.spec().prompt()?;
             let user = source.user_prompt.as_deref().unwrap_or(&spec.user);
@@ -261,8 +265,8 @@ impl<'a> Planner<'a> {
     fn labels(&self, workflow: &WorkflowSource, node: &str) -> (Vec<String>, Option<String>) {
         let carried = self.program.as_ref().map(|program| program.carried(&workflow.parsed.spec.name, node));
         let carried = carried.unwrap_or_default();
-        let forbidden = self.deployment.map(|deployment| deployment.boundary.forbid_outside.as_slice()).unwrap_or(&[]);
-        let refused = forbidden.iter().find_map(|label| {
+        let forbidden = self.deployment.into_iter().flat_map(|deployment| &deployment.boundary.forbid_outside);
+        let refused = { forbidden }.find_map(|label| {
             let way = carried.get(label)?;
             Some(format!("it carries `{}`: {} → {node}", label.0, way.join(" → ")))
         });
