@@ -209,7 +209,9 @@ async fn a_forbidden_label_is_stopped_before_a_byte_is_sent() {
     };
     let backend = told([]);
     let outside = bound("out", &backend, None);
-    let record = run(program(workflow(), &[outside.clone()]).forbid_outside([Label("Pii".to_owned())])).await.record();
+    let record = run(program(workflow(), std::slice::from_ref(&outside)).forbid_outside([Label("Pii".to_owned())]))
+        .await
+        .record();
     assert_eq!((record.status, record.status.exit_code()), (Status::Refused, 3));
     let message = record.error.unwrap().message;
     assert!(message.contains("inputs.who → second") && message.contains("`Pii`"), "{message}");
@@ -226,13 +228,13 @@ async fn a_cached_answer_is_given_again_and_what_it_saves_is_shown() {
     let workflow = |input: &str| WorkflowSpec::new("cache").node("a", ask(input).cache()).output("{{ a.text }}");
     let backend = told([]);
     let cached = bound("b", &backend, Some(ResponseCache::open(home.path()).unwrap()));
-    let first = run(program(workflow("x"), &[cached.clone()])).await.record();
+    let first = run(program(workflow("x"), std::slice::from_ref(&cached))).await.record();
     assert_eq!((first.totals.cost_usd, first.totals.saved_usd), (Some(Usd::from_nanos(1_100_000)), None));
-    let again = run(program(workflow("x"), &[cached.clone()])).await.record();
+    let again = run(program(workflow("x"), std::slice::from_ref(&cached))).await.record();
     assert_eq!((again.totals.cost_usd, again.totals.saved_usd), (Some(Usd::ZERO), Some(Usd::from_nanos(1_100_000))));
     assert_eq!((again.output, again.totals.bytes_outside), (first.output, 0));
     assert_eq!(backend.calls.lock().unwrap().len(), 1);
-    run(program(workflow("y"), &[cached.clone()])).await;
+    run(program(workflow("y"), std::slice::from_ref(&cached))).await;
     // A node that does not want it asks again.
     run(program(WorkflowSpec::new("cache").node("a", ask("x")), &[cached])).await;
     assert_eq!(backend.calls.lock().unwrap().len(), 3);
