@@ -1,6 +1,7 @@
 //! The heart of lumos: workflow specification, validation, graph, scheduler, records and the traits that agents and
 //! backends implement. It depends on no runtime, no HTTP and no model library, and it reads no clock.
 
+pub mod admission;
 pub mod agent;
 pub mod backend;
 pub mod chance;
