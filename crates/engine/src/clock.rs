@@ -36,6 +36,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// Microseconds since the Unix epoch, by the machine's wall clock: the one clock that processes share. Unlike other
+/// clocks it goes back when it is set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnixClock;
+
+impl Clock for UnixClock {
+    fn now_us(&self) -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    }
+}
+
+/// A number that no other process draws.
+pub(crate) fn unique() -> u64 {
+    // The lower half of a ULID is all chance.
+    Stamp::now().id().0 as u64
+}
+
 /// Today's date in UTC.
 pub fn today() -> Date {
     // A clock of another century names no day that prices know.

@@ -10,13 +10,15 @@ mod driver;
 mod engine;
 mod event;
 mod flight;
+mod gate;
 mod meter;
 mod store;
 
 pub use binding::{BoundBackend, BoundProgram, Bounds, NodeBinding, Price};
 pub use cache::ResponseCache;
-pub use clock::{SystemClock, today};
+pub use clock::{SystemClock, UnixClock, today};
 pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};
 pub use event::{EventSink, RunEvent, SharedSink, StepRef};
+pub use gate::{AskFor, Gate, LimitsError, Permit, SharedLedger, account};
 pub use store::{RecordStore, RunSummary, StoreError};
 pub use tokio_util::sync::CancellationToken;
