@@ -19,9 +19,6 @@ use crate::sse::Parser;
 use crate::transport::{Reply, Transport};
 use crate::wire::{self, Ask, Call, Decoder, Wire};
 
-/// How long the end of a finished reply is waited for, so that its connection can serve again.
-const LINGER: Duration = Duration::from_millis(20);
-
 /// A model behind an address.
 ///
 /// The deltas of a plain answer come as the server sends them; `output_tokens` of a delta counts the server's pieces,
@@ -155,12 +152,16 @@ impl RemoteBackend {
         let waited = tokio::time::timeout(timeouts.first_token, sending).await;
         let mut reply = waited.map_err(|_| self.late(false))??;
         match reply.media_type().as_str() {
-            "text/event-stream" => self.stream(&mut reply, &mut *decoder, audience, answer, exchange).await?,
+            "text/event-stream" => self.stream(reply, &mut *decoder, audience, answer, exchange).await?,
             "application/json" => {
                 let text = self.within(timeouts.first_token, exchange, reply.text()).await??;
                 decoder.whole(&text, answer)?;
             }
             other => return Err(self.foreign(other).into()),
+        }
+        if answer.finish.is_none() && answer.ended && answer.begun {
+            // Some servers say that it ended, but not why.
+            answer.finish = Some(FinishReason::Stop);
         }
         if answer.finish.is_none() {
             let message = format!("the answer of {} broke off before its end", self.transport.server);
@@ -174,7 +175,7 @@ impl RemoteBackend {
 
     async fn stream(
         &self,
-        reply: &mut Reply<'_>,
+        mut reply: Reply<'_>,
         decoder: &mut dyn Decoder,
         audience: Option<&dyn DeltaSink>,
         answer: &mut Answer,
@@ -210,8 +211,7 @@ impl RemoteBackend {
             }
         }
         if open {
-            // A connection whose reply was read to its end serves the next call.
-            while let Ok(Ok(Some(_))) = tokio::time::timeout(LINGER, reply.chunk()).await {}
+            reply.end().await;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use lumos_core::{BackendError, BackendErrorKind, Basis, CallReport, DeltaSink, Embeddings, Usage};
 
 use crate::backend::{Exchange, RemoteBackend};
-use crate::failure::error;
+use crate::failure::{Failed, error};
 
 /// Most texts in a request: Gemini takes 100, and the vectors of as many stay below the usual bound of a reply.
 const BATCH: usize = 64;
@@ -29,21 +29,30 @@ pub(crate) async fn embed(
         };
         let mut exchange = Exchange::begin(backend);
         let work = async {
-            let sending = backend.send(call, "application/json", &mut exchange, deltas);
-            let mut reply = sending.await.map_err(|failed| failed.error)?;
+            let mut reply = backend.send(call, "application/json", &mut exchange, deltas).await?;
             let body = reply.text().await?;
-            backend.wire.vectors(&body)
+            Ok(backend.wire.vectors(&body)?)
         };
         let limit = backend.options.timeouts.first_token;
         let done = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let message = format!("no vectors from {} within {} s", backend.transport.server, limit.as_secs_f64());
-            Err(error(BackendErrorKind::Transient, message))
+            Err(Failed::from(error(BackendErrorKind::Transient, message)))
         });
         let checked = done.and_then(|(found, tokens)| {
             let width = vectors.first().map(Vec::len);
             Ok((checked(found, batch.len(), backend.options.dimensions.map(|it| it as usize).or(width))?, tokens))
         });
-        let (found, tokens) = checked.map_err(|error| backend.named(error).with_report(all.clone()))?;
+        let (found, tokens) = match checked {
+            Ok(good) => good,
+            Err(Failed { error, billed }) => {
+                let last = (billed && exchange.sent > 0).then(|| exchange.report(backend));
+                let report = match (all, last) {
+                    (Some(all), Some(last)) => Some(all.then(last)),
+                    (all, last) => all.or(last),
+                };
+                return Err(backend.named(error).with_report(report));
+            }
+        };
         let usage = Usage { input_tokens: tokens, output_tokens: Some(0), ..Usage::default() };
         let report = CallReport { usage, ..exchange.report(backend) };
         all = Some(match all {

@@ -130,7 +130,7 @@ impl Said {
             }
             401 | 403 => (
                 Kind::Unauthorized,
-                format!("{server} refuses the key ({code}){said}; check the backend's key and what it may use"),
+                format!("{server} refuses who asks ({code}){said}; check the backend's key and what it may use"),
             ),
             402 => (Kind::Unauthorized, format!("{server} wants to be paid first ({code}){said}")),
             429 if self.is("insufficient_quota") || self.is("billing_error") => {

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lumos_core::{BackendError, BackendErrorKind, Clock, DeltaSink, RateLimits};
@@ -19,6 +20,12 @@ use crate::secret::Scrubber;
 
 /// Most bytes of an error's document that are read.
 const MOST_ERROR: usize = 64 << 10;
+
+/// How long a call waits for the end of a reply after its last event, and how long its connection does.
+const LINGER: Duration = Duration::from_millis(2);
+const LATE_END: Duration = Duration::from_secs(2);
+/// Most bytes after the last event that are worth a connection.
+const MOST_END: usize = 64 << 10;
 
 /// A connection that closes within this time of a request, without a reply, was closed before the request came.
 const STALE_US: u64 = 1_000_000;
@@ -201,6 +208,15 @@ impl Reply<'_> {
         Ok(chunk)
     }
 
+    /// Reads on after all has been said, so that the connection can serve the next call: the end mostly comes at once,
+    /// and nobody waits for one that does not.
+    pub(crate) async fn end(mut self) {
+        if tokio::time::timeout(LINGER, drain(&mut self.response)).await.is_err() {
+            let mut response = self.response;
+            tokio::spawn(async move { tokio::time::timeout(LATE_END, drain(&mut response)).await });
+        }
+    }
+
     /// The rest of the body, as text.
     pub(crate) async fn text(&mut self) -> Result<String, BackendError> {
         let mut body = Vec::new();
@@ -211,6 +227,14 @@ impl Reply<'_> {
             let message = format!("the reply of {} is not UTF-8", self.transport.server);
             error(BackendErrorKind::Transient, message)
         })
+    }
+}
+
+async fn drain(response: &mut Response) {
+    let mut left = MOST_END;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let Some(rest) = left.checked_sub(chunk.len()) else { break };
+        left = rest;
     }
 }
 

@@ -52,5 +52,15 @@ async fn what_cannot_embed_says_so() {
     }
     assert!(server.requests().is_empty());
     let options = RemoteOptions { embed: true, ..options(&server.url(), Provider::OpenAi) };
-    assert_eq!(RemoteBackend::new(options).unwrap().embed(texts(1)).await.unwrap_err().kind, Kind::Transient);
+    let error = RemoteBackend::new(options).unwrap().embed(texts(1)).await.unwrap_err();
+    assert!(error.kind == Kind::Transient && error.report.is_none(), "{error:?}");
+}
+
+#[tokio::test]
+async fn vectors_that_are_missing_are_a_failure_with_figures() {
+    let server = server(Script::always(Answer { vectors: vec![vec![1.0]], ..Answer::new("") })).await;
+    let options = RemoteOptions { embed: true, ..options(&server.url(), Provider::OpenAi) };
+    let error = RemoteBackend::new(options).unwrap().embed(texts(2)).await.unwrap_err();
+    assert!(error.kind == Kind::Unusable && error.message.contains("gave 1 vectors for 2 texts"), "{error}");
+    assert_eq!(error.report.unwrap().bytes_sent, server.requests()[0].bytes());
 }

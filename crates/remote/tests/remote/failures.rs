@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lumos_core::{BackendErrorKind as Kind, NoDeltas};
-use lumos_faults::{Answer, Break, Reply, Script};
+use lumos_core::{BackendErrorKind as Kind, FinishReason, NoDeltas};
+use lumos_faults::{Answer, Break, Limits, Reply, Script};
 use lumos_remote::{Provider, RemoteBackend, RemoteOptions};
 
 use crate::support::{Heard, PROVIDERS, ask, backend, failed, options, replies, server};
@@ -17,6 +17,34 @@ async fn a_429_is_retryable_and_says_when() {
         assert_eq!((error.kind, error.retry_after_us), (Kind::RateLimited, Some(2_000_000)));
         assert!(error.report.is_none(), "a refusal costs nothing");
     }
+}
+
+#[tokio::test]
+async fn limits_that_a_server_enforces_are_met_and_waited_for() {
+    // Four a second, two at once.
+    let limits = Limits { requests: Some(4), tokens: None, window: Duration::from_secs(1), burst: 0.5 };
+    let server = server(Script::always(Answer::new("x")).limited(limits)).await;
+    let backend = backend(&server, Provider::OpenAi);
+    let mut errors = Vec::new();
+    for _ in 0..6 {
+        errors.extend(backend.chat(ask("Hi"), &NoDeltas).await.err());
+    }
+    assert!(errors.len() >= 2 && errors.len() == server.rejected(), "{errors:?}");
+    let wait = errors.last().and_then(|error| error.retry_after_us).expect("the server says when");
+    assert!((1..=251_000).contains(&wait), "{wait}");
+    tokio::time::sleep(Duration::from_micros(wait)).await;
+    backend.chat(ask("Hi"), &NoDeltas).await.expect("after the wait there is room");
+}
+
+#[tokio::test]
+async fn an_end_without_a_reason_is_an_end_and_an_empty_reply_is_none() {
+    let whole = Reply::Status(200, Vec::new(), r#"{"choices": [{"message": {"content": "done"}}]}"#.to_owned());
+    let server = replies([whole, Reply::Status(200, Vec::new(), "{}".to_owned())]).await;
+    let backend = backend(&server, Provider::OpenAiCompatible);
+    let completion = backend.chat(ask("Hi"), &NoDeltas).await.unwrap();
+    assert_eq!((completion.text.as_str(), completion.report.finish_reason), ("done", Some(FinishReason::Stop)));
+    let error = backend.chat(ask("Hi"), &NoDeltas).await.unwrap_err();
+    assert!(error.kind == Kind::Transient && error.report.is_some(), "{error}");
 }
 
 #[tokio::test]
