@@ -29,6 +29,9 @@ impl Semantics for Numbers {
     fn loop_ends(&self, _: View<'_, Self>, _: &u64) -> Result<bool, Failure> {
         Ok(true)
     }
+    fn accept(&self, _: View<'_, Self>, _: &u64) -> Result<bool, Failure> {
+        Ok(true)
+    }
     fn branch(&self, _: View<'_, Self>, _: &u64) -> Result<usize, Failure> {
         Ok(0)
     }

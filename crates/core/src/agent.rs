@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::backend::{BackendError, ChatRequest, DeltaSink, SharedBackend};
+use crate::backend::{BackendError, BackendErrorKind, ChatRequest, DeltaSink, SharedBackend};
 use crate::usage::CallReport;
 
 /// A node's arguments after rendering: `input`, `context`, `query`, `top_k`, … and the entries of `with`.
@@ -66,6 +66,9 @@ pub struct AgentError {
     /// How long a server asks to be left alone, in microseconds from the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_us: Option<u64>,
+    /// How the backend failed; `None` when it answered and the answer was of no use, or was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<BackendErrorKind>,
     /// Figures of calls that were made, and may have cost money, before the failure.
     pub report: Option<Box<CallReport>>,
 }
@@ -73,7 +76,7 @@ pub struct AgentError {
 impl AgentError {
     /// An error that a retry would not cure.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None, report: None }
+        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None, cause: None, report: None }
     }
 
     /// An error that a retry may cure.
@@ -101,6 +104,7 @@ impl From<BackendError> for AgentError {
         Self {
             retryable: error.is_retryable(),
             retry_after_us: error.retry_after_us,
+            cause: Some(error.kind),
             report: error.report,
             ..Self::fatal(error.message)
         }

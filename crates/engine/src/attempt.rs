@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use lumos_core::admission::End;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
@@ -17,12 +18,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::binding::{BoundBackend, BoundProgram, Bounds};
-use crate::cache::Cached;
+use crate::cache::{self, Cached};
 use crate::event::Audience;
-use crate::meter::{Deltas, Meter};
+use crate::gate::AskFor;
+use crate::meter::{Deltas, Meter, end_of};
 
 /// Bytes of a token of ordinary text, roughly.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// Longest that an attempt without a timeout is taken to hold its place in a backend's limits: ten minutes.
+const LONGEST_US: u64 = 600_000_000;
 
 /// Tokens that a server may add to each message: roles and separators.
 const PER_MESSAGE: u64 = 16;
@@ -77,9 +82,16 @@ pub(crate) fn prepare<'a>(
         input_tokens,
         request_hash: request_hash(backend.map(|backend| &**backend), &arguments, prepared.request.as_ref()),
     };
-    let meter = backend.map(|_| {
-        let input_tokens = input_tokens.unwrap_or(bounds.input_tokens / BYTES_PER_TOKEN);
-        Arc::new(Meter::new(input_tokens))
+    let meter = backend.map(|backend| {
+        let ask = AskFor {
+            input_tokens: input_tokens.or(Some(bounds.input_tokens / BYTES_PER_TOKEN)),
+            output_tokens: bounds.output_tokens,
+            worst_cost: estimate.worst_cost,
+            lease_us: bounds.time_us.unwrap_or(LONGEST_US),
+        };
+        let cache = backend.cache.as_ref().filter(|_| node.cache);
+        let cached = cache.zip(prepared.request.as_ref());
+        Arc::new(Meter::new(ask, cached.map(|(cache, request)| (cache.clone(), cache::key(backend, request)))))
     });
     let asked: Option<SharedBackend> = backend.map(|backend| match backend.cache.as_ref().filter(|_| node.cache) {
         Some(cache) => Arc::new(Cached { bound: backend.clone(), cache: cache.clone() }),
@@ -164,14 +176,24 @@ impl Attempt<'_> {
             cost: report.as_deref().and_then(|report| self.backend?.price.cost(report)),
             report,
         };
+        let settle = |bill: &Bill, end| {
+            if let Some(meter) = self.meter() {
+                meter.settle(bill, end);
+            }
+        };
         match result {
-            Ok(Ok(output)) => EventKind::Succeeded(self.id, output.value.into(), bill(output.report.map(Box::new))),
+            Ok(Ok(output)) => {
+                let bill = bill(output.report.map(Box::new));
+                settle(&bill, End::Succeeded);
+                EventKind::Succeeded(self.id, output.value.into(), bill)
+            }
             Ok(Err(mut error)) => {
                 let bill = match error.report.take() {
                     Some(report) => bill(Some(report)),
                     // A backend says what it was charged for; what it does not speak of was for nothing.
                     None => self.meter().map_or_else(Bill::default, Meter::free),
                 };
+                settle(&bill, end_of(&error));
                 EventKind::Failed(self.id, failure(error), bill)
             }
             Err(panic) => EventKind::Failed(self.id, panicked(&*panic), Bill::default()),

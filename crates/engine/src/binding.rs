@@ -10,6 +10,7 @@ use lumos_core::spec::Label;
 use lumos_core::{CallReport, SharedAgent, SharedBackend, Usd};
 
 use crate::cache::ResponseCache;
+use crate::gate::Gate;
 
 /// What a backend costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct BoundBackend {
     pub is_remote: bool,
     /// Answers that may be given again, for nodes that want that.
     pub cache: Option<ResponseCache>,
+    /// Where attempts wait until its limits allow them.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// What a node works with.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
+use lumos_core::admission::End;
 use lumos_core::program::{LiveValue, Program, ProgramNode};
 use lumos_core::record::Status;
 use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, RunState, StepId, Timer};
 use lumos_core::{Clock, Usd};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{self, Ready};
+use crate::attempt::{self, Execution, Ready};
 use crate::binding::{BoundBackend, BoundProgram};
 use crate::clock::SystemClock;
 use crate::event::{Audience, RunEvent, StepRef};
@@ -125,6 +126,9 @@ impl<'a> Driver<'a> {
                 EventKind::TimerFired(timer)
             }
         };
+        if let EventKind::Rejected(id, _) = &kind {
+            self.forget(*id);
+        }
         self.handle(kind);
     }
 
@@ -139,11 +143,32 @@ impl<'a> Driver<'a> {
     }
 
     fn admit(&mut self, id: AttemptId) {
-        let forbidden = self.backend(id).and_then(|(node, backend)| self.bound.forbidden(node, backend));
-        let kind = match forbidden {
-            Some(failure) => EventKind::Refused(id, failure),
-            None => EventKind::Admitted(id),
-        };
+        let backend = self.backend(id);
+        let forbidden = backend.and_then(|(node, backend)| self.bound.forbidden(node, backend));
+        if let Some(failure) = forbidden {
+            self.forget(id);
+            return self.handle_at(self.state.now_us(), EventKind::Refused(id, failure), Turn::Next);
+        }
+        if let Some(gate) = backend.and_then(|(_, backend)| backend.gate.as_ref()) {
+            let ready = self.ready.iter().find(|attempt| attempt.id == id);
+            let Some(meter) = ready.and_then(|attempt| attempt.meter.clone()) else { return };
+            let future: Execution<'a> = Box::pin(async move {
+                if let Some((cache, key)) = &meter.cached
+                    && cache.get(*key).await.is_some()
+                {
+                    return EventKind::Admitted(id);
+                }
+                match gate.admit(meter.ask).await {
+                    Ok(permit) => {
+                        meter.permit(permit);
+                        EventKind::Admitted(id)
+                    }
+                    Err(failure) => EventKind::Rejected(id, failure),
+                }
+            });
+            return self.in_flight.push(Attempt { id, future: Some(future), meter: None });
+        }
+        let kind = EventKind::Admitted(id);
         // Nothing has happened since the event that led here: no need to look at the clock again.
         self.handle_at(self.state.now_us(), kind, Turn::Next);
     }
@@ -168,20 +193,35 @@ impl<'a> Driver<'a> {
     }
 
     fn cancel(&mut self, id: AttemptId) {
-        let bill = if let Some(position) = self.ready.iter().position(|attempt| attempt.id == id) {
+        // What waits for admission is in flight as well; it has no meter of its own.
+        let in_flight = self.in_flight.cancel(id);
+        let bill = if let Some(attempt) = self.forget(id) {
             // Nothing happens before an attempt is first polled.
-            self.ready.swap_remove(position).meter.map(|_| Bill { cost: Some(Usd::ZERO), report: None })
+            attempt.meter.map(|meter| {
+                meter.withdraw();
+                Bill { cost: Some(Usd::ZERO), report: None }
+            })
         } else {
-            self.in_flight.cancel(id).and_then(|meter| {
+            in_flight.and_then(|meter| {
                 let started = self.state.attempts().iter().rev().find(|trace| trace.id == id)?;
                 let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
                 let backend = self.bound.backend(node.position, started.candidate)?;
-                Some(meter.bill(backend, started.end_us.saturating_sub(started.start_us)))
+                let bill = meter.bill(backend, started.end_us.saturating_sub(started.start_us));
+                let is_timeout = started.status == Status::Failed;
+                let end = if is_timeout { End::Failed { retry_after_us: None } } else { End::Cancelled };
+                meter.settle(&bill, end);
+                Some(bill)
             })
         };
         if let Some(bill) = bill {
             self.handle(EventKind::Settled(id, bill));
         }
+    }
+
+    /// Takes an attempt that has not been started out of those that are ready.
+    fn forget(&mut self, id: AttemptId) -> Option<Attempt<'a>> {
+        let position = self.ready.iter().position(|attempt| attempt.id == id)?;
+        Some(self.ready.swap_remove(position))
     }
 
     fn now_us(&self) -> u64 {

@@ -1,26 +1,62 @@
 //! What is known of an attempt while it goes on, so that one that is cancelled or fails is accounted for too.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use lumos_core::admission::{Actual, End};
 use lumos_core::scheduler::Bill;
-use lumos_core::{Basis, CallReport, Delta, DeltaSink, Usage, Usd};
+use lumos_core::{AgentError, BackendErrorKind, Basis, CallReport, Delta, DeltaSink, Usage, Usd};
 
 use crate::binding::BoundBackend;
+use crate::cache::{Key, ResponseCache};
 use crate::event::{Audience, RunEvent};
+use crate::gate::{AskFor, Permit};
 
 /// Counts what an attempt has sent and received; outlives it.
-#[derive(Debug, Default)]
 pub(crate) struct Meter {
-    /// Of its prompt; an estimate where they could not be counted.
-    input_tokens: u64,
+    /// What it needs to be admitted. Its input tokens are an estimate where they could not be counted.
+    pub(crate) ask: AskFor,
+    /// Where its answer may be found.
+    pub(crate) cached: Option<(ResponseCache, Key)>,
+    permit: Mutex<Option<Permit>>,
     bytes_sent: AtomicU64,
     output_tokens: AtomicU64,
 }
 
 impl Meter {
-    pub(crate) fn new(input_tokens: u64) -> Self {
-        Self { input_tokens, ..Self::default() }
+    pub(crate) fn new(ask: AskFor, cached: Option<(ResponseCache, Key)>) -> Self {
+        Self { ask, cached, permit: Mutex::default(), bytes_sent: AtomicU64::new(0), output_tokens: AtomicU64::new(0) }
+    }
+
+    /// Keeps the right to send, until it is settled.
+    pub(crate) fn permit(&self, permit: Permit) {
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    /// Gives the right back unused.
+    pub(crate) fn withdraw(&self) {
+        if let Some(permit) = self.take() {
+            permit.withdraw();
+        }
+    }
+
+    /// Tells the backend's gate what was used of what it admitted.
+    pub(crate) fn settle(&self, bill: &Bill, end: End) {
+        let Some(permit) = self.take() else { return };
+        let usage = bill.report.as_deref().map(|report| report.usage);
+        // Who knows that it cost nothing knows that nothing was used.
+        let nothing =
+            (bill.cost == Some(Usd::ZERO) && usage.is_none_or(|usage| usage == Usage::default())).then_some(0);
+        permit.settle(Actual {
+            input_tokens: usage.and_then(|usage| usage.input_tokens).or(nothing),
+            output_tokens: usage.and_then(|usage| usage.output_tokens).or(nothing),
+            cost: bill.cost,
+            end,
+        });
+    }
+
+    fn take(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What an attempt that was cancelled after `elapsed_us` has used up, as far as can be told.
@@ -34,7 +70,7 @@ impl Meter {
         }
         let report = CallReport {
             usage: Usage {
-                input_tokens: Some(self.input_tokens),
+                input_tokens: self.ask.input_tokens,
                 output_tokens: Some(self.output_tokens.load(Ordering::Relaxed)),
                 ..Usage::default()
             },
@@ -47,12 +83,26 @@ impl Meter {
 
     /// The bill of an attempt that failed without having cost anything: only the bytes that it sent are known.
     pub(crate) fn free(&self) -> Bill {
-        match self.bytes_sent.load(Ordering::Relaxed) {
-            0 => Bill::default(),
-            bytes_sent => {
-                let report = CallReport { bytes_sent, ..CallReport::new(Basis::Measured) };
-                Bill { cost: Some(Usd::ZERO), report: Some(Box::new(report)) }
-            }
+        let report = match self.bytes_sent.load(Ordering::Relaxed) {
+            0 => None,
+            bytes_sent => Some(Box::new(CallReport { bytes_sent, ..CallReport::new(Basis::Measured) })),
+        };
+        Bill { cost: Some(Usd::ZERO), report }
+    }
+}
+
+/// What the end of a failed attempt tells of its backend.
+pub(crate) fn end_of(error: &AgentError) -> End {
+    let retry_after_us = error.retry_after_us;
+    match error.cause {
+        // It did answer.
+        None => End::Succeeded,
+        Some(BackendErrorKind::RateLimited) => End::RateLimited { retry_after_us },
+        Some(BackendErrorKind::Transient | BackendErrorKind::Internal | BackendErrorKind::Unusable) => {
+            End::Failed { retry_after_us }
+        }
+        Some(BackendErrorKind::ContextExceeded | BackendErrorKind::InvalidRequest | BackendErrorKind::Unauthorized) => {
+            End::Ours
         }
     }
 }

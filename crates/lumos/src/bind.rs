@@ -131,6 +131,7 @@ impl Binder<'_> {
             },
             price: self.price(name, spec)?,
             is_remote: matches!(spec, BackendSpec::Remote(_)),
+            gate: self.lumos.gate(spec)?,
             cache: if self.caches { Some(self.lumos.response_cache()?) } else { None },
         });
         self.backends.insert(name.to_owned(), bound.clone());

@@ -40,6 +40,9 @@ pub enum Error {
     /// The engine could not start or keep a run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The limits that processes share cannot be used.
+    #[error(transparent)]
+    Limits(#[from] lumos_engine::LimitsError),
     /// The record store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

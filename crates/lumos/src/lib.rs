@@ -5,6 +5,7 @@
 mod agent_check;
 mod bind;
 mod error;
+mod gates;
 mod home;
 mod local;
 mod lumos;

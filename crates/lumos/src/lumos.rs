@@ -6,14 +6,16 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
+use lumos_core::spec::BackendSpec;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, ResponseCache, RunRequest, SharedSink,
+    BoundProgram, CancellationToken, Engine, FinishedRun, Gate, RecordStore, ResponseCache, RunRequest, SharedSink,
     SystemClock,
 };
 
 use crate::bind;
 use crate::error::Error;
+use crate::gates::Gates;
 use crate::home::Home;
 
 /// Opens workflows, binds them to backends and runs them. Models are loaded once, however many nodes and runs use them.
@@ -32,6 +34,7 @@ pub struct Lumos {
     pub(crate) assets: lumos_assets::AssetStore,
     store: Option<RecordStore>,
     cache: std::sync::OnceLock<ResponseCache>,
+    gates: Gates,
     engine: Engine,
 }
 
@@ -112,6 +115,7 @@ impl LumosBuilder {
             opened: std::sync::Mutex::default(),
             store,
             cache: std::sync::OnceLock::new(),
+            gates: Gates::new(self.keep_records),
             engine: engine.build(),
         })
     }
@@ -177,6 +181,11 @@ impl Lumos {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, Error> {
         Ok(self.engine.run(program, request, cancel).await?)
+    }
+
+    /// The gate of a limited backend; `None` when nothing is limited.
+    pub(crate) fn gate(&self, spec: &BackendSpec) -> Result<Option<Arc<Gate>>, Error> {
+        self.gates.of(spec, self.home.folder())
     }
 
     /// The home's response cache.

@@ -25,6 +25,10 @@ impl Semantics for Nothing {
     fn loop_ends(&self, _: View<'_, Self>, (): &()) -> Result<bool, Failure> {
         Ok(true)
     }
+    fn accept(&self, _: View<'_, Self>, (): &()) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
     fn branch(&self, _: View<'_, Self>, (): &()) -> Result<usize, Failure> {
         Ok(0)
     }

@@ -164,6 +164,7 @@ pub fn backend(name: &'static str) -> Arc<BoundBackend> {
         price: Price::PerHour(Usd::from_nanos(1_000_000_000)),
         is_remote: false,
         cache: None,
+        gate: None,
     })
 }
 

@@ -126,6 +126,7 @@ fn bound(name: &str, backend: &Arc<Told>, cache: Option<ResponseCache>) -> Arc<B
         price: Price::Tokens(Box::new(TokenPrice::flat(rates))),
         is_remote: true,
         cache,
+        gate: None,
     })
 }
 

@@ -137,6 +137,7 @@ impl From<Error> for Failure {
             Error::Problems(problems) => Self::Invalid(problems),
             Error::Binding { hint, .. } | Error::Backend { hint, .. } => Self::Failed { message, hint },
             Error::Asset(error) => error.into(),
+            Error::Limits(error) => Self::Failed { hint: Some(error.hint().to_owned()), message: error.to_string() },
             Error::Store(error) | Error::Engine(EngineError::Store { error, .. }) => error.into(),
             Error::Engine(EngineError::Backend { error, .. }) if error.kind == BackendErrorKind::Unusable => {
                 let hint = "fetch the file again, or name another model; `lumos assets verify` looks at assets";
