@@ -188,12 +188,19 @@ impl Attempt<'_> {
                 EventKind::Succeeded(self.id, output.value.into(), bill)
             }
             Ok(Err(mut error)) => {
-                let bill = match error.report.take() {
-                    Some(report) => bill(Some(report)),
-                    // A backend says what it was charged for; what it does not speak of was for nothing.
-                    None => self.meter().map_or_else(Bill::default, Meter::free),
+                let end = end_of(&error);
+                let bill = match (error.report.take(), self.meter(), self.backend) {
+                    (None, Some(meter), Some(backend)) => {
+                        // A backend says what it was charged for; what it does not speak of was for nothing.
+                        meter.settle_free(end);
+                        meter.free(backend)
+                    }
+                    (report, ..) => {
+                        let bill = bill(report);
+                        settle(&bill, end);
+                        bill
+                    }
                 };
-                settle(&bill, end_of(&error));
                 EventKind::Failed(self.id, failure(error), bill)
             }
             Err(panic) => EventKind::Failed(self.id, panicked(&*panic), Bill::default()),

@@ -7,7 +7,7 @@ use lumos_core::admission::{Actual, End};
 use lumos_core::scheduler::Bill;
 use lumos_core::{AgentError, BackendErrorKind, Basis, CallReport, Delta, DeltaSink, Usage, Usd};
 
-use crate::binding::BoundBackend;
+use crate::binding::{BoundBackend, Price};
 use crate::cache::{Key, ResponseCache};
 use crate::event::{Audience, RunEvent};
 use crate::gate::{AskFor, Permit};
@@ -43,16 +43,16 @@ impl Meter {
     /// Tells the backend's gate what was used of what it admitted.
     pub(crate) fn settle(&self, bill: &Bill, end: End) {
         let Some(permit) = self.take() else { return };
-        let usage = bill.report.as_deref().map(|report| report.usage);
-        // Who knows that it cost nothing knows that nothing was used.
-        let nothing =
-            (bill.cost == Some(Usd::ZERO) && usage.is_none_or(|usage| usage == Usage::default())).then_some(0);
-        permit.settle(Actual {
-            input_tokens: usage.and_then(|usage| usage.input_tokens).or(nothing),
-            output_tokens: usage.and_then(|usage| usage.output_tokens).or(nothing),
-            cost: bill.cost,
-            end,
-        });
+        let usage = bill.report.as_deref().map(|report| report.usage).unwrap_or_default();
+        let (input_tokens, output_tokens) = (usage.input_tokens, usage.output_tokens);
+        permit.settle(Actual { input_tokens, output_tokens, cost: bill.cost, end });
+    }
+
+    /// Tells the backend's gate that no token was used of what it admitted.
+    pub(crate) fn settle_free(&self, end: End) {
+        if let Some(permit) = self.take() {
+            permit.settle(Actual { input_tokens: Some(0), output_tokens: Some(0), cost: Some(Usd::ZERO), end });
+        }
     }
 
     fn take(&self) -> Option<Permit> {
@@ -81,13 +81,14 @@ impl Meter {
         Bill { cost: backend.price.cost(&report), report: Some(Box::new(report)) }
     }
 
-    /// The bill of an attempt that failed without having cost anything: only the bytes that it sent are known.
-    pub(crate) fn free(&self) -> Bill {
+    /// The bill of an attempt that failed and was charged for no token: only the bytes that it sent are known. What the
+    /// time of a machine that is paid by the hour has cost is not.
+    pub(crate) fn free(&self, backend: &BoundBackend) -> Bill {
         let report = match self.bytes_sent.load(Ordering::Relaxed) {
             0 => None,
             bytes_sent => Some(Box::new(CallReport { bytes_sent, ..CallReport::new(Basis::Measured) })),
         };
-        Bill { cost: Some(Usd::ZERO), report }
+        Bill { cost: matches!(backend.price, Price::Tokens(_)).then_some(Usd::ZERO), report }
     }
 }
 

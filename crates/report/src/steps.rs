@@ -175,6 +175,9 @@ fn summary(record: &RunRecord) -> Vec<String> {
         },
     ];
     let outside = record.steps.iter().flat_map(|step| &step.attempts);
+    if let Some(saved) = totals.saved_usd {
+        first.push(format!("{} saved by the response cache", figure::money(saved)));
+    }
     if totals.bytes_outside > 0 {
         first.push(format!("{} left the boundary", figure::bytes(totals.bytes_outside)));
     } else if outside.into_iter().all(|attempt| attempt.destination == lumos_core::Destination::Inside) {

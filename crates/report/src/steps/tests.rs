@@ -32,6 +32,8 @@ fn attempt(number: u32, backend: Option<&str>) -> AttemptRecord {
         bytes_sent: 0,
         destination: Destination::Inside,
         finish_reason: backend.filter(|name| *name != "embedder").map(|_| FinishReason::Stop),
+        request_id: None,
+        saved_usd: None,
         error: None,
         basis: AttemptBasis {
             latency: Basis::Measured,
@@ -79,6 +81,7 @@ fn record(steps: Vec<StepRecord>) -> RunRecord {
             cached_input_tokens: Some(0),
             output_tokens: Some(261),
             attempts: 4,
+            saved_usd: None,
             bytes_outside: 0,
         },
         steps,
