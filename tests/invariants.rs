@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lumos-faults", &["lumos-core"]),
     ("lumos-engine", &["lumos-core"]),
     ("lumos-report", &["lumos-core"]),
-    ("lumos", &["lumos-core", "lumos-assets", "lumos-agents", "lumos-local", "lumos-engine", "lumos-report"]),
+    (
+        "lumos",
+        &["lumos-core", "lumos-assets", "lumos-agents", "lumos-local", "lumos-remote", "lumos-engine", "lumos-report"],
+    ),
 ];
 
 /// What makes a package depend on a runtime, on HTTP or on a model library.
