@@ -14,6 +14,8 @@ const NANOS: i128 = 1_000_000_000;
 ///
 /// Serialises as a plain decimal string with at most nine decimals and no exponent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+// Runs wait in great numbers and hold many amounts: 16 bytes of alignment would be mostly padding.
+#[repr(Rust, packed(8))]
 pub struct Usd(i128);
 
 /// Why a text is not an amount of money.

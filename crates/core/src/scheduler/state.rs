@@ -81,7 +81,7 @@ pub struct StepTrace<V> {
     pub status: Status,
     /// When it became ready.
     pub ready_us: u64,
-    /// When it ended.
+    /// When it ended; until then, when admission was asked for its current attempt.
     pub end_us: u64,
     /// The step whose end made it ready.
     pub cause: Option<StepId>,
@@ -99,8 +99,6 @@ pub struct StepTrace<V> {
     phase: Phase,
     /// Worst cost of the current attempt; part of the run's reserved money in every phase but `Held`.
     reserved: Usd,
-    /// When admission was asked for the current attempt.
-    asked_us: u64,
     /// A second attempt beside the current one.
     hedge: Option<Box<Lane>>,
     /// The step whose answer, its `previous`, this one judges.

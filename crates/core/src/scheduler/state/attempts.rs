@@ -65,7 +65,7 @@ impl<S: Semantics> RunState<S> {
     fn reserve(&mut self, attempt: AttemptId, out: &mut Vec<Command>) {
         let step = &mut self.steps[attempt.step.index()];
         step.phase = Phase::Admitting;
-        step.asked_us = self.now_us;
+        step.end_us = self.now_us;
         self.reserved += step.reserved;
         out.push(Command::Admit(attempt));
     }
@@ -96,7 +96,7 @@ impl<S: Semantics> RunState<S> {
             id: attempt,
             candidate: self.candidate(attempt.step),
             status: Status::Running,
-            waited_us: if is_hedge { 0 } else { self.now_us.saturating_sub(self.step(attempt.step).asked_us) },
+            waited_us: if is_hedge { 0 } else { self.now_us.saturating_sub(self.step(attempt.step).end_us) },
             start_us: self.now_us,
             end_us: self.now_us,
             bill: None,

@@ -257,7 +257,6 @@ impl<S: Semantics> RunState<S> {
             current: 0,
             phase: Phase::Preparing,
             reserved: Usd::ZERO,
-            asked_us: 0,
             hedge: None,
             judges: None,
             previous: None,
