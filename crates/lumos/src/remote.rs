@@ -60,7 +60,6 @@ impl Lumos {
         use std::sync::Arc;
         use std::time::Duration;
 
-        use lumos_core::spec::Provider;
         use lumos_remote::{RemoteBackend, RemoteOptions, Secret, Timeouts};
 
         let fail = |message: String, hint: &str| Error::Backend {
@@ -69,12 +68,6 @@ impl Lumos {
             hint: Some(hint.to_owned()),
         };
         let folder = bundle.deployment.as_ref().map(|source| source.folder.clone()).unwrap_or_default();
-        let provider = match spec.provider {
-            Provider::OpenAi => lumos_remote::Provider::OpenAi,
-            Provider::Anthropic => lumos_remote::Provider::Anthropic,
-            Provider::Gemini => lumos_remote::Provider::Gemini,
-            Provider::OpenAiCompatible => lumos_remote::Provider::OpenAiCompatible,
-        };
         let seconds = |field: &str, value: f64| {
             Duration::try_from_secs_f64(value)
                 .map_err(|_| fail(format!("`timeouts.{field}` is {value}"), "seconds, above 0"))
@@ -100,7 +93,11 @@ impl Lumos {
             proxy: spec.proxy.clone(),
             embed: spec.embedder,
             context: spec.context,
-            ..RemoteOptions::new(name, provider, &spec.model, Arc::new(self.clock))
+            structured: spec.structured,
+            prompt_cache: spec.prompt_cache,
+            omit: spec.omit.clone(),
+            extra: spec.extra.clone().into_iter().collect(),
+            ..RemoteOptions::new(name, spec.provider, &spec.model, Arc::new(self.clock))
         };
         RemoteBackend::new(options)
             .map_err(|error| fail(error.message, "see the backend's `base_url`, `proxy` and `ca_file`"))

@@ -21,5 +21,6 @@ mod transport;
 mod wire;
 
 pub use backend::RemoteBackend;
-pub use options::{PromptCache, Provider, RemoteOptions, Structured, Timeouts};
+pub use lumos_core::spec::{PromptCache, Provider, Structured};
+pub use options::{RemoteOptions, Timeouts};
 pub use secret::Secret;

@@ -4,41 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lumos_core::Clock;
+use lumos_core::spec::{PromptCache, Provider, Structured};
 use serde_json::{Map, Value};
 
 use crate::secret::Secret;
-
-/// Whose protocol a server speaks, and whose defaults apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// OpenAI itself.
-    OpenAi,
-    /// Anthropic, or a server with its `/messages`.
-    Anthropic,
-    /// Google's Gemini API, or a server with its `/models/…:streamGenerateContent`.
-    Gemini,
-    /// Any server with OpenAI's `/chat/completions`: vLLM, llama.cpp, Ollama, LiteLLM, …
-    OpenAiCompatible,
-}
-
-/// How an answer's shape is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Structured {
-    /// By the provider's own means: a JSON schema in the request, or a tool that must be called.
-    #[default]
-    Native,
-    /// In the prompt, for servers that have no such means.
-    Prompt,
-}
-
-/// How long a provider keeps what the prompts of a node have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PromptCache {
-    /// Five minutes from the last use.
-    FiveMinutes,
-    /// An hour; writing costs more.
-    OneHour,
-}
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

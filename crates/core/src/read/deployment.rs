@@ -5,8 +5,8 @@ use super::raw::Raw;
 use super::reader::{Decode, Reader, hint_of_names};
 use super::workflow::{top, version};
 use crate::spec::{
-    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, Provider, RemoteSpec,
-    SecretSource, TimeoutSpec,
+    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, PromptCache, Provider,
+    RemoteSpec, SecretSource, Structured, TimeoutSpec,
 };
 
 /// Reads the whole file; what can't be read is left out of the result.
@@ -71,11 +71,22 @@ impl Decode for BackendSpec {
                     breaker: fields.take(reader, "breaker"),
                     context: fields.take(reader, "context"),
                     embedder: fields.take(reader, "embedder").unwrap_or_default(),
+                    structured: fields
+                        .take_with(reader, "structured", |reader, raw| {
+                            one_of(reader, raw, &[("Native", Structured::Native), ("Prompt", Structured::Prompt)])
+                        })
+                        .unwrap_or_default(),
+                    prompt_cache: fields.take_with(reader, "prompt_cache", |reader, raw| {
+                        let known = [("FiveMinutes", PromptCache::FiveMinutes), ("OneHour", PromptCache::OneHour)];
+                        one_of(reader, raw, &known)
+                    }),
+                    omit: fields.take(reader, "omit").unwrap_or_default(),
+                    extra: fields.take(reader, "extra").unwrap_or_default(),
                     proxy: fields.take(reader, "proxy"),
                     ca_file: fields.take(reader, "ca_file"),
                 };
                 fields.finish(reader);
-                Some(Self::Remote(RemoteSpec { provider: provider?, model: model?, ..remote }))
+                Some(Self::Remote(Box::new(RemoteSpec { provider: provider?, model: model?, ..remote })))
             }
             ("Simulated", _) => {
                 let hint = Some("use Local(…) or Remote(…)".to_owned());

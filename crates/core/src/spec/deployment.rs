@@ -60,7 +60,7 @@ pub enum BackendSpec {
     /// A model in this process.
     Local(LocalSpec),
     /// A model behind an API.
-    Remote(RemoteSpec),
+    Remote(Box<RemoteSpec>),
     /// A backend that the embedding program registered under this name.
     Custom {
         /// The registered name.
@@ -138,6 +138,18 @@ pub struct RemoteSpec {
     /// Whether it embeds texts instead of chatting.
     #[serde(default)]
     pub embedder: bool,
+    /// How an answer's shape is asked for.
+    #[serde(default)]
+    pub structured: Structured,
+    /// Whether the provider is asked to keep the system prompt; only Anthropic needs to be asked.
+    #[serde(default)]
+    pub prompt_cache: Option<PromptCache>,
+    /// Fields of the request's body that are left out, e.g. `temperature` for models that refuse it.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Fields that are added to the request's body, e.g. `reasoning_effort`.
+    #[serde(default)]
+    pub extra: IndexMap<String, serde_json::Value>,
     /// Proxy for its address; the system's when absent.
     #[serde(default)]
     pub proxy: Option<String>,
@@ -169,6 +181,25 @@ impl Provider {
             Self::OpenAiCompatible => "openai-compatible",
         }
     }
+}
+
+/// How an answer's shape is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Structured {
+    /// By the provider's own means: a JSON schema in the request, or a tool that must be called.
+    #[default]
+    Native,
+    /// In the prompt, for servers that have no such means.
+    Prompt,
+}
+
+/// How long a provider keeps what the prompts of a node have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PromptCache {
+    /// Five minutes from the last use.
+    FiveMinutes,
+    /// An hour; writing costs more.
+    OneHour,
 }
 
 /// Where a secret is; never the secret itself.

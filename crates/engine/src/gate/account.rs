@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     fn remote(base_url: Option<&str>, api_key: Option<SecretSource>) -> String {
-        account(&BackendSpec::Remote(RemoteSpec {
+        account(&BackendSpec::Remote(Box::new(RemoteSpec {
             provider: Provider::OpenAiCompatible,
             model: "small".to_owned(),
             base_url: base_url.map(str::to_owned),
@@ -54,9 +54,13 @@ mod tests {
             breaker: None,
             context: None,
             embedder: false,
+            structured: lumos_core::spec::Structured::default(),
+            prompt_cache: None,
+            omit: Vec::new(),
+            extra: indexmap::IndexMap::new(),
             proxy: None,
             ca_file: None,
-        }))
+        })))
     }
 
     #[test]

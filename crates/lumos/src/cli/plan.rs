@@ -292,7 +292,13 @@ impl<'a> Planner<'a> {
                 Some(sum.saturating_add(price.worst_cost(&Bounds { time_us: Some(micros), ..Bounds::default() })?))
             })
         });
-        let timeouts = by_timeouts.map(|cost| (cost, "every attempt takes its whole timeout".to_owned()));
+        let by_hour = |backend: &&str| matches!(self.prices.get(*backend), Some(Price::PerHour(_)));
+        let reason = if self.backends.iter().all(by_hour) {
+            "every attempt takes its whole timeout"
+        } else {
+            "every attempt reads and writes as much as it may"
+        };
+        let timeouts = by_timeouts.map(|cost| (cost, reason.to_owned()));
         let deadline = by_deadline
             .zip(limits.deadline_s)
             .map(|(cost, seconds)| (cost, format!("every backend is busy for the whole deadline of {seconds} s")));
