@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::options::PromptCache;
 use crate::secret::Secret;
 use crate::sse::Event;
 use crate::transport::secret_value;
 use crate::wire::{Ask, Call, Decoder, Vectors, Wire, read, reported, system};
+use lumos_core::spec::PromptCache;
 
 /// The tool whose arguments are the answer, when an answer has a shape.
 const ANSWER: &str = "answer";

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use crate::failure::{error, quote};
-use crate::options::Structured;
+use lumos_core::spec::Structured;
 
 /// The field of the object that a schema is wrapped in where only objects may be asked for.
 const ANSWER: &str = "answer";

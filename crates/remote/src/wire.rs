@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::failure::{Said, error};
-use crate::options::{PromptCache, Provider};
 use crate::secret::Secret;
 use crate::sse::Event;
 use crate::{anthropic, gemini, openai};
+use lumos_core::spec::{PromptCache, Provider};
 
 /// A chat to ask for, in no protocol's terms.
 pub(crate) struct Ask<'a> {
