@@ -115,6 +115,10 @@ pub struct Totals {
     pub output_tokens: Option<u64>,
     /// Number of attempts.
     pub attempts: u64,
+    /// What the machines that the run's backends reserve by the hour cost from its start to its end, busy or idle; absent
+    /// without such a backend. `cost_usd` has only the run's share of their busy time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_usd: Option<Usd>,
     /// What the answers from the response cache cost when they were first given; absent without such answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_usd: Option<Usd>,

@@ -11,14 +11,15 @@ use lumos_core::admission::End;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
-    Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, DeltaSink, NoDeltas, OutputFormat,
-    SharedBackend,
+    Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, Clock, DeltaSink, NoDeltas,
+    OutputFormat, SharedBackend,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::binding::{BoundBackend, BoundProgram, Bounds};
 use crate::cache::{self, Cached};
+use crate::clock::SystemClock;
 use crate::event::Audience;
 use crate::gate::AskFor;
 use crate::meter::{Deltas, Meter, end_of};
@@ -52,6 +53,7 @@ pub(crate) fn prepare<'a>(
     state: &RunState<Program>,
     id: AttemptId,
     audience: Option<&'a Audience>,
+    clock: SystemClock,
 ) -> Result<Ready<'a>, Failure> {
     let program = bound.program();
     let step = state.step(id.step);
@@ -112,6 +114,7 @@ pub(crate) fn prepare<'a>(
         request: prepared.request.map(Box::new),
         seed,
         deltas,
+        clock,
     };
     Ok(Ready { execution: execute(attempt), estimate, meter })
 }
@@ -168,13 +171,19 @@ struct Attempt<'a> {
     request: Option<Box<ChatRequest>>,
     seed: u64,
     deltas: Option<Deltas<'a>>,
+    clock: SystemClock,
 }
 
 impl Attempt<'_> {
     fn happened(&self, result: Result<Result<AgentOutput, AgentError>, Box<dyn Any + Send>>) -> Happening {
-        let bill = |report: Option<Box<CallReport>>| Bill {
-            cost: report.as_deref().and_then(|report| self.backend?.price.cost(report)),
-            report,
+        let share_us = self.meter().and_then(|meter| meter.leave(self.clock.now_us()));
+        let bill = |mut report: Option<Box<CallReport>>| {
+            if let (Some(report), Some(share_us)) = (&mut report, share_us)
+                && report.saved_usd.is_none()
+            {
+                report.busy_us = Some(share_us);
+            }
+            Bill { cost: report.as_deref().and_then(|report| self.backend?.price.cost(report)), report }
         };
         let settle = |bill: &Bill, end| {
             if let Some(meter) = self.meter() {
@@ -193,7 +202,7 @@ impl Attempt<'_> {
                     (None, Some(meter), Some(backend)) => {
                         // A backend says what it was charged for; what it does not speak of was for nothing.
                         meter.settle_free(end);
-                        meter.free(backend)
+                        meter.free(backend, share_us)
                     }
                     (report, ..) => {
                         let bill = bill(report);
@@ -237,6 +246,9 @@ fn execute(mut attempt: Attempt<'_>) -> Execution<'_> {
     // A block, because an `async fn` would hold its argument twice.
     Box::pin(async move {
         let agent = attempt.agent;
+        if let Some((meter, backend)) = attempt.meter().zip(attempt.backend) {
+            meter.enter(backend, attempt.clock.now_us());
+        }
         let call = AgentCall {
             arguments: &attempt.arguments,
             request: attempt.request.take().map(|request| *request),

@@ -11,6 +11,7 @@ use lumos_core::{CallReport, SharedAgent, SharedBackend, Usd};
 
 use crate::cache::ResponseCache;
 use crate::gate::Gate;
+use crate::occupancy::Occupancy;
 
 /// What a backend costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,9 @@ pub struct BoundBackend {
     pub is_remote: bool,
     /// Answers that may be given again, for nodes that want that.
     pub cache: Option<ResponseCache>,
+    /// Who shares its machine, when that is paid by the hour and may serve several attempts at once; what its reports say
+    /// of busy time is then replaced by each attempt's share.
+    pub occupancy: Option<Arc<Occupancy>>,
     /// Where attempts wait until its limits allow them.
     pub gate: Option<Arc<Gate>>,
 }

@@ -133,7 +133,7 @@ impl<'a> Driver<'a> {
     }
 
     fn prepare(&mut self, id: AttemptId) {
-        match attempt::prepare(self.bound, &self.state, id, self.audience) {
+        match attempt::prepare(self.bound, &self.state, id, self.audience, *self.clock) {
             Ok(Ready { execution, estimate, meter }) => {
                 self.ready.push(Attempt { id, future: Some(execution), meter });
                 self.handle_at(self.now_us(), EventKind::Prepared(id, estimate), Turn::Next);
@@ -206,7 +206,7 @@ impl<'a> Driver<'a> {
                 let started = self.state.attempts().iter().rev().find(|trace| trace.id == id)?;
                 let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
                 let backend = self.bound.backend(node.position, started.candidate)?;
-                let bill = meter.bill(backend, started.end_us.saturating_sub(started.start_us));
+                let bill = meter.bill(backend, started.end_us.saturating_sub(started.start_us), self.clock.now_us());
                 let is_timeout = started.status == Status::Failed;
                 let end = if is_timeout { End::Failed { retry_after_us: None } } else { End::Cancelled };
                 meter.settle(&bill, end);

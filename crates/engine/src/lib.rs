@@ -12,6 +12,7 @@ mod event;
 mod flight;
 mod gate;
 mod meter;
+mod occupancy;
 mod store;
 
 pub use binding::{BoundBackend, BoundProgram, Bounds, NodeBinding, Price};
@@ -20,5 +21,6 @@ pub use clock::{SystemClock, UnixClock, today};
 pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};
 pub use event::{EventSink, RunEvent, SharedSink, StepRef};
 pub use gate::{AskFor, Gate, LimitsError, Permit, SharedLedger, account};
+pub use occupancy::Occupancy;
 pub use store::{RecordStore, RunSummary, StoreError};
 pub use tokio_util::sync::CancellationToken;

@@ -11,6 +11,7 @@ use crate::binding::{BoundBackend, Price};
 use crate::cache::{Key, ResponseCache};
 use crate::event::{Audience, RunEvent};
 use crate::gate::{AskFor, Permit};
+use crate::occupancy::Occupant;
 
 /// Counts what an attempt has sent and received; outlives it.
 pub(crate) struct Meter {
@@ -19,18 +20,38 @@ pub(crate) struct Meter {
     /// Where its answer may be found.
     pub(crate) cached: Option<(ResponseCache, Key)>,
     permit: Mutex<Option<Permit>>,
+    occupant: Mutex<Option<Occupant>>,
     bytes_sent: AtomicU64,
     output_tokens: AtomicU64,
 }
 
 impl Meter {
     pub(crate) fn new(ask: AskFor, cached: Option<(ResponseCache, Key)>) -> Self {
-        Self { ask, cached, permit: Mutex::default(), bytes_sent: AtomicU64::new(0), output_tokens: AtomicU64::new(0) }
+        Self {
+            ask,
+            cached,
+            permit: Mutex::default(),
+            occupant: Mutex::default(),
+            bytes_sent: AtomicU64::new(0),
+            output_tokens: AtomicU64::new(0),
+        }
+    }
+
+    /// Comes to a machine that is shared.
+    pub(crate) fn enter(&self, backend: &BoundBackend, now_us: u64) {
+        if let Some(machine) = &backend.occupancy {
+            *lock(&self.occupant) = Some(machine.enter(now_us));
+        }
+    }
+
+    /// Leaves the machine; gives the share of its time, `None` when it is not shared.
+    pub(crate) fn leave(&self, now_us: u64) -> Option<u64> {
+        Some(lock(&self.occupant).take()?.leave(now_us))
     }
 
     /// Keeps the right to send, until it is settled.
     pub(crate) fn permit(&self, permit: Permit) {
-        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        *lock(&self.permit) = Some(permit);
     }
 
     /// Gives the right back unused.
@@ -56,14 +77,15 @@ impl Meter {
     }
 
     fn take(&self) -> Option<Permit> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.permit).take()
     }
 
     /// What an attempt that was cancelled after `elapsed_us` has used up, as far as can be told.
     ///
     /// Tokens are estimated: the prompt's, and those of the answer that had arrived. A server that has not been sent
     /// anything has done nothing; one that was busy when the attempt ended is taken to have been busy all the time.
-    pub(crate) fn bill(&self, backend: &BoundBackend, elapsed_us: u64) -> Bill {
+    pub(crate) fn bill(&self, backend: &BoundBackend, elapsed_us: u64, now_us: u64) -> Bill {
+        let elapsed_us = self.leave(now_us).unwrap_or(elapsed_us);
         let bytes_sent = self.bytes_sent.load(Ordering::Relaxed);
         if backend.is_remote && bytes_sent == 0 {
             return Bill { cost: Some(Usd::ZERO), report: None };
@@ -81,15 +103,22 @@ impl Meter {
         Bill { cost: backend.price.cost(&report), report: Some(Box::new(report)) }
     }
 
-    /// The bill of an attempt that failed and was charged for no token: only the bytes that it sent are known. What the
-    /// time of a machine that is paid by the hour has cost is not.
-    pub(crate) fn free(&self, backend: &BoundBackend) -> Bill {
-        let report = match self.bytes_sent.load(Ordering::Relaxed) {
-            0 => None,
-            bytes_sent => Some(Box::new(CallReport { bytes_sent, ..CallReport::new(Basis::Measured) })),
+    /// The bill of an attempt that failed and was charged for no token: only the bytes that it sent, and for how long it
+    /// kept a shared machine busy, are known.
+    pub(crate) fn free(&self, backend: &BoundBackend, busy_us: Option<u64>) -> Bill {
+        let bytes_sent = self.bytes_sent.load(Ordering::Relaxed);
+        let report = CallReport { bytes_sent, busy_us, ..CallReport::new(Basis::Measured) };
+        let cost = match backend.price {
+            Price::Tokens(_) => Some(Usd::ZERO),
+            Price::PerHour(_) | Price::Unknown => backend.price.cost(&report),
         };
-        Bill { cost: matches!(backend.price, Price::Tokens(_)).then_some(Usd::ZERO), report }
+        Bill { cost, report: (bytes_sent > 0 || busy_us.is_some()).then(|| Box::new(report)) }
     }
+}
+
+/// What a panic interrupted is still what it was.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the end of a failed attempt tells of its backend.

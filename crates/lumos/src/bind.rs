@@ -121,6 +121,12 @@ impl Binder<'_> {
             }
         };
         let info = backend.info();
+        let price = self.price(name, spec)?;
+        // A server of one's own, which others may use at the same time and which costs money while nobody does.
+        let hourly = match (&price, spec) {
+            (Price::PerHour(usd), BackendSpec::Remote(_)) => Some(*usd),
+            _ => None,
+        };
         let bound = Arc::new(BoundBackend {
             backend,
             reference: BackendRef {
@@ -128,9 +134,11 @@ impl Binder<'_> {
                 model: info.model,
                 provider: info.provider,
                 destination: deployment.destination(name),
+                usd_per_hour: hourly,
             },
-            price: self.price(name, spec)?,
+            price,
             is_remote: matches!(spec, BackendSpec::Remote(_)),
+            occupancy: hourly.is_some().then(|| self.lumos.machine(spec)),
             gate: self.lumos.gate(spec)?,
             cache: if self.caches { Some(self.lumos.response_cache()?) } else { None },
         });

@@ -1,4 +1,4 @@
-//! The gates before limited backends: one per account, however many programs use it.
+//! What all programs share of a backend: the gate before a limited one, and who is on a machine paid by the hour.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lumos_core::admission::Rules;
 use lumos_core::spec::BackendSpec;
-use lumos_engine::{Gate, SharedLedger, UnixClock, account};
+use lumos_engine::{Gate, Occupancy, SharedLedger, UnixClock, account};
 
 use crate::error::Error;
 
@@ -21,11 +21,18 @@ pub(crate) struct Gates {
 struct Open {
     shared: Option<SharedLedger>,
     gates: BTreeMap<String, (Rules, Arc<Gate>)>,
+    machines: BTreeMap<String, Arc<Occupancy>>,
 }
 
 impl Gates {
     pub(crate) fn new(are_shared: bool) -> Self {
         Self { are_shared, open: Mutex::default() }
+    }
+
+    /// Who shares the machine of a backend.
+    pub(crate) fn machine(&self, spec: &BackendSpec) -> Arc<Occupancy> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.machines.entry(account(spec)).or_default().clone()
     }
 
     /// The gate of a backend; `None` when nothing is limited.

@@ -9,8 +9,8 @@ use lumos_core::load::Bundle;
 use lumos_core::spec::BackendSpec;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, FinishedRun, Gate, RecordStore, ResponseCache, RunRequest, SharedSink,
-    SystemClock,
+    BoundProgram, CancellationToken, Engine, FinishedRun, Gate, Occupancy, RecordStore, ResponseCache, RunRequest,
+    SharedSink, SystemClock,
 };
 
 use crate::bind;
@@ -186,6 +186,11 @@ impl Lumos {
     /// The gate of a limited backend; `None` when nothing is limited.
     pub(crate) fn gate(&self, spec: &BackendSpec) -> Result<Option<Arc<Gate>>, Error> {
         self.gates.of(spec, self.home.folder())
+    }
+
+    /// Who shares the machine of a backend.
+    pub(crate) fn machine(&self, spec: &BackendSpec) -> Arc<Occupancy> {
+        self.gates.machine(spec)
     }
 
     /// The home's response cache.

@@ -175,6 +175,9 @@ fn summary(record: &RunRecord) -> Vec<String> {
         },
     ];
     let outside = record.steps.iter().flat_map(|step| &step.attempts);
+    if let Some(reserved) = totals.reserved_usd {
+        first.push(format!("machines reserved meanwhile {}", figure::money(reserved)));
+    }
     if let Some(saved) = totals.saved_usd {
         first.push(format!("{} saved by the response cache", figure::money(saved)));
     }

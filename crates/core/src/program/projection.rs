@@ -1,5 +1,7 @@
 //! From a run's state to its record: the only place where records are made.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ pub struct BackendRef {
     pub provider: String,
     /// Which side of the trust boundary it is on.
     pub destination: Destination,
+    /// What its machine costs by the hour, busy or not; `None` when it is not reserved.
+    pub usd_per_hour: Option<Usd>,
 }
 
 /// What a record says about a run that its state does not know.
@@ -55,6 +59,7 @@ impl Program {
             let position = self.node_of(state, trace.id.step).position;
             attempts[trace.id.step.index()].push(attempt_record(trace, backend(position, trace.candidate)));
         }
+        let reserved_usd = self.reserved(state, &backend);
         let mut steps: Vec<(Place, StepRecord)> = Vec::with_capacity(state.steps().len());
         for (index, attempts) in attempts.into_iter().enumerate() {
             let id = StepId(index as u32);
@@ -77,9 +82,24 @@ impl Program {
             error: outcome.and_then(Outcome::failure).map(error_record),
             started_at: header.started_at,
             inputs: header.inputs,
-            totals: totals(state, &steps),
+            totals: Totals { reserved_usd, ..totals(state, &steps) },
             steps,
         }
+    }
+
+    /// What the reserved machines that were asked cost during the whole run.
+    fn reserved<'b>(
+        &self,
+        state: &RunState<Self>,
+        backend: impl Fn(usize, u32) -> Option<&'b BackendRef>,
+    ) -> Option<Usd> {
+        let asked = state.attempts().iter().filter_map(|trace| {
+            let reference = backend(self.node_of(state, trace.id.step).position, trace.candidate)?;
+            Some((reference.backend.as_str(), reference.usd_per_hour?))
+        });
+        let machines: BTreeMap<&str, Usd> = asked.collect();
+        let costs = machines.into_values().filter_map(|usd| usd.scaled(state.now_us(), 3_600_000_000));
+        costs.reduce(Usd::saturating_add)
     }
 
     fn node_of(&self, state: &RunState<Self>, step: StepId) -> &ProgramNode {
@@ -158,6 +178,7 @@ fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
         input_tokens: sum(|usage| usage.input_tokens),
         cached_input_tokens: sum(|usage| usage.cached_input_tokens),
         output_tokens: sum(|usage| usage.output_tokens),
+        reserved_usd: None,
         attempts: attempts().count() as u64,
         saved_usd: attempts().filter_map(|attempt| attempt.saved_usd).reduce(Usd::saturating_add),
         bytes_outside: attempts()

@@ -157,6 +157,7 @@ pub fn backend(name: &'static str) -> Arc<BoundBackend> {
         model: "none".to_owned(),
         provider: "test".to_owned(),
         destination: Destination::Inside,
+        usd_per_hour: None,
     };
     Arc::new(BoundBackend {
         backend,
@@ -165,6 +166,7 @@ pub fn backend(name: &'static str) -> Arc<BoundBackend> {
         is_remote: false,
         cache: None,
         gate: None,
+        occupancy: None,
     })
 }
 

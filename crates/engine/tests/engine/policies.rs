@@ -25,6 +25,8 @@ enum Act {
     Stalls,
     /// Answers with this.
     Says(&'static str),
+    /// Answers after a while.
+    Dawdles,
     /// Cannot be reached.
     Fails,
 }
@@ -55,9 +57,14 @@ impl Backend for Told {
 
     async fn chat(&self, request: ChatRequest, deltas: &dyn DeltaSink) -> Result<Completion, BackendError> {
         self.calls.lock().unwrap().push(request);
-        let act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Says("fine"));
+        let mut act = self.acts.lock().unwrap().pop_front().unwrap_or(Act::Says("fine"));
         deltas.sent(500);
+        if let Act::Dawdles = act {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            act = Act::Says("late");
+        }
         match act {
+            Act::Dawdles => unreachable!("it has dawdled"),
             Act::Stalls => {
                 deltas.delta(Delta { text: "half", output_tokens: 5 });
                 pending().await
@@ -122,11 +129,13 @@ fn bound(name: &str, backend: &Arc<Told>, cache: Option<ResponseCache>) -> Arc<B
             model: "told".to_owned(),
             provider: "test".to_owned(),
             destination: Destination::Outside,
+            usd_per_hour: None,
         },
         price: Price::Tokens(Box::new(TokenPrice::flat(rates))),
         is_remote: true,
         cache,
         gate: None,
+        occupancy: None,
     })
 }
 
@@ -254,4 +263,25 @@ async fn a_budget_is_never_exceeded_by_parallel_attempts_of_unknown_length() {
     assert_eq!(record.status, Status::Limited);
     let spent = record.totals.cost_usd.unwrap();
     assert!(spent <= Usd::from_nanos(2_500_000 + 1_100_000), "{spent}");
+}
+
+#[tokio::test]
+async fn a_machine_paid_by_the_hour_is_shared_by_those_who_keep_it_busy() {
+    let backend = told([Act::Dawdles, Act::Dawdles, Act::Dawdles, Act::Fails]);
+    let mut machine = (*bound("own", &backend, None)).clone();
+    machine.price = Price::PerHour(Usd::from_nanos(3_600_000_000));
+    machine.occupancy = Some(Arc::default());
+    machine.reference.usd_per_hour = Some(Usd::from_nanos(3_600_000_000));
+    let mut workflow = WorkflowSpec::new("share").output("");
+    for name in ["a", "b", "c"] {
+        workflow = workflow.node(name, ask("x"));
+    }
+    let record = run(program(workflow, &[Arc::new(machine)])).await.record();
+    // A thousandth of a dollar per second, so a microsecond costs a nano-dollar: three at a time cost as much as one.
+    let costs: Vec<i128> = record.steps.iter().map(|step| step.attempts[0].cost_usd.unwrap().nanos()).collect();
+    let together: i128 = costs.iter().sum();
+    assert!(together <= i128::from(record.totals.duration_us) && together >= 15_000, "{costs:?}");
+    let each: Vec<u64> = record.steps.iter().map(|step| step.attempts[0].duration_us).collect();
+    assert!(i128::from(each.iter().sum::<u64>()) > together + 15_000, "{each:?} {together}");
+    assert_eq!(record.totals.reserved_usd, Some(Usd::from_nanos(i128::from(record.totals.duration_us))));
 }

@@ -81,6 +81,7 @@ fn record(steps: Vec<StepRecord>) -> RunRecord {
             cached_input_tokens: Some(0),
             output_tokens: Some(261),
             attempts: 4,
+            reserved_usd: None,
             saved_usd: None,
             bytes_outside: 0,
         },
