@@ -5,6 +5,7 @@ mod bad_inputs;
 mod cli;
 #[cfg(unix)]
 mod damage;
+mod deployments;
 mod home;
 mod invariants;
 mod planner;
