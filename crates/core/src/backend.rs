@@ -210,6 +210,11 @@ pub trait DeltaSink: Send + Sync {
     fn sent(&self, bytes: u64) {
         let _ = bytes;
     }
+
+    /// Learns that bytes announced by [`DeltaSink::sent`] have not left: no connection came about.
+    fn unsent(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// A sink that drops every piece.

@@ -165,4 +165,10 @@ impl DeltaSink for Deltas<'_> {
             meter.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
         }
     }
+
+    fn unsent(&self, bytes: u64) {
+        if let Some(meter) = &self.meter {
+            meter.bytes_sent.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
 }

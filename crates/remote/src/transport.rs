@@ -102,7 +102,7 @@ impl Transport {
         BackendError { message: self.scrubber.scrub(&error.message), ..error }
     }
 
-    /// Sends `body`; `deltas` learns the bytes of the request before it leaves, and keeps them when no connection
+    /// Sends `body`; `deltas` learns the bytes of the request before it leaves, and takes them back when no connection
     /// comes about. `Err` for whatever is no success.
     pub(crate) async fn post(
         &self,
@@ -139,6 +139,7 @@ impl Transport {
                     // Nothing has left without a connection.
                     if failure.is_connect() {
                         *sent -= bytes;
+                        deltas.unsent(bytes);
                     }
                     return Err(Failed { error: self.broken(&failure), billed: !failure.is_connect() });
                 }

@@ -171,6 +171,7 @@ async fn a_server_that_is_not_there_is_named() {
     let heard = Heard::default();
     let error = RemoteBackend::new(options(&url, Provider::OpenAi)).unwrap().chat(ask("Hi"), &heard).await.unwrap_err();
     assert_eq!(error.message, format!("{url} refused the connection; is it running?"));
+    assert_eq!(heard.sent(), 0, "nothing left");
     assert!(error.kind == Kind::Transient && error.report.is_none());
 
     let nowhere = options("http://no-such-host.invalid", Provider::OpenAi);

@@ -58,6 +58,11 @@ impl DeltaSink for Heard {
     fn sent(&self, bytes: u64) {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
+
+    fn unsent(&self, bytes: u64) {
+        let last = self.sent.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        assert_eq!(last, Some(bytes));
+    }
 }
 
 /// A server with `script`.
