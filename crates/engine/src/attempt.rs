@@ -278,5 +278,6 @@ fn failure(error: AgentError) -> Failure {
         hint: error.hint,
         retryable: error.retryable,
         retry_after_us: error.retry_after_us,
+        is_limit: false,
     }
 }

@@ -304,7 +304,8 @@ impl Ledger {
             "the backend's budget for today cannot cover a request of up to {worst_cost} USD: {} of {limit} USD are spent",
             self.spent
         );
-        Some(Failure::fatal(message).with_hint("raise `usd_per_day`, or wait for the next day (UTC)"))
+        let hint = "raise `usd_per_day`, or wait for the next day (UTC)";
+        Some(Failure { is_limit: true, ..Failure::fatal(message).with_hint(hint) })
     }
 
     fn ready(&self, rules: &Rules, now_us: u64, ask: &Ask) -> Ready {

@@ -104,8 +104,7 @@ impl Semantics for Program {
             other => Err(Failure {
                 message: format!("`map` of `{}` must give a list, not {}", node.name, type_name(&other)),
                 hint: Some("name a list, such as `{{ plan.items }}`".to_owned()),
-                retryable: false,
-                retry_after_us: None,
+                ..Failure::fatal("")
             }),
         }
     }
@@ -131,8 +130,7 @@ impl Semantics for Program {
                 choice.map_or_else(|| "nothing".to_owned(), |choice| format!("`{choice}`"))
             ),
             hint: Some(format!("its routes are {}; name one of them as `default`", node.branches.join(", "))),
-            retryable: false,
-            retry_after_us: None,
+            ..Failure::fatal("")
         })
     }
 
@@ -149,8 +147,7 @@ impl Semantics for Program {
         Ok(Some(Failure {
             message: format!("the guard `{}` refused the text: {}", node.name, kinds.join(", ")),
             hint: Some("remove what it names, or let the guard redact with `on_block: Redact`".to_owned()),
-            retryable: false,
-            retry_after_us: None,
+            ..Failure::fatal("")
         }))
     }
 
@@ -176,8 +173,7 @@ impl Semantics for Program {
         value.map(LiveValue::from).map_err(|error| Failure {
             message: format!("the output of `{}`: {error}", graph.name),
             hint: error.hint,
-            retryable: false,
-            retry_after_us: None,
+            ..Failure::fatal("")
         })
     }
 }

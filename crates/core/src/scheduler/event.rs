@@ -100,12 +100,15 @@ pub struct Failure {
     /// Microseconds that the server wants to be left alone for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_us: Option<u64>,
+    /// Whether a budget said no: what ends by it is limited, not failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_limit: bool,
 }
 
 impl Failure {
     /// A failure that trying again would not cure.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None }
+        Self { message: message.into(), hint: None, retryable: false, retry_after_us: None, is_limit: false }
     }
 
     /// The same failure with what would help.

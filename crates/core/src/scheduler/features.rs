@@ -34,7 +34,7 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
     let value = || Toy::value(state.view(attempt().step), toy);
     let cost = |cents: i128| Some(Usd::from_nanos(cents * 10_000_000));
     let bill = || Bill { cost: cost(1), report: None };
-    let failure = |retryable| Failure { message: format!("{name} broke"), hint: None, retryable, retry_after_us: None };
+    let failure = |retryable| Failure { retryable, ..Failure::fatal(format!("{name} broke")) };
     let estimate = Estimate { worst_cost: cost(2), ..Estimate::default() };
     match verb {
         "start" => vec![EventKind::Started],
@@ -44,6 +44,10 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
         "deferred" => vec![EventKind::Deferred { attempt: attempt(), until_us: 99 }],
         "refused" => vec![EventKind::Refused(attempt(), failure(false))],
         "rejected" => vec![EventKind::Prepared(attempt(), estimate), EventKind::Rejected(attempt(), failure(true))],
+        "spent" => {
+            let failure = Failure { is_limit: true, ..failure(false) };
+            vec![EventKind::Prepared(attempt(), estimate), EventKind::Rejected(attempt(), failure)]
+        }
         "settled" => vec![EventKind::Settled(attempt(), bill())],
         "hedge" => vec![EventKind::TimerFired(Timer::Hedge(attempt()))],
         "limited" => {
@@ -426,7 +430,7 @@ fn pauses_grow_up_to_their_bound_and_come_from_the_seed() {
         state.handle(&toy, Event { at_us: 0, kind: EventKind::Started }, &mut commands);
         for number in 1..8 {
             let attempt = AttemptId { step: StepId(0), number };
-            let failure = Failure { message: String::new(), hint: None, retryable: true, retry_after_us: None };
+            let failure = Failure { retryable: true, ..Failure::fatal("") };
             for kind in [
                 EventKind::Prepared(attempt, Estimate::default()),
                 EventKind::Admitted(attempt),
@@ -665,6 +669,17 @@ fn an_answer_that_fails_its_test_is_asked_for_again_of_a_better_backend() {
     let lines =
         [("start", "prepare a@1"), ("ends a", "prepare a@2"), ("ends a", "prepare a@3"), ("ends a", "finish failed")];
     assert_eq!(play(&toy, &lines).candidate(StepId(0)), 2);
+}
+
+#[test]
+fn a_budget_that_is_spent_ends_what_nobody_else_can_do_as_limited() {
+    let toy = Toy::new(vec![graph(vec![node("a", &[]).attempts(3).fallbacks(1)])]);
+    let lines = [("start", "prepare a@1"), ("spent a", "prepare a@2"), ("spent a", "finish limited")];
+    let state = play(&toy, &lines);
+    assert_eq!((steps(&toy, &state).as_str(), state.attempts().len()), ("a limited", 0));
+    assert_eq!(state.reserved(), Usd::ZERO);
+    let lines = [("start", "prepare a@1"), ("spent a", "prepare a@2"), ("done a", "finish succeeded")];
+    assert_eq!(steps(&toy, &play(&toy, &lines)), "a succeeded");
 }
 
 #[test]

@@ -195,12 +195,7 @@ impl<'t> Driver<'t> {
                 let bill = Bill { cost: (worst > 0).then(|| Usd::from_nanos(i128::from(cost))), report: None };
                 match self.fate(attempt, 5, 10) {
                     kind @ 0..=2 => {
-                        let failure = Failure {
-                            message: "broke".to_owned(),
-                            hint: None,
-                            retryable: kind > 0,
-                            retry_after_us: None,
-                        };
+                        let failure = Failure { retryable: kind > 0, ..Failure::fatal("broke") };
                         EventKind::Failed(attempt, failure, bill)
                     }
                     _ => EventKind::Succeeded(attempt, Toy::value(self.state.view(attempt.step), self.toy), bill),

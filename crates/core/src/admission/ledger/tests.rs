@@ -148,8 +148,9 @@ fn a_budget_that_others_only_reserve_is_waited_for_and_a_spent_one_is_not() {
         "the backend's budget for today cannot cover a request of up to 0.000000011 USD: \
          0.00000009 of 0.0000001 USD are spent"
     );
-    assert!(!failure.retryable);
-    assert!(matches!(ledger.admit(&rules, 0, &ask(3, 0, 0)), Decision::Rejected(_)), "unknown is not zero");
+    assert!(!failure.retryable && failure.is_limit);
+    let Decision::Rejected(failure) = ledger.admit(&rules, 0, &ask(3, 0, 0)) else { panic!("unknown is not zero") };
+    assert!(!failure.is_limit, "the deployment is wrong, not the budget spent");
     assert_eq!(ledger.admit(&rules, DAY_US, &dear(3, 100)), Decision::Admitted);
 }
 

@@ -134,7 +134,7 @@ impl<S: Semantics> RunState<S> {
                     message: format!("no answer within {seconds} s"),
                     hint: Some("raise `timeout_s`, or allow a `retry` or a `fallback`".to_owned()),
                     retryable: true,
-                    retry_after_us: None,
+                    ..Failure::fatal("")
                 };
                 self.forfeit(attempt, self.reserved_for(attempt));
                 if let Some(trace) = self.end_attempt(attempt, Status::Failed, Bill::default()) {

@@ -9,13 +9,15 @@ impl<S: Semantics> RunState<S> {
     /// Ends a step that failed for good.
     ///
     /// The failure goes up to the first node that others can do without: a node all of whose dependents join `Any`.
-    /// On its way it ends the other entries of a map and the rest of a sub-workflow; at the top it ends the run.
+    /// On its way it ends the other entries of a map and the rest of a sub-workflow; at the top it ends the run. What a
+    /// budget ends like this is limited.
     pub(super) fn give_up(&mut self, plan: &Plan, mut step: StepId, failure: Failure, out: &mut Vec<Command>) {
         if self.step(step).judges.is_some() {
             return self.judge_failed(plan, step, failure, out);
         }
+        let status = if failure.is_limit { Status::Limited } else { Status::Failed };
         loop {
-            self.end_step(step, Status::Failed, Some(failure.clone()));
+            self.end_step(step, status, Some(failure.clone()));
             let StepTrace { scope, node, index, .. } = self.steps[step.index()];
             if index.is_some() {
                 let slot = self.slot_index(scope, node);
@@ -29,7 +31,8 @@ impl<S: Semantics> RunState<S> {
                 return self.todo.push(Todo::Resolved(scope, node, Some(step), Resolution::Failed));
             }
             let Some(parent) = self.scope_parent(scope) else {
-                return self.finish(Outcome::Failed(failure), out);
+                let outcome = if failure.is_limit { Outcome::Limited(failure) } else { Outcome::Failed(failure) };
+                return self.finish(outcome, out);
             };
             self.scopes[scope.0 as usize].closed = true;
             self.abandon(parent.0 + 1, scope, None, out);
