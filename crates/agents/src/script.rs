@@ -24,6 +24,8 @@ pub(crate) struct Script {
     pub(crate) embedded: AtomicUsize,
     /// Whether `embed` never ends.
     pub(crate) stalls: AtomicBool,
+    /// Bytes that each embedding sends elsewhere.
+    pub(crate) sends: u64,
     /// Digest that `info` reports.
     pub(crate) digest: String,
 }
@@ -96,7 +98,8 @@ impl Backend for Script {
             std::future::pending::<()>().await;
         }
         let tokens = texts.iter().map(|text| text.split_whitespace().count() as u64).sum();
-        Ok(Embeddings { vectors: texts.iter().map(|text| embed(text)).collect(), report: Self::report(None, tokens) })
+        let report = CallReport { bytes_sent: self.sends, ..Self::report(None, tokens) };
+        Ok(Embeddings { vectors: texts.iter().map(|text| embed(text)).collect(), report })
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Its value is `{query, passages: [{id, source, text, score, rank, start, end}]}`, best first, ranks from 1, offsets
 //! in characters of the source. Words that match nothing give an empty list, not an error. The index is built when
-//! the agent is first used and again when its files change; only the query's embedding is part of the figures.
+//! the agent is first used and again when its files change. The figures are those of the query's embedding, and of
+//! what an embedder elsewhere was sent for the index.
 
 mod corpus;
 mod lexical;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lumos_core::spec::{RetrievalMode, RetrieverSpec};
-use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedBackend};
+use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, Prepared, SharedBackend};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -89,8 +90,8 @@ impl Retriever {
             .collect()
     }
 
-    /// The passages as they are now.
-    async fn corpus(&self, embedder: Option<&SharedBackend>) -> Result<Arc<Corpus>, AgentError> {
+    /// The passages as they are now, and the figures of what was sent to index them.
+    async fn corpus(&self, embedder: Option<&SharedBackend>) -> Result<(Arc<Corpus>, Option<CallReport>), AgentError> {
         let roots = self.roots()?;
         let key = match embedder {
             Some(embedder) => {
@@ -105,16 +106,17 @@ impl Retriever {
         let files = blocking(move || sources::list(&roots)).await?;
         let mut loaded = self.loaded.lock().await;
         if let Some(known) = loaded.get(&key).filter(|known| known.files == files) {
-            return Ok(Arc::clone(&known.corpus));
+            return Ok((Arc::clone(&known.corpus), None));
         }
         let recipe = Recipe {
             cutter: &self.cutter,
             words: self.mode != RetrievalMode::Dense,
             embedder: embedder.map(AsRef::as_ref),
         };
-        let corpus = Arc::new(Store::new(&self.context.index_dir, &key).corpus(files.clone(), recipe).await?);
+        let (corpus, sent) = Store::new(&self.context.index_dir, &key).corpus(files.clone(), recipe).await?;
+        let corpus = Arc::new(corpus);
         loaded.insert(key, Loaded { files, corpus: Arc::clone(&corpus) });
-        Ok(corpus)
+        Ok((corpus, sent))
     }
 
     fn embedder<'a>(&self, backend: Option<&'a SharedBackend>) -> Result<Option<&'a SharedBackend>, AgentError> {
@@ -152,11 +154,12 @@ impl Agent for Retriever {
     async fn run(&self, call: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
         let (query, top_k) = read(call.arguments)?;
         let embedder = self.embedder(call.backend.as_ref())?;
-        let corpus = self.corpus(embedder).await?;
+        let (corpus, sent) = self.corpus(embedder).await?;
         let (vector, report) = match embedder {
             Some(embedder) => {
-                let mut embedded = embedder.embed(vec![query.clone()]).await?;
-                (embedded.vectors.pop(), Some(embedded.report))
+                let embedded = embedder.embed(vec![query.clone()]).await;
+                let mut embedded = embedded.map_err(|error| store::after(sent.clone(), error))?;
+                (embedded.vectors.pop(), Some(store::both(sent, embedded.report)))
             }
             None => (None, None),
         };

@@ -10,7 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lumos_core::{AgentError, Backend};
+use lumos_core::{AgentError, Backend, BackendError, CallReport};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -63,20 +63,27 @@ impl Store {
     }
 
     /// The index of `files`: opened where it is there, else built. Other callers, in any process, wait meanwhile.
-    pub(super) async fn corpus(&self, files: Vec<SourceFile>, recipe: Recipe<'_>) -> Result<Corpus, AgentError> {
+    ///
+    /// With the figures of what was sent to an embedder elsewhere: it may cost, and crosses the boundary. What one in
+    /// this process reads for an index belongs to no attempt.
+    pub(super) async fn corpus(
+        &self,
+        files: Vec<SourceFile>,
+        recipe: Recipe<'_>,
+    ) -> Result<(Corpus, Option<CallReport>), AgentError> {
         fs::create_dir_all(&self.root).map_err(|error| self.fail("create the index folder", &error))?;
         let _lock = self.lock().await?;
         let root = self.root.clone();
         let opened = blocking(move || open_current(&root, files)).await?;
         let (files, content, texts) = match opened {
-            Current::Open(corpus) => return Ok(*corpus),
+            Current::Open(corpus) => return Ok((*corpus, None)),
             Current::Stale { files, content, texts } => (files, content, texts),
         };
         let place = self.root.join(&content);
         let there = place.clone();
         if let Some(corpus) = blocking(move || Ok(open(&there).ok())).await? {
             self.remember(&files, &content)?;
-            return Ok(corpus);
+            return Ok((corpus, None));
         }
         tracing::info!(files = files.len(), "building the index");
         self.sweep(None)?;
@@ -84,28 +91,42 @@ impl Store {
             .prefix("tmp-")
             .tempdir_in(&self.root)
             .map_err(|error| self.fail("create an index", &error))?;
-        self.build(&folder, &files, texts, &recipe).await?;
+        let sent = self.build(&folder, &files, texts, &recipe).await?;
+        self.keep(folder, &files, &content, &place).await.map(|corpus| (corpus, sent.clone())).map_err(|error| {
+            // What was sent was sent, whatever became of the index.
+            error.with_report(sent)
+        })
+    }
+
+    /// Moves a folder to its place and opens it there.
+    async fn keep(
+        &self,
+        folder: TempDir,
+        files: &[SourceFile],
+        content: &str,
+        place: &Path,
+    ) -> Result<Corpus, AgentError> {
         if place.exists() {
-            fs::remove_dir_all(&place).map_err(|error| self.fail("replace a damaged index", &error))?;
+            fs::remove_dir_all(place).map_err(|error| self.fail("replace a damaged index", &error))?;
         }
-        fs::rename(folder.keep(), &place).map_err(|error| self.fail("move the index to its place", &error))?;
-        let there = place.clone();
+        fs::rename(folder.keep(), place).map_err(|error| self.fail("move the index to its place", &error))?;
+        let there = place.to_owned();
         let corpus =
             blocking(move || open(&there).map_err(|why| AgentError::fatal(format!("cannot open the index: {why}"))))
                 .await?;
-        self.sweep(Some(&content))?;
-        self.remember(&files, &content)?;
+        self.sweep(Some(content))?;
+        self.remember(files, content)?;
         Ok(corpus)
     }
 
-    /// Writes an index into `folder`.
+    /// Writes an index into `folder`; the figures of what was sent for it.
     async fn build(
         &self,
         folder: &TempDir,
         files: &[SourceFile],
         texts: Vec<String>,
         recipe: &Recipe<'_>,
-    ) -> Result<(), AgentError> {
+    ) -> Result<Option<CallReport>, AgentError> {
         let (path, files, cutter, words) =
             (folder.path().to_owned(), files.to_vec(), recipe.cutter.clone(), recipe.words);
         let passages = blocking(move || {
@@ -125,17 +146,23 @@ impl Store {
         .await?;
         let mut vectors = Vec::new();
         let mut dimensions = 0;
+        let mut sent: Option<CallReport> = None;
         if let Some(embedder) = recipe.embedder {
             for batch in passages.chunks(BATCH) {
                 let texts: Vec<_> = batch.iter().map(|passage| passage.text.clone()).collect();
-                let embedded = embedder.embed(texts).await?;
-                check_vectors(&embedded.vectors, batch.len(), &mut dimensions)?;
+                let embedded = embedder.embed(texts).await.map_err(|error| after(sent.clone(), error))?;
+                if embedded.report.bytes_sent > 0 {
+                    sent = Some(both(sent, embedded.report));
+                }
+                check_vectors(&embedded.vectors, batch.len(), &mut dimensions)
+                    .map_err(|error| error.with_report(sent.clone()))?;
                 vectors.extend(embedded.vectors.into_iter().flatten());
             }
         }
         let path = folder.path().to_owned();
         let written = blocking(move || Ok(write_rest(&path, &passages, &vectors, dimensions, words))).await?;
-        written.map_err(|error| self.fail("write the index", &error))
+        written.map_err(|error| self.fail("write the index", &error).with_report(sent.clone()))?;
+        Ok(sent)
     }
 
     /// Waits for the lock; it is released when the file is dropped, and when the process ends.
@@ -282,6 +309,23 @@ fn open(folder: &Path) -> Result<Corpus, String> {
         return Err("the files are incomplete".to_owned());
     }
     Ok(Corpus { passages, vectors, dimensions: manifest.dimensions, lexical })
+}
+
+/// The figures of calls made one after the other.
+pub(super) fn both(first: Option<CallReport>, next: CallReport) -> CallReport {
+    match first {
+        Some(first) => first.then(next),
+        None => next,
+    }
+}
+
+/// The failure of a call with the figures of those before it. A call that says nothing of itself was for nothing.
+pub(super) fn after(first: Option<CallReport>, mut error: BackendError) -> AgentError {
+    let report = match error.report.take() {
+        Some(report) => Some(both(first, *report)),
+        None => first,
+    };
+    AgentError::from(error.with_report(report))
 }
 
 /// Checks what an embedder gave for `wanted` texts, and that its vectors have the length of those before.

@@ -67,6 +67,18 @@ async fn passages_come_with_place_and_score() {
 }
 
 #[tokio::test]
+async fn what_is_sent_elsewhere_for_an_index_is_counted_once() {
+    let folder = folder();
+    let backend = Arc::new(Script { sends: 100, ..Script::default() });
+    let agent = retriever(folder.path(), RetrievalMode::Hybrid);
+    let first = ask(&agent, &backend, "dairy milk mondays").await.unwrap().report.unwrap();
+    let second = ask(&agent, &backend, "dairy milk mondays").await.unwrap().report.unwrap();
+    assert_eq!((first.bytes_sent, second.bytes_sent), (200, 100));
+    assert!(first.usage.input_tokens > Some(20), "{first:?}");
+    assert_eq!(second.usage.input_tokens, Some(3));
+}
+
+#[tokio::test]
 async fn each_mode_finds_by_its_own_means() {
     let folder = folder();
     let backend = Arc::new(Script::default());
