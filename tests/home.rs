@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -14,9 +14,14 @@ pub fn home() -> PathBuf {
 /// Held by whoever computes with a model: several at once on few cores only wait for each other.
 static MODELS: Mutex<()> = Mutex::new(());
 
+/// Waits for the right to compute with a model.
+pub fn turn() -> MutexGuard<'static, ()> {
+    MODELS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The `lumos` command in the repository's root with the shared home; missing assets are fetched by the command.
 pub fn lumos(arguments: &[&str]) -> Output {
-    let _turn = MODELS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     Command::new(env!("CARGO_BIN_EXE_lumos"))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -9,5 +9,7 @@ mod deployments;
 mod home;
 mod invariants;
 mod planner;
+#[cfg(feature = "remote")]
+mod remote;
 mod shipped;
 mod triage;
