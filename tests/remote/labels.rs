@@ -10,7 +10,7 @@ use lumos::{Home, Lumos};
 use lumos_faults::{FaultServer, Received, Script};
 use serde_json::json;
 
-use super::{model, serve};
+use super::{copy, model, serve};
 use crate::home;
 
 const WORKFLOWS: [&str; 4] = ["supply_chain", "rag", "research", "triage"];
@@ -66,19 +66,6 @@ fn copies(url: &str) -> tempfile::TempDir {
         fs::write(path, moved).expect("a file");
     }
     folder
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let to = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).expect("copied");
-        }
-    }
 }
 
 /// Takes the guards out of a workflow, so that everything reads what the person wrote.

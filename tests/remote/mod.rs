@@ -110,3 +110,17 @@ fn percentile(values: &mut [u64], share: f64) -> u64 {
     values.sort_unstable();
     values[((values.len() as f64 * share).ceil() as usize).clamp(1, values.len()) - 1]
 }
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("copied");
+        }
+    }
+}

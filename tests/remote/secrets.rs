@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use lumos_faults::{Received, Reply, Script};
 
 use super::faults::{ENV, ENV_KEY, FILE_KEY, meet_all, table};
-use super::{Files, bind, builder, serve};
+use super::{Files, bind, builder, copy, serve};
 
 /// Tells a test that it is the second process of another one.
 const FOLDER: &str = "LUMOS_TEST_SECRETS_FOLDER";
@@ -163,19 +163,6 @@ async fn everything_is_said_aloud() {
     // What is left of the folder is looked at by who has started this.
     let kept = std::env::var(FOLDER).expect("set");
     copy(files.folder(), Path::new(&kept));
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let to = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).expect("copied");
-        }
-    }
 }
 
 #[test]
