@@ -101,7 +101,7 @@ def readme(rows, clients, arguments, load):
         "",
         "`bare` posts the same request with reqwest and reads the reply without looking at it: the floor. `lumos-remote` is the",
         "backend alone: events parsed, usage, limits and request id read, times taken, secrets kept out. `lumos` is a run of",
-        "one node through the engine with its record made.",
+        "one node through the engine with its record made. With 32 in flight the server's processor is as busy as the client's.",
         "",
     ]
     return "\n".join(lines)
