@@ -166,9 +166,7 @@ The fault server writes each token by itself, so that its processor is full befo
 server's. The first columns are of a server that sends the same bytes in one piece, and the client's core is full.
 
 genai returns at `[DONE]`, which the fault server sends as a piece before the end of the reply: so it can be below the
-floor, which waits for that end, as lumos does. It then may lose the connection. Counted apart and without turns, it opened
-connections for 19 % of the calls one after another, 14 % with 32 in flight and 29 % to the quick server; lumos and `bare`
-for none once they were warm. Over TLS, which nothing here speaks, a connection costs more.
+floor, which waits for that end, as lumos does. Its connection may be lost by that; how often is not measured here.
 """
     (arguments.folder / "README.md").write_text(text, encoding="utf-8")
 
