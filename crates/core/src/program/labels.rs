@@ -29,9 +29,7 @@ pub(super) fn flow(plan: &Plan, graphs: &mut [ProgramGraph]) {
         .collect();
     for (known, graph) in known.iter_mut().zip(&*graphs) {
         for (name, input) in &graph.inputs {
-            let way = vec![format!("inputs.{name}")];
-            let labels = input.labels.iter().map(|label| (label.clone(), way.clone())).collect();
-            known.inputs.insert(name.clone(), labels);
+            known.inputs.insert(name.clone(), begin(&input.labels, &format!("inputs.{name}")));
         }
     }
     loop {
@@ -57,10 +55,10 @@ fn pass(plan: &Plan, graphs: &[ProgramGraph], known: &mut [Known], id: GraphId) 
     for node_id in plan.graph(id).topological() {
         let node = &graph.nodes[node_id.index()];
         let here = &known[id.index()];
-        let mut value: Labels = node.labels.iter().map(|label| (label.clone(), vec![node.name.clone()])).collect();
+        let mut value = begin(&node.labels, &node.name);
         match plan.graph(id).node(*node_id).body {
             Body::Graph(inner) => {
-                let given = arguments(node).map(|(name, template)| (name, read(graph, here, node, template)));
+                let given = arguments(node).map(|(name, template)| (name, read(graph, here, Some(node), template)));
                 let given: Vec<(String, Labels)> = given.map(|(name, labels)| (name.to_owned(), labels)).collect();
                 for (name, labels) in given {
                     merge(known[inner.index()].inputs.entry(name).or_default(), &labels, Some(&node.name));
@@ -72,8 +70,13 @@ fn pass(plan: &Plan, graphs: &[ProgramGraph], known: &mut [Known], id: GraphId) 
         }
         merge(&mut known[id.index()].values[node_id.index()], &value, None);
     }
-    let output = read_template(graph, &known[id.index()], None, &graph.output);
+    let output = read(graph, &known[id.index()], None, &graph.output);
     merge(&mut known[id.index()].output, &output, None);
+}
+
+/// Labels whose way begins here.
+fn begin(labels: &[Label], here: &str) -> Labels {
+    labels.iter().map(|label| (label.clone(), vec![here.to_owned()])).collect()
 }
 
 fn arguments(node: &ProgramNode) -> impl Iterator<Item = (&str, &Template)> {
@@ -87,20 +90,15 @@ fn arguments(node: &ProgramNode) -> impl Iterator<Item = (&str, &Template)> {
 fn prompt(graph: &ProgramGraph, known: &Known, node: &ProgramNode) -> Labels {
     let mut labels = Labels::new();
     for (_, template) in arguments(node) {
-        merge(&mut labels, &read(graph, known, node, template), None);
+        merge(&mut labels, &read(graph, known, Some(node), template), None);
     }
     if node.kind == "retriever" {
-        let own = node.labels.iter().map(|label| (label.clone(), vec![node.name.clone()])).collect();
-        merge(&mut labels, &own, None);
+        merge(&mut labels, &begin(&node.labels, &node.name), None);
     }
     labels
 }
 
-fn read(graph: &ProgramGraph, known: &Known, node: &ProgramNode, template: &Template) -> Labels {
-    read_template(graph, known, Some(node), template)
-}
-
-fn read_template(graph: &ProgramGraph, known: &Known, node: Option<&ProgramNode>, template: &Template) -> Labels {
+fn read(graph: &ProgramGraph, known: &Known, node: Option<&ProgramNode>, template: &Template) -> Labels {
     let mut labels = Labels::new();
     for reference in template.references() {
         match (reference.root.as_str(), reference.path.first()) {
@@ -108,7 +106,7 @@ fn read_template(graph: &ProgramGraph, known: &Known, node: Option<&ProgramNode>
             ("inputs", _) => known.inputs.values().for_each(|input| merge(&mut labels, input, None)),
             ("item", _) => {
                 if let Some(map) = node.and_then(|node| owner(graph, node).map.as_ref()) {
-                    merge(&mut labels, &read_template(graph, known, None, map), None);
+                    merge(&mut labels, &read(graph, known, None, map), None);
                 }
             }
             ("output" | "previous", _) => {

@@ -75,7 +75,8 @@ impl Program {
 }
 
 fn failure(node: &str, field: &str, error: TemplateError) -> Failure {
-    Failure { message: format!("`{field}` of `{node}`: {error}"), hint: error.hint, ..Failure::fatal("") }
+    let message = format!("`{field}` of `{node}`: {error}");
+    Failure { hint: error.hint, ..Failure::fatal(message) }
 }
 
 /// Whether the expression holds; a node without one has nothing to wait for.
@@ -101,11 +102,10 @@ impl Semantics for Program {
         let value = template.evaluate(&self.names(view, None)).map_err(|error| failure(&node.name, "map", error))?;
         match value {
             Value::Array(items) => Ok(items.into_iter().map(LiveValue::from).collect()),
-            other => Err(Failure {
-                message: format!("`map` of `{}` must give a list, not {}", node.name, type_name(&other)),
-                hint: Some("name a list, such as `{{ plan.items }}`".to_owned()),
-                ..Failure::fatal("")
-            }),
+            other => {
+                let message = format!("`map` of `{}` must give a list, not {}", node.name, type_name(&other));
+                Err(Failure::fatal(message).with_hint("name a list, such as `{{ plan.items }}`"))
+            }
         }
     }
 
@@ -123,14 +123,11 @@ impl Semantics for Program {
         let node = self.node_in(view)?;
         let choice = output.json().get("choice").and_then(Value::as_str);
         let position = choice.and_then(|choice| node.branches.iter().position(|branch| branch == choice));
-        position.or(node.default_branch).ok_or_else(|| Failure {
-            message: format!(
-                "`{}` chose {}, which is none of its routes",
-                node.name,
-                choice.map_or_else(|| "nothing".to_owned(), |choice| format!("`{choice}`"))
-            ),
-            hint: Some(format!("its routes are {}; name one of them as `default`", node.branches.join(", "))),
-            ..Failure::fatal("")
+        position.or(node.default_branch).ok_or_else(|| {
+            let chosen = choice.map_or_else(|| "nothing".to_owned(), |choice| format!("`{choice}`"));
+            let message = format!("`{}` chose {chosen}, which is none of its routes", node.name);
+            let hint = format!("its routes are {}; name one of them as `default`", node.branches.join(", "));
+            Failure::fatal(message).with_hint(hint)
         })
     }
 
@@ -144,11 +141,9 @@ impl Semantics for Program {
         let mut kinds: Vec<&str> = findings.filter_map(|finding| finding.get("kind")?.as_str()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        Ok(Some(Failure {
-            message: format!("the guard `{}` refused the text: {}", node.name, kinds.join(", ")),
-            hint: Some("remove what it names, or let the guard redact with `on_block: Redact`".to_owned()),
-            ..Failure::fatal("")
-        }))
+        let message = format!("the guard `{}` refused the text: {}", node.name, kinds.join(", "));
+        let hint = "remove what it names, or let the guard redact with `on_block: Redact`";
+        Ok(Some(Failure::fatal(message).with_hint(hint)))
     }
 
     fn gather(&self, _: View<'_, Self>, values: Vec<LiveValue>) -> Result<LiveValue, Failure> {
@@ -170,10 +165,9 @@ impl Semantics for Program {
     fn output(&self, view: View<'_, Self>) -> Result<LiveValue, Failure> {
         let graph = &self.graphs[view.graph().index()];
         let value = graph.output.evaluate(&self.names(view, None));
-        value.map(LiveValue::from).map_err(|error| Failure {
-            message: format!("the output of `{}`: {error}", graph.name),
-            hint: error.hint,
-            ..Failure::fatal("")
+        value.map(LiveValue::from).map_err(|error| {
+            let message = format!("the output of `{}`: {error}", graph.name);
+            Failure { hint: error.hint, ..Failure::fatal(message) }
         })
     }
 }

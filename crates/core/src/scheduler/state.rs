@@ -94,11 +94,8 @@ pub struct StepTrace<V> {
     key: u64,
     tries_on_candidate: u32,
     candidate: u32,
-    /// The attempt that `phase` and `reserved` are about.
-    current: u32,
-    phase: Phase,
-    /// Worst cost of the current attempt; part of the run's reserved money in every phase but `Held`.
-    reserved: Usd,
+    /// Its current attempt.
+    lane: Lane,
     /// A second attempt beside the current one.
     hedge: Option<Box<Lane>>,
     /// The step whose answer, its `previous`, this one judges.
@@ -106,11 +103,12 @@ pub struct StepTrace<V> {
     previous: Option<V>,
 }
 
-/// An attempt beside the current one.
+/// An attempt on its way.
 #[derive(Debug, Clone)]
 struct Lane {
     number: u32,
     phase: Phase,
+    /// Its worst cost; part of the run's reserved money in every phase but `Held`.
     reserved: Usd,
 }
 
@@ -379,7 +377,7 @@ impl<S: Semantics> RunState<S> {
             EventKind::Admitted(attempt) => self.admitted(plan, attempt, out),
             EventKind::Deferred { attempt, until_us } => {
                 if self.is_in(attempt, Phase::Admitting) && !self.drop_hedge(attempt) {
-                    self.steps[attempt.step.index()].phase = Phase::Deferred;
+                    self.steps[attempt.step.index()].lane.phase = Phase::Deferred;
                     out.push(Command::SetTimer { timer: Timer::Deferral(attempt), at_us: until_us });
                 }
             }
@@ -390,7 +388,7 @@ impl<S: Semantics> RunState<S> {
             }
             EventKind::Rejected(attempt, failure) => {
                 if self.is_in(attempt, Phase::Admitting) && !self.drop_hedge(attempt) {
-                    let reserved = std::mem::take(&mut self.steps[attempt.step.index()].reserved);
+                    let reserved = std::mem::take(&mut self.steps[attempt.step.index()].lane.reserved);
                     self.reserved = self.reserved - reserved;
                     self.attempt_failed(plan, attempt, failure, Next::Candidate, out);
                 }

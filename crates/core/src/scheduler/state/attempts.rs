@@ -1,8 +1,8 @@
 //! The life of an attempt: prepared, admitted, running, settled; then retry, fallback, or the step's end.
 
 use super::{
-    AttemptId, AttemptTrace, Bill, Command, Estimate, Failure, Next, Outcome, Phase, Plan, Purpose, RunState, ScopeId,
-    Semantics, Status, StepId, Timer, Usd, chance,
+    AttemptId, AttemptTrace, Bill, Command, Estimate, Failure, Lane, Next, Outcome, Phase, Plan, Purpose, RunState,
+    ScopeId, Semantics, Status, StepId, Timer, Usd, chance,
 };
 
 impl<S: Semantics> RunState<S> {
@@ -28,7 +28,7 @@ impl<S: Semantics> RunState<S> {
             return self.reserve_hedge(plan, attempt, worst, out);
         }
         let step = &mut self.steps[attempt.step.index()];
-        (step.reserved, step.phase) = (worst, Phase::Held);
+        (step.lane.reserved, step.lane.phase) = (worst, Phase::Held);
         // Once the budget is exceeded, an attempt of unknown cost may not start either.
         match plan.limits.cost {
             Some(limit) if self.gone() + worst > limit => self.over_budget(plan, attempt.step, limit, out),
@@ -43,7 +43,7 @@ impl<S: Semantics> RunState<S> {
     pub(super) fn release_held(&mut self, plan: &Plan, out: &mut Vec<Command>) {
         let Some(limit) = plan.limits.cost else { return };
         while let Some(attempt) = self.held.front().copied().filter(|_| self.outcome.is_none()) {
-            let worst = self.step(attempt.step).reserved;
+            let worst = self.step(attempt.step).lane.reserved;
             if !self.is_in(attempt, Phase::Held) {
                 self.held.pop_front();
             } else if self.gone() + worst > limit {
@@ -64,23 +64,20 @@ impl<S: Semantics> RunState<S> {
 
     fn reserve(&mut self, attempt: AttemptId, out: &mut Vec<Command>) {
         let step = &mut self.steps[attempt.step.index()];
-        step.phase = Phase::Admitting;
+        step.lane.phase = Phase::Admitting;
         step.end_us = self.now_us;
-        self.reserved += step.reserved;
+        self.reserved += step.lane.reserved;
         out.push(Command::Admit(attempt));
     }
 
     fn over_budget(&mut self, plan: &Plan, step: StepId, limit: Usd, out: &mut Vec<Command>) {
         let node = &self.node_of(plan, step).name;
-        let worst = self.step(step).reserved;
+        let worst = self.step(step).lane.reserved;
         let gone = self.gone();
-        let failure = Failure {
-            message: format!(
-                "the next attempt of `{node}` may cost {worst} USD, and {gone} of the budget of {limit} USD is spent"
-            ),
-            hint: Some("raise `limits.cost_usd`, or bind the node to a cheaper backend".to_owned()),
-            ..Failure::fatal("")
-        };
+        let failure = Failure::fatal(format!(
+            "the next attempt of `{node}` may cost {worst} USD, and {gone} of the budget of {limit} USD is spent"
+        ))
+        .with_hint("raise `limits.cost_usd`, or bind the node to a cheaper backend");
         self.stop(step, Outcome::Limited(failure), out);
     }
 
@@ -91,7 +88,10 @@ impl<S: Semantics> RunState<S> {
         let policy = &self.node_of(plan, attempt.step).policy;
         let (timeout_us, hedge_after_us) = (policy.timeout_us, policy.hedge_after_us);
         let is_hedge = self.is_hedge(attempt);
-        self.set_phase(attempt, Phase::Running(self.attempts.len() as u32));
+        let running = Phase::Running(self.attempts.len() as u32);
+        if let Some(lane) = self.lane_mut(attempt) {
+            lane.phase = running;
+        }
         self.attempts.push(AttemptTrace {
             id: attempt,
             candidate: self.candidate(attempt.step),
@@ -118,11 +118,8 @@ impl<S: Semantics> RunState<S> {
             Timer::Deadline => {
                 let Some(deadline_us) = plan.limits.deadline_us.filter(|_| self.started) else { return };
                 let seconds = deadline_us as f64 / 1e6;
-                let failure = Failure {
-                    message: format!("the deadline of {seconds} s has passed"),
-                    hint: Some("raise `limits.deadline_s`, or make the steps shorter".to_owned()),
-                    ..Failure::fatal("")
-                };
+                let failure = Failure::fatal(format!("the deadline of {seconds} s has passed"))
+                    .with_hint("raise `limits.deadline_s`, or make the steps shorter");
                 self.finish(Outcome::Limited(failure), out);
             }
             Timer::Timeout(attempt) => {
@@ -130,13 +127,10 @@ impl<S: Semantics> RunState<S> {
                     return;
                 }
                 let seconds = self.node_of(plan, attempt.step).policy.timeout_us.unwrap_or(0) as f64 / 1e6;
-                let failure = Failure {
-                    message: format!("no answer within {seconds} s"),
-                    hint: Some("raise `timeout_s`, or allow a `retry` or a `fallback`".to_owned()),
-                    retryable: true,
-                    ..Failure::fatal("")
-                };
-                self.forfeit(attempt, self.reserved_for(attempt));
+                let failure = Failure::fatal(format!("no answer within {seconds} s"))
+                    .with_hint("raise `timeout_s`, or allow a `retry` or a `fallback`");
+                let failure = Failure { retryable: true, ..failure };
+                self.forfeit(attempt, self.lane(attempt).map_or(Usd::ZERO, |lane| lane.reserved));
                 if let Some(trace) = self.end_attempt(attempt, Status::Failed, Bill::default()) {
                     self.attempts[trace].failure = Some(Box::new(failure.clone()));
                 }
@@ -151,7 +145,7 @@ impl<S: Semantics> RunState<S> {
             }
             Timer::Deferral(attempt) => {
                 if self.is_in(attempt, Phase::Deferred) {
-                    self.steps[attempt.step.index()].phase = Phase::Admitting;
+                    self.steps[attempt.step.index()].lane.phase = Phase::Admitting;
                     out.push(Command::Admit(attempt));
                 }
             }
@@ -161,7 +155,8 @@ impl<S: Semantics> RunState<S> {
     /// Settles a running attempt; `None` when it is not awaited.
     pub(super) fn end_attempt(&mut self, attempt: AttemptId, status: Status, bill: Bill) -> Option<usize> {
         let index = self.is_running(attempt)?;
-        self.reserved = self.reserved - self.take_reserved(attempt);
+        let reserved = self.lane_mut(attempt).map_or(Usd::ZERO, |lane| std::mem::take(&mut lane.reserved));
+        self.reserved = self.reserved - reserved;
         self.spent += bill.cost.unwrap_or(Usd::ZERO);
         let trace = &mut self.attempts[index];
         trace.status = status;
@@ -215,7 +210,7 @@ impl<S: Semantics> RunState<S> {
         let in_time = at_us < self.deadline_us;
         let more = step.candidate < last;
         if may_retry && in_time && (first == Next::Retry || !more) {
-            step.phase = Phase::Pausing;
+            step.lane.phase = Phase::Pausing;
             out.push(Command::SetTimer { timer: Timer::Backoff(attempt), at_us });
         } else if more {
             step.candidate += 1;
@@ -232,28 +227,34 @@ impl<S: Semantics> RunState<S> {
     pub(super) fn begin_attempt(&mut self, id: StepId, out: &mut Vec<Command>) {
         let step = &mut self.steps[id.index()];
         step.attempt += 1;
-        step.current = step.attempt;
+        step.lane.number = step.attempt;
         step.tries_on_candidate += 1;
-        step.phase = Phase::Preparing;
+        step.lane.phase = Phase::Preparing;
         out.push(Command::Prepare(AttemptId { step: id, number: step.attempt }));
     }
 
     pub(super) fn is_in(&self, attempt: AttemptId, phase: Phase) -> bool {
-        self.phase(attempt) == Some(phase)
+        self.lane(attempt).is_some_and(|lane| lane.phase == phase)
     }
 
     pub(super) fn is_running(&self, attempt: AttemptId) -> Option<usize> {
-        match self.phase(attempt) {
-            Some(Phase::Running(index)) => Some(index as usize),
+        match self.lane(attempt)?.phase {
+            Phase::Running(index) => Some(index as usize),
             _ => None,
         }
     }
 
-    fn phase(&self, attempt: AttemptId) -> Option<Phase> {
+    /// An attempt that is on its way; `None` when it is not awaited.
+    pub(super) fn lane(&self, attempt: AttemptId) -> Option<&Lane> {
         let step = self.steps.get(attempt.step.index())?;
-        if step.current == attempt.number {
-            return Some(step.phase);
-        }
-        step.hedge.as_ref().filter(|lane| lane.number == attempt.number).map(|lane| lane.phase)
+        [Some(&step.lane), step.hedge.as_deref()].into_iter().flatten().find(|lane| lane.number == attempt.number)
+    }
+
+    pub(super) fn lane_mut(&mut self, attempt: AttemptId) -> Option<&mut Lane> {
+        let step = self.steps.get_mut(attempt.step.index())?;
+        [Some(&mut step.lane), step.hedge.as_deref_mut()]
+            .into_iter()
+            .flatten()
+            .find(|lane| lane.number == attempt.number)
     }
 }

@@ -21,12 +21,18 @@ impl<S: Semantics> RunState<S> {
             self.add_judge(plan, id, judge, value, out);
             return None;
         }
-        match semantics.accept(self.view(id), &value) {
-            Ok(true) => return Some(value),
+        let verdict = semantics.accept(self.view(id), &value);
+        self.is_taken(plan, id, verdict, out).then_some(value)
+    }
+
+    /// Whether an answer is taken; otherwise it is asked for again, or the step fails.
+    fn is_taken(&mut self, plan: &Plan, id: StepId, verdict: Result<bool, Failure>, out: &mut Vec<Command>) -> bool {
+        match verdict {
+            Ok(true) => return true,
             Ok(false) => self.escalate(plan, id, out),
             Err(failure) => self.give_up(plan, id, failure, out),
         }
-        None
+        false
     }
 
     fn add_judge(&mut self, plan: &Plan, id: StepId, judge: NodeId, answer: S::Value, out: &mut Vec<Command>) {
@@ -38,7 +44,7 @@ impl<S: Semantics> RunState<S> {
         }
         let mut trace = self.new_trace(scope, judge, index, cause);
         (trace.key, trace.iteration, trace.previous, trace.judges) = (key, iteration, Some(answer), Some(id));
-        self.steps[id.index()].phase = Phase::Judged;
+        self.steps[id.index()].lane.phase = Phase::Judged;
         let judge = StepId(self.steps.len() as u32);
         self.steps.push(trace);
         self.begin_attempt(judge, out);
@@ -58,12 +64,7 @@ impl<S: Semantics> RunState<S> {
         let verdict = semantics.accept(self.view(id), &value);
         self.steps[judge.index()].value = Some(value);
         self.end_step(judge, Status::Succeeded, None);
-        match verdict {
-            Ok(true) => return Some((id, answer?)),
-            Ok(false) => self.escalate(plan, id, out),
-            Err(failure) => self.give_up(plan, id, failure, out),
-        }
-        None
+        if self.is_taken(plan, id, verdict, out) { Some((id, answer?)) } else { None }
     }
 
     /// A judge's step has failed: nobody knows whether the answer is good enough, so the better backend is asked.

@@ -1,7 +1,7 @@
 //! How steps, scopes and runs end otherwise than by success.
 
 use super::{
-    AttemptId, Body, Command, Failure, Graph, Join, NodeId, Outcome, Phase, Plan, Progress, Resolution, RunState,
+    AttemptId, Body, Command, Failure, Graph, Join, Lane, NodeId, Outcome, Phase, Plan, Progress, Resolution, RunState,
     ScopeId, Semantics, Status, StepId, StepTrace, Todo,
 };
 
@@ -58,8 +58,8 @@ impl<S: Semantics> RunState<S> {
 
     pub(super) fn end_step(&mut self, id: StepId, status: Status, failure: Option<Failure>) {
         let step = &mut self.steps[id.index()];
-        let reserved = std::mem::take(&mut step.reserved);
-        if step.phase != Phase::Held {
+        let reserved = std::mem::take(&mut step.lane.reserved);
+        if step.lane.phase != Phase::Held {
             self.reserved = self.reserved - reserved;
         }
         if let Some(lane) = step.hedge.take() {
@@ -67,7 +67,7 @@ impl<S: Semantics> RunState<S> {
         }
         step.status = status;
         step.end_us = self.now_us;
-        step.phase = Phase::Ended;
+        step.lane.phase = Phase::Ended;
         step.failure = failure.map(Box::new);
         step.previous = None;
     }
@@ -99,7 +99,7 @@ impl<S: Semantics> RunState<S> {
     /// Cancels the steps of a node, or of all nodes, of a scope, and everything inside them; none is before `first`.
     fn abandon(&mut self, first: u32, scope: ScopeId, node: Option<NodeId>, out: &mut Vec<Command>) {
         for index in first..self.steps.len() as u32 {
-            if self.steps[index as usize].phase != Phase::Ended && self.is_within(StepId(index), scope, node) {
+            if self.steps[index as usize].lane.phase != Phase::Ended && self.is_within(StepId(index), scope, node) {
                 self.cancel_step(StepId(index), out);
             }
         }
@@ -120,9 +120,9 @@ impl<S: Semantics> RunState<S> {
     }
 
     fn cancel_step(&mut self, id: StepId, out: &mut Vec<Command>) {
-        let step = &self.steps[id.index()];
-        let (attempt, reserved) = (AttemptId { step: id, number: step.current }, step.reserved);
-        match step.phase {
+        let Lane { number, phase, reserved } = self.steps[id.index()].lane;
+        let attempt = AttemptId { step: id, number };
+        match phase {
             Phase::Ended => return,
             Phase::Preparing | Phase::Admitting => out.push(Command::CancelAttempt(attempt)),
             Phase::Running(index) => self.cancel_running(attempt, index, reserved, out),

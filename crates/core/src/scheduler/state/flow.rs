@@ -1,7 +1,7 @@
 //! From step to step: readiness, conditions, skips and the start of steps, maps and sub-workflows.
 
 use super::{
-    Body, Command, Failure, GraphId, Join, MapPolicy, MapState, Node, NodeId, Outcome, Phase, Plan, Progress,
+    Body, Command, Failure, GraphId, Join, Lane, MapPolicy, MapState, Node, NodeId, Outcome, Phase, Plan, Progress,
     Resolution, RunState, Scope, ScopeId, Semantics, Slot, Status, StepId, StepTrace, Todo, Usd, View, chance,
 };
 
@@ -137,7 +137,7 @@ impl<S: Semantics> RunState<S> {
             Body::Graph(graph) => match semantics.arguments(self.view(step)) {
                 Ok(inputs) => {
                     let inner = self.add_scope(plan, graph, Some(step), inputs);
-                    self.steps[step.index()].phase = Phase::Open(inner);
+                    self.steps[step.index()].lane.phase = Phase::Open(inner);
                     self.enter(plan, inner, cause);
                 }
                 Err(failure) => self.give_up(plan, step, failure, out),
@@ -165,7 +165,7 @@ impl<S: Semantics> RunState<S> {
         let slot = self.slot_index(scope, node);
         self.slots[slot].progress = Progress::Resolved;
         let mut trace = self.new_trace(scope, node, None, cause);
-        (trace.status, trace.phase) = (Status::Skipped, Phase::Ended);
+        (trace.status, trace.lane.phase) = (Status::Skipped, Phase::Ended);
         self.steps.push(trace);
         self.todo.push(Todo::Resolved(scope, node, cause, Resolution::Skipped));
     }
@@ -254,9 +254,7 @@ impl<S: Semantics> RunState<S> {
             attempt: 0,
             tries_on_candidate: 0,
             candidate: 0,
-            current: 0,
-            phase: Phase::Preparing,
-            reserved: Usd::ZERO,
+            lane: Lane { number: 0, phase: Phase::Preparing, reserved: Usd::ZERO },
             hedge: None,
             judges: None,
             previous: None,

@@ -17,9 +17,8 @@ impl<S: Semantics> RunState<S> {
     }
 
     pub(super) fn is_hedge(&self, attempt: AttemptId) -> bool {
-        self.steps.get(attempt.step.index()).is_some_and(|step| {
-            step.current != attempt.number && step.hedge.as_ref().is_some_and(|lane| lane.number == attempt.number)
-        })
+        let step = self.steps.get(attempt.step.index());
+        step.and_then(|step| step.hedge.as_ref()).is_some_and(|lane| lane.number == attempt.number)
     }
 
     /// Sets money aside for a second attempt, or does without it: it never ends a run.
@@ -47,44 +46,22 @@ impl<S: Semantics> RunState<S> {
         true
     }
 
-    pub(super) fn set_phase(&mut self, attempt: AttemptId, phase: Phase) {
-        let is_hedge = self.is_hedge(attempt);
-        let step = &mut self.steps[attempt.step.index()];
-        match step.hedge.as_mut().filter(|_| is_hedge) {
-            Some(lane) => lane.phase = phase,
-            None => step.phase = phase,
-        }
-    }
-
-    pub(super) fn reserved_for(&self, attempt: AttemptId) -> Usd {
-        let step = self.step(attempt.step);
-        step.hedge.as_ref().filter(|_| self.is_hedge(attempt)).map_or(step.reserved, |lane| lane.reserved)
-    }
-
-    pub(super) fn take_reserved(&mut self, attempt: AttemptId) -> Usd {
-        let is_hedge = self.is_hedge(attempt);
-        let step = &mut self.steps[attempt.step.index()];
-        let reserved = step.hedge.as_mut().filter(|_| is_hedge).map_or(&mut step.reserved, |lane| &mut lane.reserved);
-        std::mem::take(reserved)
-    }
-
     /// The attempt has given the answer: the one beside it is not needed.
     pub(super) fn win(&mut self, attempt: AttemptId, out: &mut Vec<Command>) {
-        if self.is_hedge(attempt) {
-            self.swap_lanes(attempt);
+        let step = &mut self.steps[attempt.step.index()];
+        if let Some(lane) = step.hedge.as_deref_mut().filter(|lane| lane.number == attempt.number) {
+            std::mem::swap(&mut step.lane, lane);
         }
         self.cancel_hedge(attempt, out);
     }
 
     /// A failed attempt leaves the field to the one beside it, if there is one.
     pub(super) fn lane_failed(&mut self, plan: &Plan, attempt: AttemptId, failure: Failure, out: &mut Vec<Command>) {
-        if self.is_hedge(attempt) {
-            self.steps[attempt.step.index()].hedge = None;
-        } else if let Some(lane) = self.steps[attempt.step.index()].hedge.take() {
-            let step = &mut self.steps[attempt.step.index()];
-            (step.current, step.phase, step.reserved) = (lane.number, lane.phase, lane.reserved);
-        } else {
-            self.attempt_failed(plan, attempt, failure, Next::Retry, out);
+        let step = &mut self.steps[attempt.step.index()];
+        match step.hedge.take() {
+            Some(hedge) if hedge.number == attempt.number => {}
+            Some(hedge) => step.lane = *hedge,
+            None => self.attempt_failed(plan, attempt, failure, Next::Retry, out),
         }
     }
 
@@ -107,15 +84,6 @@ impl<S: Semantics> RunState<S> {
             trace.end_us = self.now_us;
             self.forfeit(attempt, reserved);
             out.push(Command::CancelAttempt(attempt));
-        }
-    }
-
-    fn swap_lanes(&mut self, attempt: AttemptId) {
-        let step = &mut self.steps[attempt.step.index()];
-        if let Some(lane) = &mut step.hedge {
-            std::mem::swap(&mut step.current, &mut lane.number);
-            std::mem::swap(&mut step.phase, &mut lane.phase);
-            std::mem::swap(&mut step.reserved, &mut lane.reserved);
         }
     }
 }
