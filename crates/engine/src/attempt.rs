@@ -84,6 +84,7 @@ pub(crate) fn prepare<'a>(
         input_tokens,
         request_hash: request_hash(backend.map(|backend| &**backend), &arguments, prepared.request.as_ref()),
     };
+    let cache = backend.and_then(|backend| backend.cache.as_ref()).filter(|_| node.cache);
     let meter = backend.map(|backend| {
         let ask = AskFor {
             input_tokens: input_tokens.or(Some(bounds.input_tokens / BYTES_PER_TOKEN)),
@@ -91,11 +92,11 @@ pub(crate) fn prepare<'a>(
             worst_cost: estimate.worst_cost,
             lease_us: bounds.time_us.unwrap_or(LONGEST_US),
         };
-        let cache = backend.cache.as_ref().filter(|_| node.cache);
-        let cached = cache.zip(prepared.request.as_ref());
+        // Only who would have to wait for admission needs to know beforehand.
+        let cached = cache.filter(|_| backend.gate.is_some()).zip(prepared.request.as_ref());
         Arc::new(Meter::new(ask, cached.map(|(cache, request)| (cache.clone(), cache::key(backend, request)))))
     });
-    let asked: Option<SharedBackend> = backend.map(|backend| match backend.cache.as_ref().filter(|_| node.cache) {
+    let asked: Option<SharedBackend> = backend.map(|backend| match cache {
         Some(cache) => Arc::new(Cached { bound: backend.clone(), cache: cache.clone() }),
         None => backend.backend.clone(),
     });
@@ -134,14 +135,11 @@ fn bounds(arguments: &Arguments, request: Option<&ChatRequest>) -> Bounds {
     };
     let input = messages + shape + json_bytes(&request.tools);
     let output = u64::from(request.decoding.max_tokens);
-    match &request.format {
-        OutputFormat::Text => Bounds { input_tokens: input, output_tokens: output, time_us: None },
-        _ => Bounds {
-            input_tokens: 2 * input + output + json_bytes(&request.format),
-            output_tokens: 2 * output,
-            time_us: None,
-        },
-    }
+    let repair = match &request.format {
+        OutputFormat::Text => Bounds::default(),
+        _ => Bounds { input_tokens: input + output + shape, output_tokens: output, time_us: None },
+    };
+    Bounds { input_tokens: input + repair.input_tokens, output_tokens: output + repair.output_tokens, time_us: None }
 }
 
 fn json_bytes(value: &impl Serialize) -> u64 {

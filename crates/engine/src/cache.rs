@@ -16,13 +16,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::binding::BoundBackend;
-use crate::store::{StoreError, unusable};
+use crate::database::{self, Layout};
+use crate::store::{StoreError, unopened, unusable};
 
-/// Version of what is stored, kept in SQLite's `user_version`.
-const VERSION: i32 = 1;
-
-const SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, completion TEXT NOT NULL) WITHOUT ROWID;";
+const LAYOUT: Layout = Layout {
+    version: 1,
+    schema: "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, completion TEXT NOT NULL) WITHOUT ROWID;",
+    page: None,
+    // An answer that is lost with the machine is asked for again.
+    synchronous: "NORMAL",
+};
 
 /// Answers that were given before, in the file `cache.db` of a home. Cheap to clone; clones share a connection.
 #[derive(Clone)]
@@ -42,20 +45,7 @@ impl ResponseCache {
     pub fn open(home: &Path) -> Result<Self, StoreError> {
         let path = home.join("cache.db");
         std::fs::create_dir_all(home).map_err(|error| unusable(&path, &error))?;
-        let fail = |error: rusqlite::Error| unusable(&path, &error);
-        let connection = Connection::open(&path).map_err(fail)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
-        let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
-        if found > VERSION {
-            return Err(StoreError::TooNew { path, found });
-        }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-        // An answer that is lost with the machine is asked for again.
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
-        if found < VERSION {
-            connection.execute_batch(SCHEMA).map_err(fail)?;
-            connection.pragma_update(None, "user_version", VERSION).map_err(fail)?;
-        }
+        let connection = database::open(&path, &LAYOUT).map_err(|error| unopened(&path, error))?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
     }
 

@@ -143,7 +143,7 @@ impl<'a> Driver<'a> {
     }
 
     fn admit(&mut self, id: AttemptId) {
-        let backend = self.backend(id);
+        let backend = self.backend(id.step, self.state.candidate(id.step));
         let forbidden = backend.and_then(|(node, backend)| self.bound.forbidden(node, backend));
         if let Some(failure) = forbidden {
             self.forget(id);
@@ -168,15 +168,14 @@ impl<'a> Driver<'a> {
             });
             return self.in_flight.push(Attempt { id, future: Some(future), meter: None });
         }
-        let kind = EventKind::Admitted(id);
         // Nothing has happened since the event that led here: no need to look at the clock again.
-        self.handle_at(self.state.now_us(), kind, Turn::Next);
+        self.handle_at(self.state.now_us(), EventKind::Admitted(id), Turn::Next);
     }
 
-    /// The node of an attempt and the backend that it is for.
-    fn backend(&self, id: AttemptId) -> Option<(&'a ProgramNode, &'a Arc<BoundBackend>)> {
-        let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
-        Some((node, self.bound.backend(node.position, self.state.candidate(id.step))?))
+    /// The node of a step and one of its backends.
+    fn backend(&self, step: StepId, candidate: u32) -> Option<(&'a ProgramNode, &'a Arc<BoundBackend>)> {
+        let node = self.bound.program().node(self.state.graph_of(step), self.state.step(step).node);
+        Some((node, self.bound.backend(node.position, candidate)?))
     }
 
     async fn start(&mut self, id: AttemptId) {
@@ -204,8 +203,7 @@ impl<'a> Driver<'a> {
         } else {
             in_flight.and_then(|meter| {
                 let started = self.state.attempts().iter().rev().find(|trace| trace.id == id)?;
-                let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
-                let backend = self.bound.backend(node.position, started.candidate)?;
+                let (_, backend) = self.backend(id.step, started.candidate)?;
                 let bill = meter.bill(backend, started.end_us.saturating_sub(started.start_us), self.clock.now_us());
                 let is_timeout = started.status == Status::Failed;
                 let end = if is_timeout { End::Failed { retry_after_us: None } } else { End::Cancelled };
@@ -269,8 +267,7 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_start(&self, id: AttemptId) {
-        let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
-        let backend = self.bound.backend(node.position, self.state.candidate(id.step));
+        let backend = self.backend(id.step, self.state.candidate(id.step)).map(|(_, backend)| backend);
         self.tell(&RunEvent::AttemptStarted {
             step: self.step_ref(id.step),
             attempt: id.number,

@@ -6,6 +6,7 @@ mod attempt;
 mod binding;
 mod cache;
 mod clock;
+mod database;
 mod driver;
 mod engine;
 mod event;

@@ -138,8 +138,8 @@ impl Binder<'_> {
             },
             price,
             is_remote: matches!(spec, BackendSpec::Remote(_)),
-            occupancy: hourly.is_some().then(|| self.lumos.machine(spec)),
-            gate: self.lumos.gate(spec)?,
+            occupancy: hourly.is_some().then(|| self.lumos.gates.machine(spec)),
+            gate: self.lumos.gates.of(spec)?,
             cache: if self.caches { Some(self.lumos.response_cache()?) } else { None },
         });
         self.backends.insert(name.to_owned(), bound.clone());

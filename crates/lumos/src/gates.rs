@@ -1,7 +1,7 @@
 //! What all programs share of a backend: the gate before a limited one, and who is on a machine paid by the hour.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lumos_core::admission::Rules;
@@ -12,8 +12,8 @@ use crate::error::Error;
 
 /// All gates of one facade.
 pub(crate) struct Gates {
-    /// Whether limits are shared with other processes of the home.
-    are_shared: bool,
+    /// The home whose processes share limits; `None` when they are kept in memory.
+    home: Option<PathBuf>,
     open: Mutex<Open>,
 }
 
@@ -25,8 +25,8 @@ struct Open {
 }
 
 impl Gates {
-    pub(crate) fn new(are_shared: bool) -> Self {
-        Self { are_shared, open: Mutex::default() }
+    pub(crate) fn new(home: Option<PathBuf>) -> Self {
+        Self { home, open: Mutex::default() }
     }
 
     /// Who shares the machine of a backend.
@@ -36,7 +36,7 @@ impl Gates {
     }
 
     /// The gate of a backend; `None` when nothing is limited.
-    pub(crate) fn of(&self, spec: &BackendSpec, home: &Path) -> Result<Option<Arc<Gate>>, Error> {
+    pub(crate) fn of(&self, spec: &BackendSpec) -> Result<Option<Arc<Gate>>, Error> {
         let rules = Rules::new(spec.limits(), spec.breaker());
         if rules.is_empty() {
             return Ok(None);
@@ -46,7 +46,7 @@ impl Gates {
         if let Some((_, gate)) = open.gates.get(&account).filter(|(known, _)| *known == rules) {
             return Ok(Some(gate.clone()));
         }
-        if self.are_shared && open.shared.is_none() {
+        if let (Some(home), None) = (&self.home, &open.shared) {
             open.shared = Some(SharedLedger::open(home, Arc::new(UnixClock))?);
         }
         let gate = Gate::new(rules, &account, open.shared.clone(), Arc::new(UnixClock));

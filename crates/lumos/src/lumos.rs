@@ -6,11 +6,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
-use lumos_core::spec::BackendSpec;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, FinishedRun, Gate, Occupancy, RecordStore, ResponseCache, RunRequest,
-    SharedSink, SystemClock,
+    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, ResponseCache, RunRequest, SharedSink,
+    SystemClock,
 };
 
 use crate::bind;
@@ -34,7 +33,7 @@ pub struct Lumos {
     pub(crate) assets: lumos_assets::AssetStore,
     store: Option<RecordStore>,
     cache: std::sync::OnceLock<ResponseCache>,
-    gates: Gates,
+    pub(crate) gates: Gates,
     engine: Engine,
 }
 
@@ -101,7 +100,9 @@ impl LumosBuilder {
         if let Some(store) = &store {
             engine = engine.store(store.clone());
         }
+        let shared = self.keep_records.then(|| self.home.folder().to_path_buf());
         Ok(Lumos {
+            gates: Gates::new(shared),
             #[cfg(feature = "local")]
             assets: lumos_assets::AssetStore::new(self.home.folder().to_path_buf(), lumos_assets::Catalog::builtin()),
             home: self.home,
@@ -115,7 +116,6 @@ impl LumosBuilder {
             opened: std::sync::Mutex::default(),
             store,
             cache: std::sync::OnceLock::new(),
-            gates: Gates::new(self.keep_records),
             engine: engine.build(),
         })
     }
@@ -181,16 +181,6 @@ impl Lumos {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, Error> {
         Ok(self.engine.run(program, request, cancel).await?)
-    }
-
-    /// The gate of a limited backend; `None` when nothing is limited.
-    pub(crate) fn gate(&self, spec: &BackendSpec) -> Result<Option<Arc<Gate>>, Error> {
-        self.gates.of(spec, self.home.folder())
-    }
-
-    /// Who shares the machine of a backend.
-    pub(crate) fn machine(&self, spec: &BackendSpec) -> Arc<Occupancy> {
-        self.gates.machine(spec)
     }
 
     /// The home's response cache.

@@ -37,17 +37,11 @@ fn used_backends<'b>(bundle: &'b Bundle, deployment: &'b DeploymentSpec) -> Inde
     let nodes = bundle.sources().flat_map(|source| &source.parsed.spec.nodes);
     nodes
         .flat_map(|(name, node)| {
-            let agent = node.kind.agent();
-            let spec = agent.and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
-            let bound = deployment.binding(name, agent, spec);
+            let spec = node.kind.agent().and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
             let judge = node.judged_by();
             let judge_spec = judge.and_then(|judge| bundle.agents.get(judge)).map(|source| source.spec());
             let judging = judge.and_then(|judge| deployment.binding(&format!("{name}.judge"), Some(judge), judge_spec));
-            bound
-                .into_iter()
-                .chain(judging)
-                .chain(node.named_backends())
-                .chain(deployment.cascade(name, node, spec).map(|cascade| cascade.to.as_str()))
+            deployment.candidates(name, node, spec).chain(judging)
         })
         .collect()
 }

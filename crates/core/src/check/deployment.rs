@@ -34,7 +34,7 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
         }
     }
     for (key, cascade) in &spec.escalate {
-        super::remote::escalation(&mut sink, &format!("escalate.{key}"), cascade);
+        super::policies::escalation(&mut sink, &format!("escalate.{key}"), cascade);
         if unknown(&cascade.to) {
             let hint = suggest(&cascade.to, backends(), "the backends are");
             sink.error(&format!("escalate.{key}.to"), format!("there is no backend `{}`", cascade.to), hint);

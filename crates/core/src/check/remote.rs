@@ -2,8 +2,7 @@
 
 use super::sink::Sink;
 use crate::money::Usd;
-use crate::spec::{CascadeSpec, LimitSpec, Provider, RemoteSpec, SecretSource};
-use crate::template::Template;
+use crate::spec::{LimitSpec, Provider, RemoteSpec, SecretSource};
 
 /// Checks what a remote backend says about itself.
 pub(super) fn check(sink: &mut Sink<'_>, path: &str, remote: &RemoteSpec) {
@@ -67,28 +66,6 @@ pub(super) fn limits(sink: &mut Sink<'_>, path: &str, limits: &LimitSpec) {
     if let Some(usd) = limits.usd_per_day.filter(|usd| *usd <= Usd::ZERO) {
         let hint = "an amount above 0, e.g. \"5.00\"".to_owned();
         sink.error(&format!("{path}.limits.usd_per_day"), format!("`usd_per_day` is {usd}"), hint);
-    }
-}
-
-/// Checks a cascade of a deployment, which sees no more of a workflow than the answer.
-pub(super) fn escalation(sink: &mut Sink<'_>, path: &str, cascade: &CascadeSpec) {
-    if cascade.judge.is_some() {
-        let hint = "put `cascade: (judge: …)` on the workflow's node, or test the answer itself".to_owned();
-        sink.error(&format!("{path}.judge"), "a deployment has no judges", hint);
-    }
-    let at = format!("{path}.accept");
-    match Template::parse(&cascade.accept) {
-        Err(error) => sink.error(&at, error.message, error.hint),
-        Ok(template) if !template.is_expression() => {
-            let hint = "e.g. \"{{ output.items | length > 1 }}\"".to_owned();
-            sink.error(&at, "`accept` must be exactly one {{ expression }}", hint);
-        }
-        Ok(template) => {
-            if let Some(other) = template.references().iter().find(|reference| reference.root != "output") {
-                let hint = "it reads the answer as `output`".to_owned();
-                sink.error(&at, format!("`{other}` is not there in a deployment"), hint);
-            }
-        }
     }
 }
 

@@ -33,6 +33,18 @@ impl DeploymentSpec {
         node.options.cascade.as_ref().or_else(inherited)
     }
 
+    /// Every backend that a node's attempts may be made on: the one it is bound to, its fallbacks, its cascade's.
+    pub fn candidates<'a>(
+        &'a self,
+        name: &str,
+        node: &'a NodeSpec,
+        agent: Option<&AgentSpec>,
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        let bound = self.binding(name, node.kind.agent(), agent);
+        let to = self.cascade(name, node, agent).map(|cascade| cascade.to.as_str());
+        bound.into_iter().chain(node.options.fallback.iter().map(String::as_str)).chain(to)
+    }
+
     /// Which side of the boundary a backend is on: local ones, and those listed, are inside.
     pub fn destination(&self, backend: &str) -> Destination {
         let is_local = matches!(self.backends.get(backend), Some(BackendSpec::Local(_)));

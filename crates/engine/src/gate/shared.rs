@@ -9,11 +9,12 @@ use indexmap::{IndexMap, IndexSet};
 use lumos_core::Clock;
 use lumos_core::admission::{Ask, Decision, Ledger, Rules};
 use lumos_core::scheduler::Failure;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{Notify, oneshot};
 
 use super::error::{LimitsError, VERSION};
 use super::operation::Operation;
+use crate::database::{self, Layout, OpenError};
 
 /// Most operations of one transaction.
 const GROUP: usize = 256;
@@ -24,11 +25,14 @@ const BUSY: Duration = Duration::from_micros(100);
 /// After so many looks something else is wrong.
 const BUSY_LOOKS: i32 = 100_000;
 
-/// A ledger with a few hundred requests in flight fits on a few pages.
-const PAGE: u32 = 16_384;
-
-const SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS ledgers (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID";
+const LAYOUT: Layout = Layout {
+    version: VERSION,
+    schema: "CREATE TABLE IF NOT EXISTS ledgers (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID",
+    // A ledger with a few hundred requests in flight fits on a few pages.
+    page: Some(16_384),
+    // What a power failure undoes has long been refilled.
+    synchronous: "NORMAL",
+};
 
 const UPSERT: &str = "
     INSERT INTO ledgers (account, ledger) VALUES (?1, ?2)
@@ -189,44 +193,14 @@ impl Keeper {
 }
 
 fn connect(path: &Path) -> Result<Connection, LimitsError> {
-    let mut looks = 0;
-    loop {
-        match try_connect(path) {
-            // Going over to WAL does not wait for another process that does the same.
-            Err(rusqlite::Error::SqliteFailure(error, _))
-                if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) && looks < BUSY_LOOKS =>
-            {
-                looks += 1;
-                std::thread::sleep(BUSY);
-            }
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(found)) => return Err(LimitsError::TooNew { path: path.to_path_buf(), found }),
-            Err(error) => return Err(LimitsError::unusable(path, &error)),
-        }
-    }
-}
-
-/// The connection, or the version that is too new.
-fn try_connect(path: &Path) -> rusqlite::Result<Result<Connection, i32>> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_handler(Some(|looks| {
+    let mut connection = database::open(path, &LAYOUT).map_err(|error| match error {
+        OpenError::TooNew(found) => LimitsError::TooNew { path: path.to_path_buf(), found },
+        OpenError::Sqlite(error) => LimitsError::unusable(path, &error),
+    })?;
+    let busy = connection.busy_handler(Some(|looks| {
         std::thread::sleep(BUSY);
         looks < BUSY_LOOKS
-    }))?;
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > VERSION {
-        return Ok(Err(found));
-    }
-    // Means something only before the file's first page is written.
-    connection.pragma_update(None, "page_size", PAGE)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // What a power failure undoes has long been refilled.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    if found < VERSION {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
-    }
-    Ok(Ok(connection))
+    }));
+    busy.map_err(|error| LimitsError::unusable(path, &error))?;
+    Ok(connection)
 }

@@ -16,6 +16,7 @@ use owner::Owner;
 use writer::{Message, Row, Writer};
 
 use crate::clock::Stamp;
+use crate::database::{self, Layout, OpenError};
 
 /// Version of the schema, kept in SQLite's `user_version`.
 const VERSION: i32 = 1;
@@ -34,8 +35,13 @@ const SCHEMA: &str = "
     );
 ";
 
-/// Bytes of a page: a record of a few steps fills a third of one, so that few of them need pages of their own.
-const PAGE: u32 = 16_384;
+const LAYOUT: Layout = Layout {
+    version: VERSION,
+    schema: SCHEMA,
+    // A record of a few steps fills a third of a page, so that few of them need pages of their own.
+    page: Some(16_384),
+    synchronous: "FULL",
+};
 
 /// Why the store could not be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -170,22 +176,15 @@ impl RecordStore {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let fail = |error: rusqlite::Error| unusable(path, &error);
-    let connection = Connection::open(path).map_err(fail)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
-    if found > VERSION {
-        return Err(StoreError::TooNew { path: path.to_path_buf(), found });
+    database::open(path, &LAYOUT).map_err(|error| unopened(path, error))
+}
+
+/// The error about a file that could not be opened.
+pub(crate) fn unopened(path: &Path, error: OpenError) -> StoreError {
+    match error {
+        OpenError::TooNew(found) => StoreError::TooNew { path: path.to_path_buf(), found },
+        OpenError::Sqlite(error) => unusable(path, &error),
     }
-    // Means something only before the file's first page is written.
-    connection.pragma_update(None, "page_size", PAGE).map_err(fail)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-    if found < VERSION {
-        connection.execute_batch(SCHEMA).map_err(fail)?;
-        connection.pragma_update(None, "user_version", VERSION).map_err(fail)?;
-    }
-    Ok(connection)
 }
 
 pub(crate) fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> StoreError {

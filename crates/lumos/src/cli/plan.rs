@@ -174,12 +174,10 @@ impl<'a> Planner<'a> {
         let source = agent.and_then(|agent| self.bundle.agents.get(agent));
         let spec = source.map(|source| source.spec());
         let bound = self.deployment.and_then(|deployment| deployment.binding(name, agent, spec));
-        let fallback = &node.options.fallback;
-        let candidates: Vec<&'a str> = bound
-            .into_iter()
-            .chain(node.options.fallback.iter().map(String::as_str))
-            .chain(self.deployment.and_then(|deployment| deployment.cascade(name, node, spec)).map(|it| it.to.as_str()))
-            .collect();
+        let candidates: Vec<&'a str> = match self.deployment {
+            Some(deployment) => deployment.candidates(name, node, spec).collect(),
+            None => node.named_backends().collect(),
+        };
         let prompt = source.and_then(|source| {
             let spec = source.spec().prompt()?;
             let user = source.user_prompt.as_deref().unwrap_or(&spec.user);
@@ -212,7 +210,7 @@ impl<'a> Planner<'a> {
             backend: bound.map(str::to_owned),
             model: bound.and_then(|backend| self.model(backend)),
             destination: bound.and_then(|backend| self.destination(backend)),
-            fallback: fallback.clone(),
+            fallback: node.options.fallback.clone(),
             prompt,
             attempts_at_most: attempts.map(|attempts| attempts.saturating_mul(candidates.len().max(1) as u64)),
             worst_cost_usd: worst,
@@ -292,8 +290,8 @@ impl<'a> Planner<'a> {
                 Some(sum.saturating_add(price.worst_cost(&Bounds { time_us: Some(micros), ..Bounds::default() })?))
             })
         });
-        let by_hour = |backend: &&str| matches!(self.prices.get(*backend), Some(Price::PerHour(_)));
-        let reason = if self.backends.iter().all(by_hour) {
+        let by_hour = self.backends.iter().all(|backend| matches!(self.prices.get(*backend), Some(Price::PerHour(_))));
+        let reason = if by_hour {
             "every attempt takes its whole timeout"
         } else {
             "every attempt reads and writes as much as it may"
@@ -304,11 +302,7 @@ impl<'a> Planner<'a> {
             .map(|(cost, seconds)| (cost, format!("every backend is busy for the whole deadline of {seconds} s")));
         match timeouts.into_iter().chain(deadline).min_by_key(|(cost, _)| *cost) {
             Some((cost, reason)) => (Some(cost), reason),
-            None if self
-                .backends
-                .iter()
-                .all(|backend| matches!(self.prices.get(*backend), Some(Price::PerHour(_)))) =>
-            {
+            None if by_hour => {
                 (None, "nothing bounds its time: set `limits.deadline_s`, or `timeout_s` on every node".to_owned())
             }
             None => {

@@ -1,0 +1,76 @@
+//! Opening the files of a home: SQLite in WAL mode, of a version that this lumos knows, by several processes at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+/// How long another process is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause before the next try where SQLite does not wait by itself.
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// What a file is made of.
+pub(crate) struct Layout {
+    /// Kept in SQLite's `user_version`.
+    pub(crate) version: i32,
+    /// Makes the tables of a new file.
+    pub(crate) schema: &'static str,
+    /// Bytes of a page, where SQLite's own size does not fit.
+    pub(crate) page: Option<u32>,
+    /// SQLite's word for how much of what is written survives a power failure.
+    pub(crate) synchronous: &'static str,
+}
+
+/// Why a file could not be opened.
+pub(crate) enum OpenError {
+    /// It has this version, which a later lumos wrote.
+    TooNew(i32),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Opens, or makes, a file.
+pub(crate) fn open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
+    let mut pauses = (PATIENCE.as_micros() / PAUSE.as_micros()) as u32;
+    loop {
+        match try_open(path, layout) {
+            // Going over to WAL does not wait for another process that does the same.
+            Err(OpenError::Sqlite(rusqlite::Error::SqliteFailure(error, _)))
+                if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) && pauses > 0 =>
+            {
+                pauses -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > layout.version {
+        return Err(OpenError::TooNew(found));
+    }
+    if let Some(page) = layout.page {
+        // Means something only before the file's first page is written.
+        connection.pragma_update(None, "page_size", page)?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", layout.synchronous)?;
+    if found < layout.version {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(layout.schema)?;
+        transaction.pragma_update(None, "user_version", layout.version)?;
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
