@@ -102,6 +102,8 @@ pub struct Policy {
     pub timeout_us: Option<u64>,
     /// Attempts per backend, at least 1 (0 reads as 1).
     pub attempts: u32,
+    /// Whether an attempt that was interrupted, so that nobody knows how it ended, is not made again.
+    pub once: bool,
     /// Pause between attempts.
     pub backoff: Backoff,
     /// Backends to try after the bound one.

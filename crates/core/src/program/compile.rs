@@ -269,6 +269,7 @@ impl Compiler<'_> {
             at_most: options.repeat.as_ref().map(|repeat| repeat.at_most),
             timeout_us: options.timeout_s.map(micros),
             attempts: options.retry.as_ref().map_or(1, |retry| retry.attempts),
+            once: options.retry.as_ref().is_some_and(|retry| retry.attempts == 1),
             backoff: options.retry.as_ref().map(|retry| retry.backoff.clone()).unwrap_or_default(),
             fallbacks: options.fallback.len() as u32,
             hedge_after_us: options.hedge_after_ms.map(|ms| u64::from(ms) * 1000),

@@ -66,6 +66,36 @@ pub enum EventKind<V> {
     TimerFired(Timer),
     /// A person wants the run to end.
     Cancelled,
+    /// Another driver goes on with the run: whatever was in flight is lost.
+    Resumed,
+    /// The run's inputs are others from here on.
+    Rebound(V),
+}
+
+impl<V> Event<V> {
+    /// The same event with its value put into another form.
+    ///
+    /// # Errors
+    /// That of `form`.
+    pub fn map<W, E>(self, form: impl FnOnce(V) -> Result<W, E>) -> Result<Event<W>, E> {
+        let kind = match self.kind {
+            EventKind::Started => EventKind::Started,
+            EventKind::Prepared(attempt, estimate) => EventKind::Prepared(attempt, estimate),
+            EventKind::PrepareFailed(attempt, failure) => EventKind::PrepareFailed(attempt, failure),
+            EventKind::Admitted(attempt) => EventKind::Admitted(attempt),
+            EventKind::Deferred { attempt, until_us } => EventKind::Deferred { attempt, until_us },
+            EventKind::Refused(attempt, failure) => EventKind::Refused(attempt, failure),
+            EventKind::Rejected(attempt, failure) => EventKind::Rejected(attempt, failure),
+            EventKind::Succeeded(attempt, value, bill) => EventKind::Succeeded(attempt, form(value)?, bill),
+            EventKind::Failed(attempt, failure, bill) => EventKind::Failed(attempt, failure, bill),
+            EventKind::Settled(attempt, bill) => EventKind::Settled(attempt, bill),
+            EventKind::TimerFired(timer) => EventKind::TimerFired(timer),
+            EventKind::Cancelled => EventKind::Cancelled,
+            EventKind::Resumed => EventKind::Resumed,
+            EventKind::Rebound(inputs) => EventKind::Rebound(form(inputs)?),
+        };
+        Ok(Event { at_us: self.at_us, kind })
+    }
 }
 
 /// What is known of an attempt before it starts.

@@ -114,6 +114,8 @@ struct Driver<'t> {
     commands: Vec<Command>,
     started: BTreeSet<AttemptId>,
     prepared: BTreeSet<AttemptId>,
+    /// Prepared and not started when the run went on elsewhere: may be prepared once more.
+    lost: BTreeSet<AttemptId>,
     known: BTreeSet<(ScopeId, u32, Option<u32>, Option<u32>)>,
 }
 
@@ -129,6 +131,7 @@ impl<'t> Driver<'t> {
             commands: Vec::new(),
             started: BTreeSet::new(),
             prepared: BTreeSet::new(),
+            lost: BTreeSet::new(),
             known: BTreeSet::new(),
         };
         driver.feed(EventKind::Started);
@@ -145,11 +148,16 @@ impl<'t> Driver<'t> {
     fn step(&mut self) {
         if self.dice.one_in(8) {
             let event = self.events[self.dice.roll(self.events.len() as u64) as usize].kind.clone();
-            self.feed(event);
+            if event != EventKind::Resumed {
+                self.feed(event);
+            }
             return;
         }
         if self.racy && self.dice.one_in(300) {
             return self.feed(EventKind::Cancelled);
+        }
+        if self.racy && self.dice.one_in(60) {
+            return self.resume();
         }
         let position = self.dice.roll(self.pending.len() as u64) as usize;
         let command = self.pending[position];
@@ -161,6 +169,17 @@ impl<'t> Driver<'t> {
         self.pending.swap_remove(position);
         let answer = self.answer(command);
         self.feed(answer);
+    }
+
+    /// Everything in flight is lost, timers that are still awaited go on.
+    fn resume(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        self.lost = self.prepared.difference(&self.started).copied().collect();
+        self.feed(EventKind::Resumed);
+        let is_awaited =
+            |command: &Command| matches!(command, Command::SetTimer { timer, .. } if self.state.awaits(*timer));
+        let awaited: Vec<Command> = pending.into_iter().filter(is_awaited).collect();
+        self.pending.extend(awaited);
     }
 
     /// What becomes of an attempt depends on its place and number only, never on the order.
@@ -227,7 +246,8 @@ impl<'t> Driver<'t> {
         assert!(!self.pending.contains(&Command::Finish), "{command:?} after the end");
         match command {
             Command::Prepare(attempt) => {
-                assert!(self.prepared.insert(attempt), "{attempt:?} is prepared twice");
+                let is_new = self.prepared.insert(attempt) || self.lost.remove(&attempt);
+                assert!(is_new, "{attempt:?} is prepared twice");
                 assert!(attempt.number == 1 || self.prepared.contains(&before(attempt)), "{attempt:?} skips a number");
             }
             Command::StartAttempt(attempt) => assert!(self.started.insert(attempt), "{attempt:?} is started twice"),

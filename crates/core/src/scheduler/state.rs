@@ -6,6 +6,7 @@ mod ending;
 mod flow;
 mod hedge;
 mod output;
+mod resume;
 mod view;
 
 use std::collections::VecDeque;
@@ -408,6 +409,8 @@ impl<S: Semantics> RunState<S> {
             EventKind::Settled(attempt, bill) => self.settle_late(attempt, bill),
             EventKind::TimerFired(timer) => self.timer_fired(plan, timer, out),
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
+            EventKind::Resumed => self.resumed(plan, out),
+            EventKind::Rebound(inputs) => self.scopes[ScopeId::ROOT.0 as usize].inputs = inputs,
         }
         self.work_off(semantics, out);
         if !self.held.is_empty() {

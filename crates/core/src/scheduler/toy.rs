@@ -201,6 +201,11 @@ impl Draft {
         self
     }
 
+    pub fn once(mut self) -> Self {
+        self.node.policy.once = true;
+        self
+    }
+
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.node.policy.attempts = attempts;
         self

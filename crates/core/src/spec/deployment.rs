@@ -9,7 +9,7 @@ use crate::money::Usd;
 use crate::record::Destination;
 
 /// A deployment as written in `deployments/*.ron`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DeploymentSpec {
     /// Name in records.
     pub name: String,
@@ -351,7 +351,7 @@ impl Cost {
 }
 
 /// What is inside, and what must not leave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Boundary {
     /// Backends that count as inside. Local ones always do.
     pub inside: Vec<String>,

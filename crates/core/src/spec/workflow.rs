@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::money::Usd;
 
 /// A workflow as written, before references are resolved.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowSpec {
     /// Name in records.
     pub name: String,
@@ -39,7 +39,7 @@ pub enum InputKind {
 }
 
 /// An input: `Text(required: true)`, `Number(default: 0.5)`, …
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputSpec {
     /// Its type.
     pub kind: InputKind,
@@ -72,7 +72,7 @@ impl InputSpec {
 pub struct Label(pub String);
 
 /// A node: its kind with what only that kind has, and the options that all kinds share.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeSpec {
     /// What it does.
     pub kind: NodeKind,
@@ -94,7 +94,7 @@ impl NodeSpec {
 }
 
 /// The kinds of node. Texts are templates unless said otherwise; `with` adds arguments for the agent's prompt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeKind {
     /// Finds passages: `{query, passages: [{id, source, text, score, rank}]}`.
     Retriever {
@@ -194,7 +194,7 @@ pub enum OnBlock {
 }
 
 /// Options common to every kind of node.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NodeOptions {
     /// More arguments for the agent: name to template.
     pub with: IndexMap<String, String>,
