@@ -2,9 +2,11 @@
 //! rely on, or given as values by an embedding program.
 
 mod bundle;
+mod definition;
 mod find;
 
 pub use bundle::{AgentSource, Bundle, DeploymentSource, WorkflowSource};
+pub use definition::{AgentDefinition, Definition, DeploymentDefinition, WorkflowDefinition, Written};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

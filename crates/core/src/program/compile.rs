@@ -85,7 +85,7 @@ impl Program {
         }
         let plan = Plan::new(graphs, limits(&root.limits));
         labels::flow(&plan, &mut texts);
-        Ok(Self { name: root.name.clone(), plan, graphs: texts })
+        Ok(Self { name: root.name.clone(), workflows: workflows.clone(), plan, graphs: texts })
     }
 }
 

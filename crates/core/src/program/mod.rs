@@ -20,6 +20,7 @@ pub use value::LiveValue;
 /// A workflow with its sub-workflows, ready to run. Immutable: many runs share one.
 pub struct Program {
     name: String,
+    workflows: Workflows,
     plan: Plan,
     graphs: Vec<ProgramGraph>,
 }
@@ -73,6 +74,11 @@ impl Program {
     /// The workflow's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it was compiled from.
+    pub fn workflows(&self) -> &Workflows {
+        &self.workflows
     }
 
     /// What a run is given.

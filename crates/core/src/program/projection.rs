@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{LiveValue, Program, ProgramNode};
@@ -12,7 +13,7 @@ use crate::scheduler::{AttemptTrace, Failure, Outcome, RunState, StepId, StepTra
 use crate::usage::{Basis, Usage};
 
 /// What a record says about the backend of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendRef {
     /// Its name in the deployment.
     pub backend: String,
@@ -45,19 +46,20 @@ type Place = Vec<(usize, Option<u32>, Option<u32>)>;
 impl Program {
     /// The record of a run, finished or not.
     ///
-    /// `backend(position, candidate)` names the backends that the node at [`ProgramNode::position`] is bound to: 0 is
-    /// the bound one, `n` its n-th fallback; `None` for nodes without a model.
+    /// `backend(attempt, position, candidate)` names the backend of the `attempt`-th attempt of the run, in order of
+    /// start, as the node at [`ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback; `None`
+    /// for nodes without a model.
     pub fn record<'b>(
         &self,
         state: &RunState<Self>,
         header: Header,
-        backend: impl Fn(usize, u32) -> Option<&'b BackendRef>,
+        backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
     ) -> RunRecord {
         let critical = critical_chain(state);
         let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
-        for trace in state.attempts() {
+        for (number, trace) in state.attempts().iter().enumerate() {
             let position = self.node_of(state, trace.id.step).position;
-            attempts[trace.id.step.index()].push(attempt_record(trace, backend(position, trace.candidate)));
+            attempts[trace.id.step.index()].push(attempt_record(trace, backend(number, position, trace.candidate)));
         }
         let reserved_usd = self.reserved(state, &backend);
         let mut steps: Vec<(Place, StepRecord)> = Vec::with_capacity(state.steps().len());
@@ -91,10 +93,10 @@ impl Program {
     fn reserved<'b>(
         &self,
         state: &RunState<Self>,
-        backend: impl Fn(usize, u32) -> Option<&'b BackendRef>,
+        backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
     ) -> Option<Usd> {
-        let asked = state.attempts().iter().filter_map(|trace| {
-            let reference = backend(self.node_of(state, trace.id.step).position, trace.candidate)?;
+        let asked = state.attempts().iter().enumerate().filter_map(|(number, trace)| {
+            let reference = backend(number, self.node_of(state, trace.id.step).position, trace.candidate)?;
             Some((reference.backend.as_str(), reference.usd_per_hour?))
         });
         let machines: BTreeMap<&str, Usd> = asked.collect();
