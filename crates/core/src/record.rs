@@ -47,6 +47,23 @@ impl Status {
         }
     }
 
+    /// The status of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Running,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Skipped,
+            Self::Refused,
+            Self::Limited,
+            Self::Interrupted,
+            Self::Cancelled,
+            Self::Paused,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == word)
+    }
+
     /// The exit code of a run that ended like this; see `contract.md`, "Exit codes".
     pub fn exit_code(self) -> u8 {
         match self {

@@ -1,17 +1,20 @@
 //! A program with the agents and backends that its nodes are bound to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use lumos_core::load::Definition;
 use lumos_core::price::TokenPrice;
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::record::Destination;
 use lumos_core::scheduler::Failure;
-use lumos_core::spec::Label;
+use lumos_core::spec::{Durability, Label};
 use lumos_core::{CallReport, SharedAgent, SharedBackend, Usd};
 
 use crate::cache::ResponseCache;
 use crate::gate::Gate;
+use crate::history::Blueprint;
 use crate::occupancy::Occupancy;
+use crate::store::Hash;
 
 /// What a backend costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +93,10 @@ pub struct BoundProgram {
     bindings: Vec<NodeBinding>,
     deployment: String,
     forbid_outside: Vec<Label>,
+    definition: Definition,
+    durability: Durability,
+    /// The blueprint as it is kept with each run, made for the first.
+    kept: OnceLock<(Hash, Vec<u8>)>,
 }
 
 impl BoundProgram {
@@ -103,7 +110,48 @@ impl BoundProgram {
         bind: impl FnMut(&lumos_core::program::ProgramNode) -> Result<NodeBinding, E>,
     ) -> Result<Self, E> {
         let bindings = program.nodes().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self { program, bindings, deployment: deployment.into(), forbid_outside: Vec::new() })
+        Ok(Self {
+            definition: Definition::from(program.workflows()),
+            program,
+            bindings,
+            deployment: deployment.into(),
+            forbid_outside: Vec::new(),
+            durability: Durability::default(),
+            kept: OnceLock::new(),
+        })
+    }
+
+    /// The same program, with the files that it was made of: what a run of it is made by when it is resumed.
+    #[must_use]
+    pub fn defined_by(mut self, definition: Definition) -> Self {
+        (self.definition, self.kept) = (definition, OnceLock::new());
+        self
+    }
+
+    /// The same program, whose runs survive what `durability` says.
+    #[must_use]
+    pub fn durable(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// What it was made of.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// What its runs survive.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The blueprint of its runs, as it is kept.
+    pub(crate) fn blueprint(&self) -> &(Hash, Vec<u8>) {
+        self.kept.get_or_init(|| {
+            // Specifications have no map whose keys are not texts: writing them cannot fail.
+            let data = serde_json::to_vec(&Blueprint::from(self)).unwrap_or_default();
+            (Hash::of(&data), data)
+        })
     }
 
     /// The same program, from whose prompts these labels may not reach a backend outside.

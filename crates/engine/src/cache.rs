@@ -20,8 +20,7 @@ use crate::database::{self, Layout};
 use crate::store::{StoreError, unopened, unusable};
 
 const LAYOUT: Layout = Layout {
-    version: 1,
-    schema: "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, completion TEXT NOT NULL) WITHOUT ROWID;",
+    migrations: &["CREATE TABLE answers (key BLOB PRIMARY KEY, completion TEXT NOT NULL) WITHOUT ROWID"],
     page: None,
     // An answer that is lost with the machine is asked for again.
     synchronous: "NORMAL",

@@ -1,7 +1,7 @@
 //! The live driver's clock and source of run ids: the only place of the engine that reads either.
 #![allow(clippy::disallowed_methods)]
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lumos_core::Clock;
 use lumos_core::price::Date;
@@ -20,7 +20,7 @@ impl SystemClock {
 
     /// The tokio instant at which this clock shows `at_us`.
     pub(crate) fn instant(&self, at_us: u64) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.origin + std::time::Duration::from_micros(at_us))
+        tokio::time::Instant::from_std(self.origin + Duration::from_micros(at_us))
     }
 }
 
@@ -70,6 +70,13 @@ impl Stamp {
     pub(crate) fn now() -> Self {
         let at = SystemTime::now();
         Self { id: ulid::Ulid::from_datetime(at), at }
+    }
+
+    /// Of a run that began earlier, in this process or another.
+    pub(crate) fn of(id: ulid::Ulid, started_at: &str) -> Self {
+        let since = |at: jiff::Timestamp| Duration::from_millis(at.as_millisecond().unsigned_abs());
+        let at = started_at.parse().map_or_else(|_| id.datetime(), |at| SystemTime::UNIX_EPOCH + since(at));
+        Self { id, at }
     }
 
     /// Orders runs by the time of their start; no two are the same.

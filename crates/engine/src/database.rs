@@ -13,10 +13,9 @@ const PAUSE: Duration = Duration::from_micros(100);
 
 /// What a file is made of.
 pub(crate) struct Layout {
-    /// Kept in SQLite's `user_version`.
-    pub(crate) version: i32,
-    /// Makes the tables of a new file.
-    pub(crate) schema: &'static str,
+    /// Each takes a file from the version of its position, as SQLite's `user_version` has it, to the next; a new file
+    /// goes through all of them.
+    pub(crate) migrations: &'static [&'static str],
     /// Bytes of a page, where SQLite's own size does not fit.
     pub(crate) page: Option<u32>,
     /// SQLite's word for how much of what is written survives a power failure.
@@ -57,7 +56,8 @@ fn try_open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > layout.version {
+    let version = layout.migrations.len() as i32;
+    if found > version {
         return Err(OpenError::TooNew(found));
     }
     if let Some(page) = layout.page {
@@ -66,10 +66,14 @@ fn try_open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", layout.synchronous)?;
-    if found < layout.version {
+    if found < version {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(layout.schema)?;
-        transaction.pragma_update(None, "user_version", layout.version)?;
+        // Another process may have done it meanwhile.
+        let found: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        for migration in layout.migrations.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
     Ok(connection)

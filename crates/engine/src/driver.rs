@@ -1,4 +1,7 @@
 //! The live driver: carries out the scheduler's commands on tokio and feeds back what happened. It decides nothing.
+//!
+//! Each event goes to the run's log before the scheduler sees it, and no attempt starts before everything that has led to
+//! it is on disk.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -18,6 +21,8 @@ use crate::binding::{BoundBackend, BoundProgram};
 use crate::clock::SystemClock;
 use crate::event::{Audience, RunEvent, StepRef};
 use crate::flight::{Attempt, InFlight};
+use crate::journal::Journal;
+use crate::store::StoreError;
 
 /// Attempts that may end at once before other tasks have their turn and the run's cancellation is looked for.
 const TURN_ATTEMPTS: u32 = 64;
@@ -38,6 +43,12 @@ pub(crate) struct Driver<'a> {
     commands: VecDeque<Command>,
     fresh: Vec<Command>,
     told_skips: usize,
+    /// The run's log; `None` when none is kept.
+    journal: Option<Box<Journal>>,
+    /// Attempts that start once what has led to them is on disk.
+    starting: Vec<AttemptId>,
+    /// The run's time when this driver began.
+    base_us: u64,
 }
 
 impl<'a> Driver<'a> {
@@ -45,43 +56,71 @@ impl<'a> Driver<'a> {
         bound: &'a BoundProgram,
         clock: &'a SystemClock,
         audience: Option<&'a Audience>,
-        inputs: LiveValue,
-        seed: u64,
+        state: RunState<Program>,
+        journal: Option<Box<Journal>>,
     ) -> Self {
         Self {
             bound,
             clock,
             audience,
             origin_us: clock.now_us(),
-            state: RunState::new(bound.program(), inputs, seed),
+            base_us: state.now_us(),
+            told_skips: state.steps().len(),
+            state,
             ready: Vec::new(),
             in_flight: InFlight::default(),
             timers: BinaryHeap::new(),
             commands: VecDeque::new(),
             fresh: Vec::new(),
-            told_skips: 0,
+            journal,
+            starting: Vec::new(),
         }
     }
 
-    /// The state that the run is in.
-    pub(crate) fn into_state(self) -> RunState<Program> {
-        self.state
+    /// The state that the run is in, and its log.
+    pub(crate) fn into_parts(self) -> (RunState<Program>, Option<Box<Journal>>) {
+        (self.state, self.journal)
     }
 
-    /// Runs to the end; a cancellation is an event like any other.
-    pub(crate) async fn drive(&mut self, cancel: &CancellationToken) {
-        self.handle(EventKind::Started);
+    /// Sets timers that an earlier driver had set.
+    pub(crate) fn set_timers(&mut self, timers: impl IntoIterator<Item = (u64, Timer)>) {
+        self.timers.extend(timers.into_iter().map(Reverse));
+    }
+
+    /// Runs to the end, or until only people can go on; a cancellation is an event like any other. `first` is what
+    /// happens first.
+    ///
+    /// # Errors
+    /// When the run's log cannot be written: then nothing more is started.
+    pub(crate) async fn drive(
+        &mut self,
+        first: impl IntoIterator<Item = EventKind<LiveValue>>,
+        cancel: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        for kind in first {
+            self.handle(kind);
+        }
         loop {
-            self.carry_out(cancel).await;
+            self.carry_out(cancel).await?;
             if self.state.outcome().is_some() {
-                return;
+                return Ok(());
             }
             self.wait(cancel).await;
         }
     }
 
     /// Carries out commands until none is left or the run has ended; attempts that end at once never leave this loop.
-    async fn carry_out(&mut self, cancel: &CancellationToken) {
+    async fn carry_out(&mut self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        loop {
+            self.carry_out_commands(cancel).await?;
+            if self.starting.is_empty() {
+                return Ok(());
+            }
+            self.start_together().await?;
+        }
+    }
+
+    async fn carry_out_commands(&mut self, cancel: &CancellationToken) -> Result<(), StoreError> {
         let mut attempts = 0u32;
         while let Some(command) = self.commands.pop_front() {
             if self.state.outcome().is_some() && !matches!(command, Command::CancelAttempt(_)) {
@@ -90,6 +129,15 @@ impl<'a> Driver<'a> {
             match command {
                 Command::Prepare(id) => self.prepare(id),
                 Command::Admit(id) => self.admit(id),
+                Command::StartAttempt(id) if self.journal.is_some() => {
+                    self.starting.push(id);
+                    if self.starting.len() >= TURN_ATTEMPTS as usize {
+                        self.start_together().await?;
+                        if cancel.is_cancelled() {
+                            self.handle(EventKind::Cancelled);
+                        }
+                    }
+                }
                 Command::StartAttempt(id) => {
                     self.start(id).await;
                     attempts += 1;
@@ -105,6 +153,18 @@ impl<'a> Driver<'a> {
                 Command::Finish => {}
             }
         }
+        Ok(())
+    }
+
+    /// Starts what waits for the log, once everything that has led to it is on disk.
+    async fn start_together(&mut self) -> Result<(), StoreError> {
+        if let Some(journal) = &mut self.journal {
+            journal.commit().await?;
+        }
+        for id in std::mem::take(&mut self.starting) {
+            self.start(id).await;
+        }
+        Ok(())
     }
 
     /// Waits for the next thing to happen: an attempt's end, a timer or a cancellation.
@@ -113,7 +173,15 @@ impl<'a> Driver<'a> {
         self.commands.shrink_to_fit();
         self.fresh.shrink_to_fit();
         self.ready.shrink_to_fit();
-        let instant = |at_us| self.clock.instant(self.origin_us.saturating_add(at_us));
+        if let Some(journal) = &mut self.journal {
+            // Nothing waits for it, but what has been paid for is not to be lost.
+            journal.send();
+        }
+        while self.timers.peek().is_some_and(|Reverse((_, timer))| !self.state.awaits(*timer)) {
+            self.timers.pop();
+        }
+        let (origin_us, base_us) = (self.origin_us, self.base_us);
+        let instant = |at_us: u64| self.clock.instant(origin_us.saturating_add(at_us.saturating_sub(base_us)));
         let next_timer = self.timers.peek().map(|Reverse((at_us, _))| instant(*at_us));
         let sleep: Option<BoxFuture<'static, ()>> = next_timer.map(|instant| tokio::time::sleep_until(instant).boxed());
         let sleep = OptionFuture::from(sleep);
@@ -223,7 +291,7 @@ impl<'a> Driver<'a> {
     }
 
     fn now_us(&self) -> u64 {
-        self.clock.now_us().saturating_sub(self.origin_us)
+        self.base_us.saturating_add(self.clock.now_us().saturating_sub(self.origin_us))
     }
 
     /// Feeds an event to the scheduler, to be followed up after the commands that wait already.
@@ -236,7 +304,11 @@ impl<'a> Driver<'a> {
         if self.audience.is_some() {
             self.tell_end(&kind, at_us);
         }
-        self.state.handle(self.bound.program(), Event { at_us, kind }, &mut self.fresh);
+        let event = Event { at_us, kind };
+        if let Some(journal) = &mut self.journal {
+            journal.append(event.clone());
+        }
+        self.state.handle(self.bound.program(), event, &mut self.fresh);
         match turn {
             Turn::Last => self.commands.extend(self.fresh.drain(..)),
             Turn::Next => {

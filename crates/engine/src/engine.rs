@@ -1,4 +1,4 @@
-//! The engine: starts runs, keeps their records, and lets them be cancelled.
+//! The engine: starts runs, resumes them, and lets them be cancelled.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use lumos_core::BackendError;
 use lumos_core::graph::GraphId;
 use lumos_core::program::{Header, LiveValue, Program};
 use lumos_core::record::{RunRecord, Status};
-use lumos_core::scheduler::{Outcome, RunState};
+use lumos_core::scheduler::{EventKind, Outcome, RunState, Timer};
+use lumos_core::spec::Durability;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,9 @@ use crate::binding::BoundProgram;
 use crate::clock::{Stamp, SystemClock};
 use crate::driver::Driver;
 use crate::event::{Audience, RunEvent, SharedSink};
-use crate::store::{RecordStore, StoreError};
+use crate::history::{self, Earlier, History};
+use crate::journal::Journal;
+use crate::store::{Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
 
 /// What a run is started with.
 #[derive(Debug, Clone, Default)]
@@ -38,21 +41,28 @@ pub enum EngineError {
         /// What is wrong.
         error: BackendError,
     },
-    /// The record could not be stored; the run itself has ended and its record is here.
-    #[error("the record of run {} was not stored: {error}", record.run_id)]
+    /// A run's log could not be written. The run was stopped, or had ended; what had happened is here.
+    #[error("run {} was not kept: {error}", record.run_id)]
     Store {
         /// What happened in the run.
         record: Box<RunRecord>,
         /// What is wrong with the store.
         error: StoreError,
     },
+    /// A run could not be taken up.
+    #[error(transparent)]
+    Unreadable(#[from] StoreError),
+    /// The engine keeps no runs.
+    #[error("this engine keeps no runs")]
+    NoStore,
 }
 
-/// A run that has ended. Its record is made when it is asked for.
+/// A run that has ended, or waits for a person. Its record is made when it is asked for.
 pub struct FinishedRun {
     bound: Arc<BoundProgram>,
     stamp: Stamp,
     inputs: LiveValue,
+    earlier: Earlier,
     state: RunState<Program>,
 }
 
@@ -72,22 +82,17 @@ impl FinishedRun {
 
     /// Everything that happened.
     pub fn record(&self) -> RunRecord {
-        record(&self.bound, self.stamp, &self.inputs, &self.state)
+        let header = Header {
+            run_id: self.stamp.run_id(),
+            deployment: self.bound.deployment().to_owned(),
+            started_at: self.stamp.started_at(),
+            inputs: history::inputs(&self.inputs),
+        };
+        self.bound.program().record(&self.state, header, |attempt, position, candidate| {
+            let now = || self.bound.backend(position, candidate).map(|bound| &bound.reference);
+            self.earlier.backend(attempt, (position, candidate), now)
+        })
     }
-}
-
-/// The record of a run, finished or not.
-fn record(bound: &BoundProgram, stamp: Stamp, inputs: &LiveValue, state: &RunState<Program>) -> RunRecord {
-    let inputs = inputs.json().as_object().into_iter().flatten();
-    let header = Header {
-        run_id: stamp.run_id(),
-        deployment: bound.deployment().to_owned(),
-        started_at: stamp.started_at(),
-        inputs: inputs.map(|(name, value)| (name.clone(), value.clone())).collect(),
-    };
-    bound
-        .program()
-        .record(state, header, |position, candidate| bound.backend(position, candidate).map(|bound| &bound.reference))
 }
 
 /// Executes workflows. Cheap to clone; clones share clock, sinks and store.
@@ -158,12 +163,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs a workflow to its end; `cancel` ends it early, and what finished is kept.
+    /// Runs a workflow to its end, or until it waits for a person; `cancel` ends it early, and what finished is kept.
     ///
-    /// Dropping the future ends the run without a record.
+    /// Dropping the future leaves the run interrupted: it can be resumed.
     ///
     /// # Errors
-    /// [`EngineError::Store`] when the record could not be kept; how the run ended is in the record's status.
+    /// [`EngineError::Store`] when its log could not be kept; what had happened until then is in the record.
     pub fn run<'a>(
         &'a self,
         bound: &'a Arc<BoundProgram>,
@@ -174,31 +179,52 @@ impl Engine {
         let inputs = complete(bound.program(), request.inputs);
         let seed = request.seed;
         async move {
-            let run = self.drive(bound, inputs, seed, cancel).await;
-            match &self.store {
-                None => Ok(run),
-                // Boxed, so that a run that goes on holds no room for what comes after it.
-                Some(store) => Box::pin(keep(store, run)).await,
-            }
+            let stamp = Stamp::now();
+            let state = RunState::new(bound.program(), inputs.clone(), seed);
+            let begun = Begun { stamp, earlier: Earlier::default(), timers: Vec::new(), inputs, state };
+            let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound)));
+            self.drive(bound, begun, journal, Some(EventKind::Started), cancel).await
         }
+    }
+
+    /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps; `bound` must be made by
+    /// the blueprint of its [`crate::History`].
+    ///
+    /// # Errors
+    /// When the run has ended, another process carries it out, or its log cannot be read or written.
+    pub async fn resume(
+        &self,
+        bound: &Arc<BoundProgram>,
+        run_id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, EngineError> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        let header = store.take(run_id)?;
+        let abandon = |error| {
+            store.abandon(header.ulid());
+            EngineError::from(error)
+        };
+        let history = store.read(|reader| History::read(reader, &header)).map_err(abandon)?;
+        let (begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at));
+        let journal = Journal::resume(store.clone(), header.ulid(), log, bound.durability());
+        self.drive(bound, begun, Some(Box::new(journal)), Some(EventKind::Resumed), cancel).await
+    }
+
+    /// Where the runs of a program are kept.
+    fn journal(&self, bound: &BoundProgram) -> Option<&RecordStore> {
+        self.store.as_ref().filter(|_| bound.durability() != Durability::Off)
     }
 
     async fn drive(
         &self,
         bound: &Arc<BoundProgram>,
-        inputs: LiveValue,
-        seed: u64,
+        begun: Begun,
+        journal: Option<Box<Journal>>,
+        first: impl IntoIterator<Item = EventKind<LiveValue>>,
         cancel: &CancellationToken,
-    ) -> FinishedRun {
+    ) -> Result<FinishedRun, EngineError> {
+        let Begun { stamp, earlier, timers, inputs, state } = begun;
         let program = bound.program();
-        let stamp = Stamp::now();
-        if let Some(store) = &self.store {
-            let (bound, inputs) = (bound.clone(), inputs.clone());
-            store.begin(stamp, move || {
-                let state = RunState::new(bound.program(), inputs.clone(), seed);
-                record(&bound, stamp, &inputs, &state)
-            });
-        }
         let audience = Audience::new(&self.sinks, || stamp.run_id());
         if let Some(audience) = &audience {
             let graph = program.plan().graph(GraphId::ROOT);
@@ -208,21 +234,67 @@ impl Engine {
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
-        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), inputs.clone(), seed);
-        driver.drive(cancel).await;
-        let run = FinishedRun { bound: bound.clone(), stamp, inputs, state: driver.into_state() };
+        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state, journal);
+        driver.set_timers(timers);
+        let driven = driver.drive(first, cancel).await;
+        let (state, journal) = driver.into_parts();
+        let run = FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state };
+        let result = match (driven, journal) {
+            // Boxed, so that a run that goes on holds no room for what comes after it.
+            (Ok(()), Some(mut journal)) => Box::pin(async { journal.end(run.record()).await }).await,
+            (driven, _) => driven,
+        };
+        let record = || {
+            let mut record = run.record();
+            if record.status == Status::Running {
+                record.status = Status::Interrupted;
+            }
+            Box::new(record)
+        };
         if let Some(audience) = &audience {
-            audience.tell(&RunEvent::RunEnded { record: Box::new(run.record()) });
+            audience.tell(&RunEvent::RunEnded { record: record() });
         }
-        run
+        match result {
+            Ok(()) => Ok(run),
+            Err(error) => Err(EngineError::Store { record: record(), error }),
+        }
     }
 }
 
-/// Keeps the record of a run.
-async fn keep(store: &RecordStore, run: FinishedRun) -> Result<FinishedRun, EngineError> {
-    match store.finish(run.stamp, run.record()).await {
-        Ok(()) => Ok(run),
-        Err(error) => Err(EngineError::Store { record: Box::new(run.record()), error }),
+/// A run that a driver is to take up.
+struct Begun {
+    stamp: Stamp,
+    earlier: Earlier,
+    timers: Vec<(u64, Timer)>,
+    inputs: LiveValue,
+    state: RunState<Program>,
+}
+
+impl Begun {
+    /// The log of a new run.
+    fn journal(&self, store: &RecordStore, bound: &BoundProgram) -> Journal {
+        let (hash, data) = bound.blueprint();
+        let mut blobs = vec![Blob { hash: *hash, data: data.clone() }];
+        let inputs = Kept::of(&self.inputs, &mut blobs).text();
+        let (run_id, seed) = (self.stamp.run_id(), self.state.seed());
+        let digest = first_digest(&run_id, Some(hash), Some(&inputs), seed, None);
+        let begin = Begin {
+            workflow: bound.program().name().to_owned(),
+            deployment: bound.deployment().to_owned(),
+            seed,
+            started_at: self.stamp.started_at(),
+            parent: None,
+            definition: *hash,
+            inputs,
+        };
+        Journal::begin(store.clone(), self.stamp.id(), begin, blobs, (digest, 0), bound.durability())
+    }
+
+    /// From a run's history, with where its log stands.
+    fn of(history: History, stamp: Stamp) -> (Self, (Digest, u64)) {
+        let History { inputs, earlier, folded, .. } = history;
+        let timers = folded.timers.into_iter().filter(|(_, timer)| folded.state.awaits(*timer)).collect();
+        (Self { stamp, earlier, timers, inputs, state: folded.state }, (folded.digest, folded.events))
     }
 }
 

@@ -24,7 +24,9 @@ pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error
     let mut binder =
         Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new(), prices: None, caches };
     let forbidden = deployment.map(|deployment| deployment.boundary.forbid_outside.clone()).unwrap_or_default();
-    Ok(BoundProgram::new(program, name, |node| binder.node(node))?.forbid_outside(forbidden))
+    let durability = deployment.map(|deployment| deployment.durability).unwrap_or_default();
+    let bound = BoundProgram::new(program, name, |node| binder.node(node))?;
+    Ok(bound.forbid_outside(forbidden).defined_by(bundle.definition()).durable(durability))
 }
 
 struct Binder<'a> {

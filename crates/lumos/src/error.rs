@@ -4,6 +4,8 @@ use lumos_core::Problem;
 use lumos_core::program::CompileError;
 use lumos_engine::{EngineError, StoreError};
 
+use crate::changes::Change;
+
 /// Why a workflow could not be opened, bound or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,6 +39,14 @@ pub enum Error {
     #[cfg(feature = "local")]
     #[error(transparent)]
     Asset(#[from] lumos_assets::AssetError),
+    /// The files of a run are not what they were when it began.
+    #[error("{} of run {run_id} changed since it began: {}", plural(changes.len()), files(changes))]
+    Changed {
+        /// The run.
+        run_id: String,
+        /// What they were and what they are.
+        changes: Vec<Change>,
+    },
     /// The engine could not start or keep a run.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -46,6 +56,14 @@ pub enum Error {
     /// The record store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn plural(files: usize) -> &'static str {
+    if files == 1 { "a file" } else { "files" }
+}
+
+fn files(changes: &[Change]) -> String {
+    changes.iter().map(|change| change.file.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -4,6 +4,7 @@
 
 mod agent_check;
 mod bind;
+mod changes;
 mod error;
 mod gates;
 mod home;
@@ -15,6 +16,7 @@ mod prices;
 mod remote;
 
 pub use agent_check::check_agent;
+pub use changes::{Change, changes};
 pub use error::Error;
 pub use home::Home;
 pub use lumos::{Lumos, LumosBuilder, Secrets};

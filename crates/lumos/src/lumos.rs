@@ -8,11 +8,12 @@ use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, FinishedRun, RecordStore, ResponseCache, RunRequest, SharedSink,
-    SystemClock,
+    BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, History, RecordStore, ResponseCache, RunRequest,
+    SharedSink, SystemClock,
 };
 
 use crate::bind;
+use crate::changes::changes;
 use crate::error::Error;
 use crate::gates::Gates;
 use crate::home::Home;
@@ -181,6 +182,45 @@ impl Lumos {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, Error> {
         Ok(self.engine.run(program, request, cancel).await?)
+    }
+
+    /// Goes on with a run that was interrupted or is paused; its models are loaded first.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when its files are not what they were; when the run has ended or another process carries it
+    /// out; when it cannot be bound or kept.
+    pub async fn resume(&self, run_id: &str, cancel: &CancellationToken) -> Result<FinishedRun, Error> {
+        let history = self.history(run_id)?;
+        let changes = changes(&history.blueprint().definition).map_err(Error::Problems)?;
+        if !changes.is_empty() {
+            return Err(Error::Changed { run_id: history.run_id().to_owned(), changes });
+        }
+        let bundle = history.blueprint().definition.bundle().map_err(Error::Problems)?;
+        let program = self.bind(&bundle)?;
+        self.warm_up(&program).await?;
+        Ok(self.engine.resume(&program, history.run_id(), cancel).await?)
+    }
+
+    /// What a run was made by, and what has happened in it.
+    ///
+    /// # Errors
+    /// When there is no such run, or only its record was kept.
+    pub fn history(&self, run_id: &str) -> Result<History, Error> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        Ok(store.history(run_id)?)
+    }
+
+    /// Goes on with a run by a program that was bound by its blueprint.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`], without those of files and binding.
+    pub async fn resume_bound(
+        &self,
+        program: &Arc<BoundProgram>,
+        run_id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, Error> {
+        Ok(self.engine.resume(program, run_id, cancel).await?)
     }
 
     /// The home's response cache.

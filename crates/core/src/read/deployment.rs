@@ -5,8 +5,8 @@ use super::raw::Raw;
 use super::reader::{Decode, Reader, hint_of_names};
 use super::workflow::{top, version};
 use crate::spec::{
-    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, PromptCache, Provider,
-    RemoteSpec, SecretSource, Structured, TimeoutSpec,
+    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
+    Provider, RemoteSpec, SecretSource, Structured, TimeoutSpec,
 };
 
 /// Reads the whole file; what can't be read is left out of the result.
@@ -18,7 +18,10 @@ pub(super) fn deployment(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Deploy
     let bind = fields.require(reader, "bind");
     let escalate = fields.take(reader, "escalate");
     let boundary = fields.take(reader, "boundary");
-    fields.unavailable(reader, "durability", "remove it; records are always kept");
+    let durability = fields.take_with(reader, "durability", |reader, raw| {
+        use Durability::{Full, Normal, Off};
+        one_of(reader, raw, &[("Full", Full), ("Normal", Normal), ("Off", Off)])
+    });
     fields.unavailable(reader, "content", "remove it");
     fields.finish(reader);
     Some(DeploymentSpec {
@@ -27,6 +30,7 @@ pub(super) fn deployment(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Deploy
         bind: bind.unwrap_or_default(),
         escalate: escalate.unwrap_or_default(),
         boundary: boundary.unwrap_or_default(),
+        durability: durability.unwrap_or_default(),
     })
 }
 

@@ -16,13 +16,26 @@ impl StepId {
     }
 }
 
-/// One try of a step, numbered from 1.
+/// One try of a step, numbered from 1. As data it is the pair `[step, number]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(StepId, u32)", into = "(StepId, u32)")]
 pub struct AttemptId {
     /// The step.
     pub step: StepId,
     /// The number, from 1.
     pub number: u32,
+}
+
+impl From<(StepId, u32)> for AttemptId {
+    fn from((step, number): (StepId, u32)) -> Self {
+        Self { step, number }
+    }
+}
+
+impl From<AttemptId> for (StepId, u32) {
+    fn from(attempt: AttemptId) -> Self {
+        (attempt.step, attempt.number)
+    }
 }
 
 /// Something that happened, at a time in microseconds since the run's start.
@@ -102,8 +115,10 @@ impl<V> Event<V> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Most that it can cost; `None` when the price or the tokens are unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_cost: Option<Usd>,
     /// Input tokens, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
     /// Digest of everything that determines the answer; zero for attempts that ask no model.
     pub request_hash: u64,
@@ -113,8 +128,10 @@ pub struct Estimate {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Bill {
     /// What it cost; `None` when unknown or when nothing was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
     /// Figures of its calls; `None` when nothing was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<CallReport>>,
 }
 
@@ -124,6 +141,7 @@ pub struct Failure {
     /// A lowercase fragment.
     pub message: String,
     /// What would help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Whether trying again may help.
     pub retryable: bool,

@@ -22,6 +22,21 @@ pub struct DeploymentSpec {
     pub escalate: IndexMap<String, CascadeSpec>,
     /// What is inside, and what must not leave.
     pub boundary: Boundary,
+    /// What a run's log survives.
+    #[serde(default)]
+    pub durability: Durability,
+}
+
+/// What a run's log survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Durability {
+    /// A power failure: each commit waits for the disk.
+    #[default]
+    Full,
+    /// The death of the process, not that of the machine.
+    Normal,
+    /// Nothing: it is not written, and the run is in no list.
+    Off,
 }
 
 impl DeploymentSpec {

@@ -13,8 +13,8 @@ pub use agent::{
     RouterSpec, SeriesSource, ToolKind, ToolSpec,
 };
 pub use deployment::{
-    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, LimitSpec, LocalSpec, PromptCache, Provider,
-    RemoteSpec, SecretSource, Structured, TimeoutSpec,
+    BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
+    Provider, RemoteSpec, SecretSource, Structured, TimeoutSpec,
 };
 pub use workflow::{
     Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock,

@@ -12,7 +12,7 @@ use lumos_core::scheduler::Failure;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{Notify, oneshot};
 
-use super::error::{LimitsError, VERSION};
+use super::error::LimitsError;
 use super::operation::Operation;
 use crate::database::{self, Layout, OpenError};
 
@@ -26,8 +26,7 @@ const BUSY: Duration = Duration::from_micros(100);
 const BUSY_LOOKS: i32 = 100_000;
 
 const LAYOUT: Layout = Layout {
-    version: VERSION,
-    schema: "CREATE TABLE IF NOT EXISTS ledgers (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID",
+    migrations: &["CREATE TABLE ledgers (account TEXT PRIMARY KEY, ledger TEXT NOT NULL) WITHOUT ROWID"],
     // A ledger with a few hundred requests in flight fits on a few pages.
     page: Some(16_384),
     // What a power failure undoes has long been refilled.

@@ -1,71 +1,91 @@
 //! The thread that writes: whatever waits is written in one transaction and acknowledged after its commit.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lumos_core::record::RunRecord;
-use rusqlite::{Connection, params};
+use lumos_core::Clock;
+use lumos_core::spec::Durability;
+use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
+use super::log::{Blob, Digest, Hash};
+use super::rows::{self, Rows, int};
 use super::{StoreError, unusable};
+use crate::clock::UnixClock;
 
 /// Most messages of one transaction: bounds how long the first of them waits.
 const GROUP: usize = 4096;
 
-/// How long nothing but beginnings waits for what comes next: a run that ends by then is written once.
-const PATIENCE: Duration = Duration::from_millis(5);
-
-const UPSERT: &str = "
-    INSERT INTO runs (run_id, workflow, deployment, status, started_at, duration_us, cost_usd, owner, record)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, duration_us = excluded.duration_us,
-        cost_usd = excluded.cost_usd, owner = excluded.owner, record = excluded.record
+const INSERT_RUN: &str = "
+    INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, owner, parent, parent_events, definition, inputs)
+    VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
 ";
 
-/// Told when a row is on disk, or why it is not.
-type Done = oneshot::Sender<Result<(), StoreError>>;
+/// Writes only for whoever has the run's latest epoch.
+const APPEND: &str = "
+    INSERT INTO log (run, seq, at_us, events, blobs, digest)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND epoch = ?7)
+";
+
+const LEASE: &str = "
+    INSERT INTO processes (owner, expires_us) VALUES (?1, ?2)
+    ON CONFLICT (owner) DO UPDATE SET expires_us = excluded.expires_us
+";
+
+/// Told when something is on disk, or why it is not.
+pub(crate) type Done = oneshot::Sender<Result<(), StoreError>>;
+
+/// Where a run is, and in whose hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Its row.
+    pub(super) run: i64,
+    /// How often it has been taken over.
+    pub(super) epoch: i64,
+}
 
 /// What the writer is told about runs.
 pub(super) enum Message {
-    /// One has begun; its row is made only if it is written.
-    Begun(Ulid, Box<dyn FnOnce() -> Row + Send>),
-    /// One has ended.
-    Ended(Ulid, Row, Done),
+    /// This process has taken over a run.
+    Taken(Ulid, Key),
+    /// More of a run.
+    Append(Box<Append>),
+    /// This process goes on with a run no longer, and it has not ended.
+    Abandoned(Ulid),
 }
 
-/// A row of `runs`, serialised by whoever sends it so that the writer only writes.
-pub(super) struct Row {
-    run_id: String,
-    workflow: String,
-    deployment: String,
-    status: &'static str,
-    started_at: String,
-    duration_us: Option<i64>,
-    cost_usd: Option<String>,
-    owner: Option<String>,
-    record: Result<String, String>,
+/// A run that begins.
+pub(crate) struct Begin {
+    pub(crate) workflow: String,
+    pub(crate) deployment: String,
+    pub(crate) seed: u64,
+    pub(crate) started_at: String,
+    /// The run whose log it shares, and how many of its events.
+    pub(crate) parent: Option<(i64, u64)>,
+    pub(crate) definition: Hash,
+    /// In the form of the log.
+    pub(crate) inputs: String,
 }
 
-impl Row {
-    /// `owner` is the process of a run that goes on.
-    pub(super) fn of(record: RunRecord, owner: Option<&str>) -> Self {
-        let ended = owner.is_none();
-        Self {
-            status: record.status.as_str(),
-            duration_us: ended.then(|| i64::try_from(record.totals.duration_us).unwrap_or(i64::MAX)),
-            cost_usd: record.totals.cost_usd.filter(|_| ended).map(|cost| cost.to_string()),
-            owner: owner.map(str::to_owned),
-            record: serde_json::to_string(&record).map_err(|error| error.to_string()),
-            run_id: record.run_id,
-            workflow: record.workflow,
-            deployment: record.deployment,
-            started_at: record.started_at,
-        }
-    }
+/// More of a run's log.
+pub(crate) struct Append {
+    pub(crate) run: Ulid,
+    /// Says that the run begins.
+    pub(crate) begin: Option<Box<Begin>>,
+    pub(crate) blobs: Vec<Blob>,
+    /// Number of the first of the events, from 0.
+    pub(crate) seq: u64,
+    /// A JSON array; empty when there is nothing new.
+    pub(crate) events: String,
+    pub(crate) digest: Digest,
+    /// Says that the run has paused or ended.
+    pub(crate) end: Option<Box<Rows>>,
+    pub(crate) durability: Durability,
+    pub(crate) done: Done,
 }
 
 pub(super) struct Writer {
@@ -74,21 +94,25 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(mut connection: Connection, path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        connection: Connection,
+        path: &Path,
+        owner: String,
+        lease: Duration,
+    ) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel();
+        let state = State {
+            connection,
+            owner,
+            lease_us: lease.as_micros() as u64,
+            renew_at_us: 0,
+            is_full: true,
+            runs: BTreeMap::new(),
+        };
         let file = path.to_path_buf();
         let thread = std::thread::Builder::new()
             .name("lumos-store".to_owned())
-            .spawn(move || {
-                while let Some(group) = next_group(&receiver) {
-                    let (rows, waiting) = rows(group);
-                    let result = write(&mut connection, &rows).map_err(|error| unusable(&file, &*error));
-                    for done in waiting {
-                        // Whoever no longer waits doesn't want to know.
-                        let _ = done.send(result.clone());
-                    }
-                }
-            })
+            .spawn(move || state.serve(&receiver, &file))
             .map_err(|error| unusable(path, &error))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -110,61 +134,206 @@ impl Drop for Writer {
     }
 }
 
-/// Everything that waits; `None` when nothing will come any more.
-fn next_group(receiver: &mpsc::Receiver<Message>) -> Option<Vec<Message>> {
-    let mut group = vec![receiver.recv().ok()?];
-    loop {
-        group.extend(receiver.try_iter().take(GROUP - group.len()));
-        if group.len() == GROUP || group.iter().any(|message| matches!(message, Message::Ended(..))) {
-            return Some(group);
-        }
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(message) => group.push(message),
-            Err(_) => return Some(group),
-        }
-    }
+/// What one message came to, unless the whole group failed.
+enum Written {
+    Yes,
+    /// Somebody else has taken the run over.
+    Fenced,
+    /// An earlier part of the run is missing.
+    Broken,
 }
 
-/// The rows to write, and who waits for them. Nobody needs to know that a run has begun which has ended since.
-fn rows(group: Vec<Message>) -> (Vec<Row>, Vec<Done>) {
-    let ended: BTreeSet<Ulid> = group
-        .iter()
-        .filter_map(|message| match message {
-            Message::Ended(id, ..) => Some(*id),
-            Message::Begun(..) => None,
-        })
-        .collect();
-    let (mut rows, mut waiting) = (Vec::with_capacity(group.len()), Vec::with_capacity(ended.len()));
-    for message in group {
-        match message {
-            Message::Begun(id, row) if !ended.contains(&id) => rows.push(row()),
-            Message::Begun(..) => {}
-            Message::Ended(_, row, done) => {
-                rows.push(row);
-                waiting.push(done);
+struct State {
+    connection: Connection,
+    owner: String,
+    lease_us: u64,
+    /// When the lease is to be renewed; in microseconds since the Unix epoch, like its expiry.
+    renew_at_us: u64,
+    /// Whether the connection waits for the disk at each commit.
+    is_full: bool,
+    /// The runs that this process carries out.
+    runs: BTreeMap<Ulid, (Key, bool)>,
+}
+
+impl State {
+    fn serve(mut self, receiver: &mpsc::Receiver<Message>, file: &Path) {
+        while let Some(group) = self.next_group(receiver) {
+            let ids: Vec<Ulid> = group.iter().map(Message::run).collect();
+            match self.write(&group) {
+                Ok(written) => {
+                    for (message, written) in group.into_iter().zip(written) {
+                        let Message::Append(append) = message else { continue };
+                        let result = match written {
+                            Written::Yes => Ok(()),
+                            Written::Fenced => Err(StoreError::Fenced(append.run.to_string())),
+                            Written::Broken => Err(StoreError::Unusable {
+                                path: file.to_path_buf(),
+                                reason: "an earlier part of the run was not written".to_owned(),
+                            }),
+                        };
+                        if result.is_err() || append.end.is_some() {
+                            self.runs.remove(&append.run);
+                        }
+                        // Whoever no longer waits doesn't want to know.
+                        let _ = append.done.send(result);
+                    }
+                }
+                Err(error) => {
+                    let error = unusable(file, &*error);
+                    tracing::warn!(%error, "runs cannot be kept");
+                    for (id, message) in ids.iter().zip(group) {
+                        // A log with a hole could not be read: nothing more of the run is written.
+                        self.runs.remove(id);
+                        if let Message::Append(append) = message {
+                            let _ = append.done.send(Err(error.clone()));
+                        }
+                    }
+                }
             }
         }
+        // What expires now expires when the process ends anyway.
+        let _ = self.connection.execute("DELETE FROM processes WHERE owner = ?1", [&self.owner]);
     }
-    (rows, waiting)
+
+    /// Everything that waits; `None` when nothing will come any more. Keeps the lease alive meanwhile.
+    fn next_group(&mut self, receiver: &mpsc::Receiver<Message>) -> Option<Vec<Message>> {
+        let first = loop {
+            if self.runs.is_empty() {
+                break receiver.recv().ok()?;
+            }
+            match receiver.recv_timeout(Duration::from_micros(self.lease_us / 3)) {
+                Ok(message) => break message,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now_us = UnixClock.now_us();
+                    if let Err(error) = renew(&self.connection, &self.owner, now_us + self.lease_us) {
+                        tracing::warn!(%error, "the lease on this process's runs cannot be renewed");
+                    }
+                    self.renew_at_us = now_us + self.lease_us / 3;
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        };
+        let mut group = vec![first];
+        group.extend(receiver.try_iter().take(GROUP - 1));
+        Some(group)
+    }
+
+    fn write(&mut self, group: &[Message]) -> Result<Vec<Written>, Box<dyn std::error::Error + Send + Sync>> {
+        let is_full = group.iter().any(|message| match message {
+            Message::Append(append) => append.durability == Durability::Full,
+            _ => false,
+        });
+        if is_full != self.is_full {
+            self.connection.pragma_update(None, "synchronous", if is_full { "FULL" } else { "NORMAL" })?;
+            self.is_full = is_full;
+        }
+        let now_us = UnixClock.now_us();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut written = Vec::with_capacity(group.len());
+        for message in group {
+            written.push(match message {
+                Message::Taken(run, key) => {
+                    self.runs.insert(*run, (*key, false));
+                    Written::Yes
+                }
+                Message::Abandoned(run) => {
+                    if let Some((key, _)) = self.runs.remove(run) {
+                        let abandon = "UPDATE runs SET owner = NULL WHERE id = ?1 AND epoch = ?2";
+                        transaction.prepare_cached(abandon)?.execute(params![key.run, key.epoch])?;
+                    }
+                    Written::Yes
+                }
+                Message::Append(append) => self::append(&transaction, &mut self.runs, append, &self.owner, now_us)?,
+            });
+        }
+        if now_us >= self.renew_at_us {
+            renew(&transaction, &self.owner, now_us + self.lease_us)?;
+        }
+        transaction.commit()?;
+        if now_us >= self.renew_at_us {
+            self.renew_at_us = now_us + self.lease_us / 3;
+        }
+        Ok(written)
+    }
 }
 
-fn write(connection: &mut Connection, rows: &[Row]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let transaction = connection.transaction()?;
-    {
-        let mut upsert = transaction.prepare_cached(UPSERT)?;
-        for row in rows {
-            upsert.execute(params![
-                row.run_id,
-                row.workflow,
-                row.deployment,
-                row.status,
-                row.started_at,
-                row.duration_us,
-                row.cost_usd,
-                row.owner,
-                row.record.as_ref().map_err(Clone::clone)?,
-            ])?;
+/// Says until when this process's runs are its own, unless it says so again.
+pub(super) fn renew(connection: &Connection, owner: &str, expires_us: u64) -> rusqlite::Result<()> {
+    connection.prepare_cached(LEASE)?.execute(params![owner, int(expires_us)])?;
+    Ok(())
+}
+
+fn append(
+    connection: &Connection,
+    runs: &mut BTreeMap<Ulid, (Key, bool)>,
+    append: &Append,
+    owner: &str,
+    now_us: u64,
+) -> rusqlite::Result<Written> {
+    for blob in &append.blobs {
+        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)")?;
+        insert.execute(params![blob.hash.0, blob.data])?;
+    }
+    if let Some(begin) = &append.begin {
+        connection.prepare_cached(INSERT_RUN)?.execute(params![
+            append.run.to_string(),
+            begin.workflow,
+            begin.deployment,
+            begin.seed as i64,
+            begin.started_at,
+            owner,
+            begin.parent.map(|(run, _)| run),
+            begin.parent.map(|(_, events)| int(events)),
+            begin.definition.0,
+            begin.inputs,
+        ])?;
+        runs.insert(append.run, (Key { run: connection.last_insert_rowid(), epoch: 0 }, true));
+    }
+    let Some((key, is_first)) = runs.get(&append.run).copied() else { return Ok(Written::Broken) };
+    if !append.events.is_empty() {
+        let hashes: Vec<u8> = append.blobs.iter().flat_map(|blob| blob.hash.0).collect();
+        let rows = connection.prepare_cached(APPEND)?.execute(params![
+            key.run,
+            int(append.seq),
+            int(now_us),
+            append.events,
+            (!hashes.is_empty()).then_some(hashes),
+            append.digest.0,
+            key.epoch,
+        ])?;
+        if rows == 0 {
+            return Ok(Written::Fenced);
         }
     }
-    Ok(transaction.commit()?)
+    if let Some(end) = &append.end {
+        let totals = &end.totals;
+        let rows = connection.prepare_cached(rows::UPDATE_RUN)?.execute(params![
+            key.run,
+            key.epoch,
+            end.status,
+            int(totals.duration_us),
+            int(totals.critical_path_us),
+            totals.cost_usd.map(rows::nano),
+            totals.cost_complete,
+            totals.input_tokens.map(int),
+            totals.cached_input_tokens.map(int),
+            totals.output_tokens.map(int),
+            int(totals.attempts),
+            int(totals.bytes_outside),
+        ])?;
+        if rows == 0 {
+            return Ok(Written::Fenced);
+        }
+        end.write_steps(connection, key.run, is_first)?;
+    }
+    Ok(Written::Yes)
+}
+
+impl Message {
+    fn run(&self) -> Ulid {
+        match self {
+            Self::Taken(run, _) | Self::Abandoned(run) => *run,
+            Self::Append(append) => append.run,
+        }
+    }
 }

@@ -138,7 +138,10 @@ impl From<Error> for Failure {
             Error::Binding { hint, .. } | Error::Backend { hint, .. } => Self::Failed { message, hint },
             Error::Asset(error) => error.into(),
             Error::Limits(error) => Self::Failed { hint: Some(error.hint().to_owned()), message: error.to_string() },
-            Error::Store(error) | Error::Engine(EngineError::Store { error, .. }) => error.into(),
+            Error::Store(error) | Error::Engine(EngineError::Store { error, .. } | EngineError::Unreadable(error)) => {
+                error.into()
+            }
+            Error::Changed { .. } => Self::invalid(COMMAND_LINE, message, None),
             Error::Engine(EngineError::Backend { error, .. }) if error.kind == BackendErrorKind::Unusable => {
                 let hint = "fetch the file again, or name another model; `lumos assets verify` looks at assets";
                 Self::invalid(COMMAND_LINE, message, Some(hint.to_owned()))
@@ -170,23 +173,20 @@ impl From<lumos::assets::AssetError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
-        let hint = "`lumos runs list` shows the runs there are".to_owned();
+        let hint = match &error {
+            StoreError::Unusable { .. } => "point --home or LUMOS_HOME to a folder that can be written",
+            StoreError::Full { .. } => "free some space, or point --home or LUMOS_HOME to another disk",
+            StoreError::TooNew { .. } => "use a newer lumos, or another --home",
+            StoreError::Ambiguous { .. } => "write more of its id",
+            other => other.hint(),
+        };
+        let hint = Some(hint.to_owned());
         match error {
-            StoreError::UnknownRun(_) => Self::invalid(COMMAND_LINE, message, Some(hint)),
-            StoreError::Ambiguous { .. } => {
-                Self::invalid(COMMAND_LINE, message, Some("write more of its id".to_owned()))
-            }
-            StoreError::Unusable { .. } => {
-                let hint = "point --home or LUMOS_HOME to a folder that can be written".to_owned();
-                Self::Failed { message, hint: Some(hint) }
-            }
-            StoreError::Full { .. } => {
-                let hint = "free some space, or point --home or LUMOS_HOME to another disk".to_owned();
-                Self::Failed { message, hint: Some(hint) }
-            }
-            StoreError::TooNew { .. } => {
-                Self::Failed { message, hint: Some("use a newer lumos, or another --home".to_owned()) }
-            }
+            StoreError::UnknownRun(_)
+            | StoreError::Ambiguous { .. }
+            | StoreError::Ended { .. }
+            | StoreError::NoLog(_) => Self::invalid(COMMAND_LINE, message, hint),
+            _ => Self::Failed { message, hint },
         }
     }
 }

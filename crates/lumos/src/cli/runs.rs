@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lumos::Home;
 use lumos::core::{RunRecord, Status};
-use lumos::engine::{RecordStore, RunSummary, StoreError};
+use lumos::engine::{Kind, RecordStore, RunSummary, StoreError};
 use lumos_report::{Column, Role, Table, figure};
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn list(arguments: &List, home: &Home) -> Result<u8, Failure> {
     let limit = arguments.limit.unwrap_or(if is_human { SHOWN } else { usize::MAX - 1 });
     let mut runs = match store(home)? {
         // One more shows whether there are more.
-        Some(store) => store.list(limit.saturating_add(1))?,
+        Some(store) => store.list(&Kind { limit: limit.saturating_add(1), ..Kind::default() })?,
         None => Vec::new(),
     };
     let is_cut = runs.len() > limit;

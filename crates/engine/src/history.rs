@@ -1,0 +1,174 @@
+//! What a run was made by and what has happened in it: its definition, and its log folded into a state.
+
+use std::collections::BTreeMap;
+
+use lumos_core::load::{Bundle, Definition};
+use lumos_core::program::{BackendRef, Header, LiveValue, Program};
+use lumos_core::record::RunRecord;
+use lumos_core::scheduler::{Command, RunState, Timer};
+use serde::{Deserialize, Serialize};
+
+use crate::binding::BoundProgram;
+use crate::store::{self, Digest, Reader, StoreError};
+
+/// What a run is made by, as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// The workflow with everything it names.
+    pub definition: Definition,
+    /// The deployment's name.
+    pub deployment: String,
+    /// The backends of each node, by its position.
+    pub backends: Vec<Vec<BackendRef>>,
+}
+
+impl Blueprint {
+    /// The workflow, ready to be folded; agents and backends are not needed for that.
+    ///
+    /// # Errors
+    /// What keeps this version of lumos from reading it.
+    pub fn program(&self) -> Result<(Bundle, Program), String> {
+        let bundle = self
+            .definition
+            .bundle()
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        let program = Program::compile(&bundle.workflows()).map_err(|error| error.to_string())?;
+        Ok((bundle, program))
+    }
+}
+
+/// Blueprints of a run and the runs whose log it shares, the oldest first, each with the number of the event from which
+/// on it no longer holds.
+pub(crate) struct Lineage(pub(crate) Vec<(Blueprint, u64)>);
+
+/// The backends that attempts were made on before a run was bound as it is now: those below a number, in order of start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Earlier(Vec<(usize, Vec<Vec<BackendRef>>)>);
+
+impl Earlier {
+    /// The backend of an attempt; `now` is how nodes are bound now.
+    pub(crate) fn backend<'b>(
+        &'b self,
+        attempt: usize,
+        (position, candidate): (usize, u32),
+        now: impl FnOnce() -> Option<&'b BackendRef>,
+    ) -> Option<&'b BackendRef> {
+        match self.0.iter().find(|(end, _)| attempt < *end) {
+            Some((_, backends)) => backends.get(position)?.get(candidate as usize),
+            None => now(),
+        }
+    }
+}
+
+/// A run as far as its log goes.
+pub struct History {
+    run_id: String,
+    started_at: String,
+    seed: u64,
+    /// What it was made by last.
+    pub(crate) blueprint: Blueprint,
+    pub(crate) inputs: LiveValue,
+    pub(crate) earlier: Earlier,
+    pub(crate) folded: Folded,
+}
+
+/// A run's log, folded.
+pub(crate) struct Folded {
+    pub(crate) program: Program,
+    pub(crate) state: RunState<Program>,
+    /// Timers that were set, whether they are still awaited or not.
+    pub(crate) timers: Vec<(u64, Timer)>,
+    /// Of the log's last row.
+    pub(crate) digest: Digest,
+    /// Number of events, those of a shared log included.
+    pub(crate) events: u64,
+}
+
+impl History {
+    pub(crate) fn read(reader: &mut Reader<'_>, header: &store::Header) -> Result<Self, StoreError> {
+        Self::read_until(reader, header, u64::MAX)
+    }
+
+    /// As it was after so many events.
+    pub(crate) fn read_until(reader: &mut Reader<'_>, header: &store::Header, until: u64) -> Result<Self, StoreError> {
+        let mut lineage = reader.lineage(header)?.0;
+        // The last one made the run itself.
+        let blueprint = lineage.pop().map(|(blueprint, _)| blueprint);
+        let blueprint = blueprint.ok_or_else(|| StoreError::NoLog(header.run_id.clone()))?;
+        let (_, program) = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
+        let (inputs, first_inputs) = (reader.inputs(header)?, reader.first_inputs(header)?);
+        let mut state = RunState::new(&program, first_inputs, header.seed);
+        let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> =
+            lineage.into_iter().map(|(earlier, events)| (events, earlier.backends)).collect();
+        let mut earlier = Vec::new();
+        let (mut commands, mut timers, mut number) = (Vec::new(), Vec::new(), 0);
+        let (digest, events) = reader.events(header, until, &mut |event, _| {
+            if let Some(backends) = boundaries.remove(&number) {
+                earlier.push((state.attempts().len(), backends));
+            }
+            number += 1;
+            state.handle(&program, event, &mut commands);
+            timers.extend(commands.drain(..).filter_map(|command| match command {
+                Command::SetTimer { timer, at_us } => Some((at_us, timer)),
+                _ => None,
+            }));
+        })?;
+        earlier.extend(boundaries.into_values().map(|backends| (state.attempts().len(), backends)));
+        let folded = Folded { program, state, timers, digest, events };
+        let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
+        Ok(Self { run_id, started_at, seed: header.seed, blueprint, inputs, earlier: Earlier(earlier), folded })
+    }
+
+    /// Everything that has happened.
+    pub fn record(&self) -> RunRecord {
+        let header = Header {
+            run_id: self.run_id.clone(),
+            deployment: self.blueprint.deployment.clone(),
+            started_at: self.started_at.clone(),
+            inputs: inputs(&self.inputs),
+        };
+        self.folded.program.record(&self.folded.state, header, |attempt, position, candidate| {
+            self.earlier.backend(attempt, (position, candidate), || {
+                self.blueprint.backends.get(position)?.get(candidate as usize)
+            })
+        })
+    }
+
+    /// Its id.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// When it began, in RFC 3339.
+    pub fn started_at(&self) -> &str {
+        &self.started_at
+    }
+
+    /// The seed of everything random in it.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What it was made by.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+}
+
+/// A run's inputs as records have them.
+pub(crate) fn inputs(inputs: &LiveValue) -> indexmap::IndexMap<String, serde_json::Value> {
+    let inputs = inputs.json().as_object().into_iter().flatten();
+    inputs.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl From<&BoundProgram> for Blueprint {
+    fn from(bound: &BoundProgram) -> Self {
+        let backends =
+            |position| bound.binding(position).backends.iter().map(|bound| bound.reference.clone()).collect();
+        Self {
+            definition: bound.definition().clone(),
+            deployment: bound.deployment().to_owned(),
+            backends: (0..bound.program().nodes().count()).map(backends).collect(),
+        }
+    }
+}

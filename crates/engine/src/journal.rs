@@ -1,0 +1,135 @@
+//! A run's log as it is written: each event before the scheduler sees it, all of them on disk before anything that they
+//! lead to leaves the process.
+
+use lumos_core::program::LiveValue;
+use lumos_core::record::RunRecord;
+use lumos_core::scheduler::Event;
+use lumos_core::spec::Durability;
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use crate::store::{Append, Begin, Blob, Digest, RecordStore, Rows, StoreError, write_event};
+
+/// The log of one run, kept by whoever drives it.
+pub(crate) struct Journal {
+    store: RecordStore,
+    run: Ulid,
+    durability: Durability,
+    begin: Option<Box<Begin>>,
+    /// Number of the next event to be sent.
+    seq: u64,
+    /// Events that have not been sent, as the array that they will be.
+    events: Vec<u8>,
+    count: u64,
+    blobs: Vec<Blob>,
+    /// Of what has been sent.
+    digest: Digest,
+    /// Tells when what was sent last, and with it all before, is on disk.
+    pending: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    is_over: bool,
+}
+
+impl Journal {
+    /// The log of a run that begins; `blobs` are its definition and inputs.
+    pub(crate) fn begin(
+        store: RecordStore,
+        run: Ulid,
+        begin: Begin,
+        blobs: Vec<Blob>,
+        log: (Digest, u64),
+        durability: Durability,
+    ) -> Self {
+        let mut journal = Self::resume(store, run, log, durability);
+        (journal.begin, journal.blobs) = (Some(Box::new(begin)), blobs);
+        journal
+    }
+
+    /// The log of a run that this process has taken over, after `seq` events.
+    pub(crate) fn resume(store: RecordStore, run: Ulid, (digest, seq): (Digest, u64), durability: Durability) -> Self {
+        Self {
+            store,
+            run,
+            durability,
+            begin: None,
+            seq,
+            events: Vec::new(),
+            count: 0,
+            blobs: Vec::new(),
+            digest,
+            pending: None,
+            is_over: false,
+        }
+    }
+
+    /// Notes an event that the scheduler is about to see.
+    pub(crate) fn append(&mut self, event: Event<LiveValue>) {
+        write_event(&mut self.events, &mut self.blobs, event);
+        self.count += 1;
+    }
+
+    /// Hands over what has not been sent; does not wait for the disk.
+    pub(crate) fn send(&mut self) {
+        if self.count > 0 || self.begin.is_some() {
+            self.hand_over(None);
+        }
+    }
+
+    /// Returns once everything noted is on disk.
+    ///
+    /// # Errors
+    /// When it could not be written, or somebody else has taken the run over. Nothing more of the run is written then.
+    pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.send();
+        self.wait().await
+    }
+
+    /// Says how the run stands now that it has paused or ended; returns once that is on disk.
+    ///
+    /// # Errors
+    /// As for [`Self::commit`].
+    pub(crate) async fn end(&mut self, record: RunRecord) -> Result<(), StoreError> {
+        self.hand_over(Some(Box::new(Rows::of(record))));
+        self.is_over = true;
+        self.wait().await
+    }
+
+    async fn wait(&mut self) -> Result<(), StoreError> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        let result = pending.await.unwrap_or_else(|_| Err(self.store.gone()));
+        self.is_over |= result.is_err();
+        result
+    }
+
+    fn hand_over(&mut self, end: Option<Box<Rows>>) {
+        let mut events = std::mem::take(&mut self.events);
+        let seq = self.seq;
+        if !events.is_empty() {
+            events.push(b']');
+            self.digest = self.digest.then(seq, &events);
+        }
+        self.seq += std::mem::take(&mut self.count);
+        let (done, pending) = oneshot::channel();
+        self.pending = Some(pending);
+        self.store.append(Append {
+            run: self.run,
+            begin: self.begin.take(),
+            blobs: std::mem::take(&mut self.blobs),
+            seq,
+            // JSON is UTF-8.
+            events: String::from_utf8(events).unwrap_or_default(),
+            digest: self.digest,
+            end,
+            durability: self.durability,
+            done,
+        });
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Who drops a run's future lets it be resumed by anybody.
+        if !self.is_over {
+            self.store.abandon(self.run);
+        }
+    }
+}
