@@ -33,6 +33,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run a workflow; models that are missing are fetched first.
     Run(Run),
+    /// Go on with a run whose process died, or that waited for a person.
+    Resume(Resume),
     /// Check workflows, agents and deployments, and print every problem.
     Check(Check),
     /// Draw a workflow.
@@ -88,6 +90,30 @@ pub struct Run {
 }
 
 impl Run {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        if self.stream { Format::Json } else { self.format }
+    }
+}
+
+/// `lumos resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run's id, or how it begins.
+    #[arg(required_unless_present = "all")]
+    pub id: Option<String>,
+    /// Go on with every run whose process died.
+    #[arg(long, conflicts_with = "id")]
+    pub all: bool,
+    /// Print events as they happen, one JSON document per line; the last one holds the record.
+    #[arg(long)]
+    pub stream: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Resume {
     /// The format of errors and results.
     pub fn format(&self) -> Format {
         if self.stream { Format::Json } else { self.format }

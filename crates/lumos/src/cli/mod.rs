@@ -17,8 +17,10 @@ mod plan;
 mod prices;
 mod progress;
 mod pull;
+mod resume;
 mod run;
 mod runs;
+mod session;
 mod stream;
 mod threads;
 
@@ -40,6 +42,7 @@ pub fn main() -> ExitCode {
     let seed = arguments.seed.unwrap_or_default();
     let (result, format) = match &arguments.command {
         Command::Run(run) => (home().and_then(|home| run::run(run, home, seed)), run.format()),
+        Command::Resume(resume) => (home().and_then(|home| resume::run(resume, home)), resume.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),

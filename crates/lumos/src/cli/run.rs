@@ -1,19 +1,15 @@
-//! `lumos run`: opens a workflow, fetches what is missing, loads models, runs, and prints the answer and the steps.
-
-use std::sync::Arc;
+//! `lumos run`: opens a workflow, runs it, and prints the answer and the steps.
 
 use lumos::core::load::{Bundle, find_deployment};
 use lumos::core::{ErrorRecord, RunRecord, Status, StepRecord};
-use lumos::engine::{CancellationToken, EngineError, RunRequest};
-use lumos::{Error, Home, Lumos};
+use lumos::engine::RunRequest;
+use lumos::{Error, Home};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use super::arguments::{Format, Run};
-use super::failure::{self, FAILED, Failure, INTERRUPTED};
-use super::progress::Live;
-use super::stream::Stream;
-use super::{dry_run, inputs, output, pull};
+use super::failure::{FAILED, Failure};
+use super::session::{Driven, Session};
+use super::{dry_run, failure, inputs, output};
 
 pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     let workflow = &arguments.workflow;
@@ -24,119 +20,26 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     if arguments.is_dry {
         return dry_run::run(arguments.format, &home, &bundle, values, seed);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
-    let result = execute(arguments, home, &bundle, RunRequest { inputs: values, seed }, &runtime);
-    // Models may still be loading on threads that nobody waits for.
-    runtime.shutdown_background();
-    result
+    let request = RunRequest { inputs: values, seed };
+    let driven = Session::with(home, arguments.stream, |session| {
+        let program = session.ready(&bundle)?;
+        session.drive(session.lumos.run(&program, request, &session.cancel))
+    })?;
+    told(driven, (!arguments.stream).then_some(arguments.format))
 }
 
-fn execute(
-    arguments: &Run,
-    home: Home,
-    bundle: &Bundle,
-    request: RunRequest,
-    runtime: &Runtime,
-) -> Result<u8, Failure> {
-    let cancel = CancellationToken::new();
-    runtime.spawn(watch_signals(cancel.clone()));
-    let live = output::shows_progress().then(|| Arc::new(Live::start()));
-    let stream = arguments.stream.then(|| Arc::new(Stream::start(cancel.clone())));
-    let result = (|| {
-        let mut builder = Lumos::builder(home).secrets(Arc::new(|name| std::env::var(name).ok()));
-        if let Some(live) = &live {
-            builder = builder.sink(live.clone());
-        }
-        if let Some(stream) = &stream {
-            builder = builder.sink(stream.clone());
-        }
-        let lumos = builder.build()?;
-        fetch(&lumos, bundle, &cancel, runtime)?;
-        let program = lumos.bind(bundle).map_err(|error| Failure::of_binding(error, bundle))?;
-        let loading = loading(&program);
-        if let Some(live) = live.as_ref().filter(|_| !loading.is_empty()) {
-            live.loading(Some(loading));
-        }
-        runtime.block_on(async {
-            tokio::select! {
-                loaded = lumos.warm_up(&program) => loaded.map_err(Failure::from),
-                () = cancel.cancelled() => Err(Failure::Interrupted),
-            }
-        })?;
-        if let Some(live) = &live {
-            live.loading(None);
-        }
-        match runtime.block_on(lumos.run(&program, request, &cancel)) {
-            Ok(finished) => Ok((finished.record(), None)),
-            Err(Error::Engine(EngineError::Store { record, error })) => Ok((*record, Some(error))),
-            Err(error) => Err(Failure::from(error)),
-        }
-    })();
-    if let Some(live) = live {
-        live.finish();
+/// Prints how a run ended, unless it was streamed, and gives the exit code.
+pub fn told(driven: Driven, format: Option<Format>) -> Result<u8, Failure> {
+    let Driven { record, lost } = driven;
+    if let Some(format) = format {
+        print(&record, format)?;
     }
-    if let Some(stream) = stream {
-        stream.finish();
-    }
-    let (record, lost) = result?;
-    if !arguments.stream {
-        print(&record, arguments.format)?;
-    }
-    if let Some(error) = lost {
-        let failure = Failure::from(error);
-        failure.report(Format::Human);
-        return Ok(FAILED);
-    }
-    Ok(record.status.exit_code())
-}
-
-/// Fetches the assets that the bundle needs; unknown names are left for binding, which knows their place.
-fn fetch(lumos: &Lumos, bundle: &Bundle, cancel: &CancellationToken, runtime: &Runtime) -> Result<(), Failure> {
-    let store = lumos.assets();
-    for name in lumos.missing_assets(bundle) {
-        if store.catalog().get(&name).is_none() {
-            continue;
+    match lost {
+        Some(error) => {
+            Failure::from(Error::from(error)).report(Format::Human);
+            Ok(FAILED)
         }
-        let (store, cancel) = (store.clone(), cancel.clone());
-        let pulled = runtime.block_on(runtime.spawn_blocking(move || pull::pull(&store, &name, &cancel)));
-        pulled.map_err(|error| Failure::failed(format!("fetching stopped: {error}")))??;
-    }
-    Ok(())
-}
-
-/// Models that the program uses, with the backends that serve them.
-fn loading(program: &lumos::engine::BoundProgram) -> String {
-    let name = |bound: &Arc<lumos::engine::BoundBackend>| bound.reference.model.clone();
-    program.backends().iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-/// The first signal cancels, and what finished is kept; the second ends the process at once.
-async fn watch_signals(cancel: CancellationToken) {
-    signal().await;
-    cancel.cancel();
-    signal().await;
-    std::process::exit(INTERRUPTED.into());
-}
-
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        Some(()) = terminate.recv() => {}
-        else => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+        None => Ok(record.status.exit_code()),
     }
 }
 
