@@ -98,7 +98,10 @@ impl<'a> Driver<'a> {
         cancel: &CancellationToken,
     ) -> Result<(), StoreError> {
         for kind in first {
-            self.handle(kind);
+            // A log that ends with the run's end needs nothing more.
+            if self.state.outcome().is_none() {
+                self.handle(kind);
+            }
         }
         loop {
             self.carry_out(cancel).await?;
@@ -158,11 +161,13 @@ impl<'a> Driver<'a> {
 
     /// Starts what waits for the log, once everything that has led to it is on disk.
     async fn start_together(&mut self) -> Result<(), StoreError> {
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = self.journal.as_mut().filter(|_| self.state.outcome().is_none()) {
             journal.commit().await?;
         }
         for id in std::mem::take(&mut self.starting) {
-            self.start(id).await;
+            if self.state.outcome().is_none() {
+                self.start(id).await;
+            }
         }
         Ok(())
     }

@@ -276,7 +276,7 @@ fn broken_agents_and_deployments() {
             "Deployment(name: \"d\", backends: {\"a\": Local(modle: \"x\", device: Gpu, cost: 5)}, bind: {\"x\": 5})",
             "Deployment(name: \"d\", backends: {\"a\": Local(model: \"x\", device: Cuda, cost: PerHour(\"0.2\"))}, bind: {\"x\": \"a\", \"x\": \"b\"})",
             "Deployment(name: \"d\", backends: {\"a\": Local(model: \"x\", device: Cuda(-1), cost: PerHour(usd: NaN), context: 0.5), \"b\": Custom(name: \"x\")}, bind: {})",
-            "Deployment(name: \"d\", backends: {}, bind: {}, boundary: (inside: \"a\", forbid_outside: [1, Pii]), durability: Full)",
+            "Deployment(name: \"d\", backends: {}, bind: {}, boundary: (inside: \"a\", forbid_outside: [1, Pii]), durability: Ful)",
         ]
     ));
 }

@@ -95,6 +95,8 @@ pub struct StepTrace<V> {
     key: u64,
     tries_on_candidate: u32,
     candidate: u32,
+    /// Attempts that were interrupted: those made in their place draw what they drew.
+    interrupted: u32,
     /// Its current attempt.
     lane: Lane,
     /// A second attempt beside the current one.
@@ -338,9 +340,11 @@ impl<S: Semantics> RunState<S> {
         self.scopes[scope.0 as usize].parent
     }
 
-    /// The seed of everything random in an attempt; the same whatever the order of events.
+    /// The seed of everything random in an attempt that has not ended; the same whatever the order of events, and
+    /// whether or not an earlier one was interrupted.
     pub fn attempt_seed(&self, attempt: AttemptId) -> u64 {
-        chance::draw(self.seed, self.step(attempt.step).key, attempt.number, Purpose::Sampling)
+        let step = self.step(attempt.step);
+        chance::draw(self.seed, step.key, attempt.number.saturating_sub(step.interrupted), Purpose::Sampling)
     }
 
     /// The step whose answer a step judges.

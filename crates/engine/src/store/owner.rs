@@ -30,9 +30,11 @@ impl Owner {
 
     /// Whether the process that registered as `id` still lives.
     pub(super) fn is_alive(home: &Path, id: &str) -> bool {
-        let Ok(file) = File::open(folder(home).join(id)) else { return false };
-        // Shared, so that several processes may look at the same time.
-        file.try_lock_shared().is_err()
+        match File::open(folder(home).join(id)) {
+            // Shared, so that several processes may look at the same time.
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 }
 

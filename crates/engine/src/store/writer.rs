@@ -20,6 +20,9 @@ use crate::clock::UnixClock;
 /// Most messages of one transaction: bounds how long the first of them waits.
 const GROUP: usize = 4096;
 
+/// How long an expired lease is kept: a day.
+const LONG_US: i64 = 86_400_000_000;
+
 const INSERT_RUN: &str = "
     INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, owner, parent, parent_events, definition, inputs)
     VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
@@ -108,6 +111,7 @@ impl Writer {
             renew_at_us: 0,
             is_full: true,
             runs: BTreeMap::new(),
+            lost: Vec::new(),
         };
         let file = path.to_path_buf();
         let thread = std::thread::Builder::new()
@@ -151,12 +155,17 @@ struct State {
     renew_at_us: u64,
     /// Whether the connection waits for the disk at each commit.
     is_full: bool,
-    /// The runs that this process carries out.
+    /// The runs that this process carries out, and whether it began them.
     runs: BTreeMap<Ulid, (Key, bool)>,
+    /// Runs that it had to leave, which nobody could be told yet.
+    lost: Vec<Key>,
 }
 
 impl State {
     fn serve(mut self, receiver: &mpsc::Receiver<Message>, file: &Path) {
+        // Leases of processes that are long gone. If that fails, they do no harm.
+        let now_us = int(UnixClock.now_us());
+        let _ = self.connection.execute("DELETE FROM processes WHERE expires_us < ?1", [now_us - LONG_US]);
         while let Some(group) = self.next_group(receiver) {
             let ids: Vec<Ulid> = group.iter().map(Message::run).collect();
             match self.write(&group) {
@@ -182,8 +191,8 @@ impl State {
                     let error = unusable(file, &*error);
                     tracing::warn!(%error, "runs cannot be kept");
                     for (id, message) in ids.iter().zip(group) {
-                        // A log with a hole could not be read: nothing more of the run is written.
-                        self.runs.remove(id);
+                        // A log with a hole could not be read: nothing more of the run is written, and others may have it.
+                        self.lost.extend(self.runs.remove(id).map(|(key, _)| key));
                         if let Message::Append(append) = message {
                             let _ = append.done.send(Err(error.clone()));
                         }
@@ -237,19 +246,21 @@ impl State {
                     Written::Yes
                 }
                 Message::Abandoned(run) => {
-                    if let Some((key, _)) = self.runs.remove(run) {
-                        let abandon = "UPDATE runs SET owner = NULL WHERE id = ?1 AND epoch = ?2";
-                        transaction.prepare_cached(abandon)?.execute(params![key.run, key.epoch])?;
-                    }
+                    self.lost.extend(self.runs.remove(run).map(|(key, _)| key));
                     Written::Yes
                 }
                 Message::Append(append) => self::append(&transaction, &mut self.runs, append, &self.owner, now_us)?,
             });
         }
+        for key in &self.lost {
+            let abandon = "UPDATE runs SET owner = NULL WHERE id = ?1 AND epoch = ?2";
+            transaction.prepare_cached(abandon)?.execute(params![key.run, key.epoch])?;
+        }
         if now_us >= self.renew_at_us {
             renew(&transaction, &self.owner, now_us + self.lease_us)?;
         }
         transaction.commit()?;
+        self.lost.clear();
         if now_us >= self.renew_at_us {
             self.renew_at_us = now_us + self.lease_us / 3;
         }
@@ -270,10 +281,6 @@ fn append(
     owner: &str,
     now_us: u64,
 ) -> rusqlite::Result<Written> {
-    for blob in &append.blobs {
-        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)")?;
-        insert.execute(params![blob.hash.0, blob.data])?;
-    }
     if let Some(begin) = &append.begin {
         connection.prepare_cached(INSERT_RUN)?.execute(params![
             append.run.to_string(),
@@ -304,6 +311,10 @@ fn append(
         if rows == 0 {
             return Ok(Written::Fenced);
         }
+    }
+    for blob in &append.blobs {
+        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)")?;
+        insert.execute(params![blob.hash.0, blob.data])?;
     }
     if let Some(end) = &append.end {
         let totals = &end.totals;

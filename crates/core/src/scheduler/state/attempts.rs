@@ -201,7 +201,8 @@ impl<S: Semantics> RunState<S> {
         let (attempts, fallbacks, backoff) = (policy.attempts.max(1), policy.fallbacks, policy.backoff.clone());
         let last = fallbacks + u32::from(policy.cascade.is_some());
         let step = &mut self.steps[attempt.step.index()];
-        let draw = chance::draw(self.seed, step.key, attempt.number, Purpose::Backoff);
+        let number = attempt.number.saturating_sub(step.interrupted);
+        let draw = chance::draw(self.seed, step.key, number, Purpose::Backoff);
         let exponent = f64::from(step.tries_on_candidate.saturating_sub(1).min(62));
         let ceiling = (backoff.base_s * exponent.exp2()).min(backoff.max_s).max(0.0);
         let pause_us = ((ceiling * 1e6 * chance::unit(draw)) as u64).max(failure.retry_after_us.unwrap_or(0));

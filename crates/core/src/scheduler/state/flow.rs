@@ -254,6 +254,7 @@ impl<S: Semantics> RunState<S> {
             attempt: 0,
             tries_on_candidate: 0,
             candidate: 0,
+            interrupted: 0,
             lane: Lane { number: 0, phase: Phase::Preparing, reserved: Usd::ZERO },
             hedge: None,
             judges: None,

@@ -62,6 +62,7 @@ impl<S: Semantics> RunState<S> {
         if let Phase::Running(index) = lane.phase {
             let trace = &mut self.attempts[index as usize];
             (trace.status, trace.end_us) = (Status::Interrupted, self.now_us);
+            self.steps[step.index()].interrupted += 1;
             self.forfeit(AttemptId { step, number: lane.number }, lane.reserved);
         }
     }
@@ -108,9 +109,11 @@ mod tests {
         let toy = Toy::new(vec![graph(vec![node("a", &[]).attempts(1)])]);
         let (mut state, attempt) = running(&toy);
         let again = AttemptId { number: 2, ..attempt };
+        let seed = state.attempt_seed(attempt);
         assert!(state.awaits(Timer::Deadline) && state.awaits(Timer::Timeout(attempt)));
         assert_eq!(feed(&toy, &mut state, EventKind::Resumed), [Command::Prepare(again)]);
         assert!(!state.awaits(Timer::Timeout(attempt)));
+        assert_eq!(state.attempt_seed(again), seed, "the same chance");
         assert_eq!(state.attempts()[0].status, Status::Interrupted);
         // Its cost is not known, so its reservation counts as gone.
         assert_eq!((state.reserved(), state.gone()), (Usd::ZERO, Usd::from_nanos(2)));
