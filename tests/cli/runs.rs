@@ -65,6 +65,57 @@ fn the_record_is_the_documented_one_and_is_kept() {
 }
 
 #[test]
+fn a_list_has_the_runs_that_fit() {
+    let sandbox = Sandbox::new();
+    assert!(sandbox.lumos(&["run", "order.ron", "-i", "note=x"]).status.success());
+    assert_eq!(sandbox.lumos(&["run", "order.ron", "-i", "note=a bomb"]).status.code(), Some(3));
+    let count = |filters: &[&str]| {
+        let (code, runs) = sandbox.json(&[&["runs", "list", "--format", "json"], filters].concat());
+        assert_eq!(code, 0, "{filters:?}: {runs}");
+        runs["runs"].as_array().unwrap().len()
+    };
+    for (filters, fitting) in [
+        (&[][..], 2),
+        (&["--status", "refused"], 1),
+        (&["--status", "failed"], 0),
+        (&["--workflow", "order", "--deployment", "none"], 2),
+        (&["--workflow", "orders"], 0),
+        (&["--since", "1h"], 2),
+        (&["--until", "1h"], 0),
+        (&["--since", "2020-01-01", "--until", "2020-01-02T00:00:00Z"], 0),
+        (&["--cost-above", "0"], 0),
+        (&["--limit", "1"], 1),
+        (&["--status", "succeeded", "--limit", "1"], 1),
+        (&["--limit", "0"], 0),
+    ] {
+        assert_eq!(count(filters), fitting, "{filters:?}");
+    }
+    for filters in [["--status", "fine"], ["--since", "yesterday"], ["--until", "1mo"], ["--cost-above", "cheap"]] {
+        let (code, document) = sandbox.json(&[&["runs", "list", "--format", "json"], &filters[..]].concat());
+        assert_eq!(code, 2, "{filters:?}: {document}");
+    }
+    assert!(sandbox.screen(&["runs", "--status", "failed"]).contains("no run fits"));
+}
+
+#[test]
+fn an_attempt_is_found_by_its_step() {
+    let sandbox = Sandbox::new();
+    let (_, record) = sandbox.json(&["run", "order.ron", "-i", "note=x", "--format", "json"]);
+    let id = record["run_id"].as_str().unwrap();
+    let (code, found) = sandbox.json(&["runs", "show", id, "--attempt", "total:1", "--format", "json"]);
+    assert_eq!((code, &found["step"]), (0, &"total".into()));
+    assert_eq!(found["attempt"], record["steps"][1]["attempts"][0]);
+    assert_eq!(found["exchange"]["output"], record["steps"][1]["output"]);
+    let screen = sandbox.screen(&["runs", "show", id, "--attempt", "total"]);
+    assert!(screen.contains("total try 1: succeeded") && screen.contains("\"result\": 6"), "{screen}");
+    let (code, document) = sandbox.json(&["runs", "show", id, "--attempt", "totl", "--format", "json"]);
+    assert_eq!((code, &document["problems"][0]["hint"]), (2, &"did you mean `total`?".into()), "{document}");
+    assert_eq!(sandbox.lumos(&["runs", "show", id, "--attempt", "total:2"]).status.code(), Some(2));
+    let table = sandbox.screen(&["runs", "show", id, "--steps"]);
+    assert!(table.contains("tokens in") && !table.contains("what decided how long"), "{table}");
+}
+
+#[test]
 fn inputs_come_from_stdin_too() {
     use std::io::Write;
 

@@ -28,5 +28,7 @@ pub use backend::{
 pub use clock::Clock;
 pub use money::Usd;
 pub use problem::{Problem, Severity};
-pub use record::{AttemptBasis, AttemptRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals};
+pub use record::{
+    AttemptBasis, AttemptRecord, Destination, ErrorRecord, Exchange, RunRecord, Status, StepRecord, Totals,
+};
 pub use usage::{Basis, CallReport, FinishReason, RateLimit, RateLimits, Usage};

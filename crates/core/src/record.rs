@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backend::ChatRequest;
 use crate::money::Usd;
 use crate::usage::{Basis, FinishReason, Usage};
 
@@ -217,6 +218,19 @@ pub struct AttemptRecord {
     pub error: Option<ErrorRecord>,
     /// Where the figures come from.
     pub basis: AttemptBasis,
+}
+
+/// What one attempt was given and what it gave; a part that nobody kept is `None`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The rendered arguments of its agent.
+    pub arguments: Option<Value>,
+    /// What was asked of a model.
+    pub request: Option<ChatRequest>,
+    /// What came back.
+    pub output: Option<Value>,
+    /// Why nothing came back.
+    pub error: Option<ErrorRecord>,
 }
 
 /// Which side of the trust boundary a backend is on.

@@ -1,11 +1,20 @@
-//! What people look at: tables of what happened in a run, and drawings of workflows. Everything here turns values into
-//! texts without colour; nothing prints, and nothing depends on the terminal.
+//! What people and other programs read of runs: tables, a timeline and exports of what happened, and drawings of
+//! workflows. Everything here turns values into texts without colour or into bytes; nothing prints, and nothing depends
+//! on the terminal.
 
 pub mod diagram;
+mod exchange;
 pub mod figure;
+mod label;
+#[cfg(test)]
+mod sample;
 mod steps;
 mod table;
+mod timeline;
 
 pub use diagram::Diagram;
-pub use steps::{step_label, step_table};
+pub use exchange::exchange;
+pub use label::{StepError, find_attempt, find_step, step_label, step_names};
+pub use steps::step_table;
 pub use table::{Align, Column, Line, Role, Table, clean, fit};
+pub use timeline::timeline;

@@ -1,11 +1,11 @@
 //! The step table: what each attempt of a run took, cost and used, and where its figures come from.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use lumos_core::{AttemptRecord, Basis, RunRecord, Status, StepRecord, Usd};
+use lumos_core::{AttemptRecord, Basis, FinishReason, RunRecord, Status, StepRecord, Usd};
 
 use crate::figure::{self, NONE, UNKNOWN};
+use crate::label::step_label;
 use crate::table::{Column, Line, Role, Table};
 
 const MODEL: &str = "model";
@@ -99,24 +99,11 @@ fn attempt_cells(label: String, attempt: &AttemptRecord, critical: String) -> Ve
     ]
 }
 
-/// The step's name with the nodes around it, its entry of a map and its round of a loop.
-pub fn step_label(step: &StepRecord) -> String {
-    let mut label: String = step.path.iter().flat_map(|outer| [outer.as_str(), "/"]).collect();
-    label.push_str(&step.node);
-    if let Some(index) = step.index {
-        let _ = write!(label, "[{index}]");
-    }
-    if let Some(iteration) = step.iteration {
-        let _ = write!(label, "#{iteration}");
-    }
-    label
-}
-
-fn with_status(label: String, status: Status) -> String {
+pub(crate) fn with_status(label: String, status: Status) -> String {
     if status == Status::Succeeded { label } else { format!("{label} ({})", status.as_str()) }
 }
 
-fn asked(record: &RunRecord) -> impl Iterator<Item = &AttemptRecord> {
+pub(crate) fn asked(record: &RunRecord) -> impl Iterator<Item = &AttemptRecord> {
     record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.backend.is_some())
 }
 
@@ -159,47 +146,66 @@ fn models(record: &RunRecord) -> Option<String> {
 /// The sums in words, and the basis of each sort of figure.
 fn summary(record: &RunRecord) -> Vec<String> {
     let totals = &record.totals;
-    let calls = asked(record).count();
     let mut first = vec![
         format!("{} in all", figure::duration(totals.duration_us)),
         format!("critical path {}", figure::duration(totals.critical_path_us)),
-        match calls {
-            0 => "no model was called".to_owned(),
-            1 => "1 model call".to_owned(),
-            _ => format!("{} model calls", figure::count(calls as u64)),
-        },
+        calls(record),
         match totals.cost_usd {
             Some(cost) if totals.cost_complete => format!("cost {}", figure::money(cost)),
             Some(cost) if cost > Usd::ZERO => format!("cost at least {}", figure::money(cost)),
             _ => "cost unknown".to_owned(),
         },
     ];
-    let outside = record.steps.iter().flat_map(|step| &step.attempts);
-    if let Some(reserved) = totals.reserved_usd {
-        first.push(format!("machines reserved meanwhile {}", figure::money(reserved)));
-    }
-    if let Some(saved) = totals.saved_usd {
-        first.push(format!("{} saved by the response cache", figure::money(saved)));
-    }
-    if totals.bytes_outside > 0 {
-        first.push(format!("{} left the boundary", figure::bytes(totals.bytes_outside)));
-    } else if outside.into_iter().all(|attempt| attempt.destination == lumos_core::Destination::Inside) {
-        first.push("nothing left the boundary".to_owned());
-    }
+    first.extend(circumstances(record));
     let mut notes = vec![first.join(" · "), bases(record)];
-    if !totals.cost_complete {
-        let unknown: BTreeSet<&str> = asked(record)
-            .filter(|attempt| attempt.cost_usd.is_none())
-            .filter_map(|attempt| attempt.backend.as_deref())
-            .collect();
-        let backends: Vec<String> = unknown.into_iter().map(crate::table::clean).collect();
-        let of = if backends.is_empty() { String::new() } else { format!(" of {}", backends.join(", ")) };
-        notes.push(format!("? is unknown: the cost{of} is not in the total"));
-    }
+    notes.extend(unknown_costs(record));
     notes
 }
 
-fn bases(record: &RunRecord) -> String {
+/// How often models were called.
+pub(crate) fn calls(record: &RunRecord) -> String {
+    match asked(record).count() {
+        0 => "no model was called".to_owned(),
+        1 => "1 model call".to_owned(),
+        calls => format!("{} model calls", figure::count(calls as u64)),
+    }
+}
+
+/// What a run cost beside its attempts, what it saved, and what left the boundary.
+pub(crate) fn circumstances(record: &RunRecord) -> Vec<String> {
+    let totals = &record.totals;
+    let mut facts = Vec::new();
+    if let Some(reserved) = totals.reserved_usd {
+        facts.push(format!("machines reserved meanwhile {}", figure::money(reserved)));
+    }
+    if let Some(saved) = totals.saved_usd {
+        facts.push(format!("{} saved by the response cache", figure::money(saved)));
+    }
+    let mut attempts = record.steps.iter().flat_map(|step| &step.attempts);
+    if totals.bytes_outside > 0 {
+        facts.push(format!("{} left the boundary", figure::bytes(totals.bytes_outside)));
+    } else if attempts.all(|attempt| attempt.destination == lumos_core::Destination::Inside) {
+        facts.push("nothing left the boundary".to_owned());
+    }
+    facts
+}
+
+/// Whose cost is not in the total.
+pub(crate) fn unknown_costs(record: &RunRecord) -> Option<String> {
+    if record.totals.cost_complete {
+        return None;
+    }
+    let unknown: BTreeSet<&str> = asked(record)
+        .filter(|attempt| attempt.cost_usd.is_none())
+        .filter_map(|attempt| attempt.backend.as_deref())
+        .collect();
+    let backends: Vec<String> = unknown.into_iter().map(crate::table::clean).collect();
+    let of = if backends.is_empty() { String::new() } else { format!(" of {}", backends.join(", ")) };
+    Some(format!("? is unknown: the cost{of} is not in the total"))
+}
+
+/// Where each sort of figure comes from.
+pub(crate) fn bases(record: &RunRecord) -> String {
     let all = || record.steps.iter().flat_map(|step| &step.attempts);
     let words = |bases: BTreeSet<Basis>| bases.into_iter().map(basis).collect::<Vec<_>>().join(" or ");
     let mut parts = Vec::new();
@@ -217,12 +223,23 @@ fn bases(record: &RunRecord) -> String {
     if parts.is_empty() { "nothing was attempted".to_owned() } else { parts.join(" · ") }
 }
 
-fn basis(basis: Basis) -> &'static str {
+/// The word used in records.
+pub(crate) fn basis(basis: Basis) -> &'static str {
     match basis {
         Basis::Measured => "measured",
         Basis::Reported => "reported",
         Basis::Estimated => "estimated",
         Basis::Simulated => "simulated",
+    }
+}
+
+/// Why generation ended.
+pub(crate) fn finish(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
+        FinishReason::ToolCalls => "tool_calls",
     }
 }
 

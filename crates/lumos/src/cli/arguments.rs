@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use lumos::core::price::Date;
+use lumos::core::{Status, Usd};
+
+use super::runs::Moment;
 
 /// Run multi-agent workflows on local models, and know the latency and cost of every step.
 #[derive(Debug, Parser)]
@@ -222,23 +225,61 @@ pub struct Runs {
 pub enum RunsCommand {
     /// Show the runs, the newest first.
     List(List),
-    /// Show a run and each of its steps.
-    Show {
-        /// The run's id, or how it begins.
-        id: String,
-        /// How to print it.
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    /// Show a run: what ran when, for how long and at what cost.
+    Show(Show),
 }
 
 /// `lumos runs list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Most runs to show [default: 20, and all of them as JSON].
+    #[command(flatten)]
+    pub filters: Filters,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Which runs are meant; a run must fit every option.
+#[derive(Debug, Args)]
+pub struct Filters {
+    /// How they stand, such as `failed`.
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    pub status: Option<Status>,
+    /// The name of their workflow.
+    #[arg(long, value_name = "NAME")]
+    pub workflow: Option<String>,
+    /// The name of their deployment.
+    #[arg(long, value_name = "NAME")]
+    pub deployment: Option<String>,
+    /// They started at this moment or later: an instant, a day (UTC), or a span before now such as `2h` or `7d`.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Moment>,
+    /// They started before this moment.
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<Moment>,
+    /// Their known cost is more than this.
+    #[arg(long, value_name = "USD")]
+    pub cost_above: Option<Usd>,
+    /// At most this many, the newest [default: 20 when they are listed for people, otherwise all].
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
-    /// How to print them.
+}
+
+/// `lumos runs show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The run's id, or how it begins.
+    pub id: String,
+    /// Show the prompt and the answer of one attempt; without a number, of the step's last one.
+    #[arg(long, value_name = "STEP[:N]", conflicts_with_all = ["shows_all", "shows_steps"])]
+    pub attempt: Option<String>,
+    /// Show every entry of maps, every round and every error.
+    #[arg(long = "all")]
+    pub shows_all: bool,
+    /// Show the table of all figures that `lumos run` prints, instead of the timeline.
+    #[arg(long = "steps", conflicts_with = "shows_all")]
+    pub shows_steps: bool,
+    /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -255,7 +296,7 @@ impl Runs {
     /// The format of errors and results.
     pub fn format(&self) -> Format {
         match &self.command {
-            Some(RunsCommand::Show { format, .. }) => *format,
+            Some(RunsCommand::Show(show)) => show.format,
             _ => self.list().format,
         }
     }
@@ -367,6 +408,13 @@ pub struct New {
     /// How to print what was made.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    // A run is not skipped, only its steps.
+    Status::from_word(text)
+        .filter(|status| *status != Status::Skipped)
+        .ok_or_else(|| "one of running, succeeded, failed, refused, limited, interrupted, cancelled, paused".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -69,16 +69,18 @@ pub fn answer(output: &Value) -> String {
 
 /// The step table, and under which name it is kept.
 pub fn steps(record: &RunRecord) -> String {
-    let mut text = output::lines(&lumos_report::step_table(record, output::width()));
+    output::lines(&lumos_report::step_table(record, output::width())) + &kept(record)
+}
+
+/// Under which name a run is kept.
+pub fn kept(record: &RunRecord) -> String {
     let kept = format!(
         "run {} · seed {} · deployment {}",
         record.run_id,
         record.seed,
         lumos_report::clean(&record.deployment)
     );
-    text.push_str(&output::dim(&kept));
-    text.push('\n');
-    text
+    format!("{}\n", output::dim(&kept))
 }
 
 /// Why a run did not succeed; empty when it did.

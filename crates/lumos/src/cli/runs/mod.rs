@@ -1,0 +1,49 @@
+//! `lumos runs`: earlier runs, and the steps of one.
+
+mod list;
+mod moment;
+mod show;
+
+use lumos::Home;
+use lumos::core::RunRecord;
+use lumos::engine::{Kind, RecordStore, RunSummary, StoreError};
+
+use super::arguments::{Filters, Runs, RunsCommand};
+use super::failure::Failure;
+
+pub use moment::Moment;
+
+pub fn run(arguments: &Runs, home: &Home) -> Result<u8, Failure> {
+    match &arguments.command {
+        Some(RunsCommand::Show(show)) => show::run(show, home),
+        _ => list::run(arguments.list(), home),
+    }
+}
+
+/// The store, unless nothing was ever kept: looking must not make one.
+fn store(home: &Home) -> Result<Option<RecordStore>, Failure> {
+    if home.folder().join("lumos.db").exists() { Ok(Some(RecordStore::open(home.folder())?)) } else { Ok(None) }
+}
+
+/// The record of one run.
+fn load(id: &str, home: &Home) -> Result<RunRecord, Failure> {
+    let store = store(home)?.ok_or_else(|| Failure::from(StoreError::UnknownRun(id.to_owned())))?;
+    Ok(store.load(id)?)
+}
+
+/// The runs of a kind, the newest first.
+fn matching(home: &Home, kind: &Kind) -> Result<Vec<RunSummary>, Failure> {
+    store(home)?.map_or_else(|| Ok(Vec::new()), |store| Ok(store.list(kind)?))
+}
+
+fn kind(filters: &Filters) -> Kind {
+    Kind {
+        status: filters.status,
+        workflow: filters.workflow.clone(),
+        deployment: filters.deployment.clone(),
+        since: filters.since.map(Moment::rfc3339),
+        until: filters.until.map(Moment::rfc3339),
+        cost_above: filters.cost_above,
+        limit: filters.limit.unwrap_or(usize::MAX),
+    }
+}
