@@ -1,9 +1,9 @@
 //! Opening the files of a home: SQLite in WAL mode, of a version that this lumos knows, by several processes at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// How long another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,4 +77,36 @@ fn try_open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
         transaction.commit()?;
     }
     Ok(connection)
+}
+
+/// Opens a file without writing to it, so that it can be read where nothing can be written: on a full disk, on a mount
+/// that is read-only. A file of an earlier version is brought up to date first.
+pub(crate) fn open_to_read(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let read = |connection: rusqlite::Result<Connection>| -> rusqlite::Result<(Connection, i32)> {
+        let connection = connection?;
+        connection.busy_timeout(PATIENCE)?;
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok((connection, version))
+    };
+    let opened = read(Connection::open_with_flags(path, flags)).or_else(|error| {
+        // A file that was closed in order has no log beside it. SQLite would make one, which it cannot here.
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        if !path.is_file() || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            return Err(error);
+        }
+        read(Connection::open_with_flags(immutable(path), flags)).map_err(|_| error)
+    });
+    let (connection, found) = opened?;
+    match found.cmp(&(layout.migrations.len() as i32)) {
+        std::cmp::Ordering::Equal => Ok(connection),
+        std::cmp::Ordering::Less => open(path, layout),
+        std::cmp::Ordering::Greater => Err(OpenError::TooNew(found)),
+    }
+}
+
+/// The name of a file that nobody changes meanwhile.
+fn immutable(path: &Path) -> String {
+    let escaped = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{escaped}?immutable=1")
 }

@@ -26,5 +26,5 @@ pub use event::{EventSink, RunEvent, SharedSink, StepRef};
 pub use gate::{AskFor, Gate, LimitsError, Permit, SharedLedger, account};
 pub use history::{Blueprint, History};
 pub use occupancy::Occupancy;
-pub use store::{Kind, RecordStore, RunSummary, StoreError};
+pub use store::{Flaw, Kind, Pruned, RecordStore, RunSummary, StoreError, Verified};
 pub use tokio_util::sync::CancellationToken;

@@ -4,9 +4,11 @@ mod error;
 mod lease;
 mod log;
 mod owner;
+mod prune;
 mod reader;
 mod rows;
 mod schema;
+mod verify;
 mod writer;
 
 use std::path::Path;
@@ -24,8 +26,10 @@ use writer::{Message, Writer};
 pub use error::StoreError;
 pub(crate) use error::{unopened, unusable};
 pub(crate) use log::{Blob, Digest, Hash, Kept, write as write_event};
+pub use prune::Pruned;
 pub(crate) use reader::{Header, Reader, first_digest};
 pub(crate) use rows::Rows;
+pub use verify::{Flaw, Verified};
 pub(crate) use writer::{Append, Begin};
 
 use crate::database;
@@ -90,9 +94,16 @@ impl Default for Kind {
 #[derive(Clone)]
 pub struct RecordStore {
     path: Arc<Path>,
-    owner: Arc<Owner>,
     lease: Duration,
-    writer: Arc<Writer>,
+    /// `None` when it is only read.
+    pen: Option<Arc<Pen>>,
+}
+
+/// What it takes to write.
+struct Pen {
+    // Dropped before the lock that says that this process lives.
+    writer: Writer,
+    owner: Owner,
 }
 
 impl RecordStore {
@@ -114,7 +125,12 @@ impl RecordStore {
         let owner = Owner::register(home).map_err(|error| unusable(&path, &error))?;
         let connection = connect(&path)?;
         let writer = Writer::start(connection, &path, owner.id.clone(), lease)?;
-        Ok(Self { path: path.into(), owner: Arc::new(owner), lease, writer: Arc::new(writer) })
+        Ok(Self { path: path.into(), lease, pen: Some(Arc::new(Pen { writer, owner })) })
+    }
+
+    /// The store of a home folder for reading only: nothing is written, not even where something could be.
+    pub fn reader(home: &Path) -> Self {
+        Self { path: home.join("lumos.db").into(), lease: LEASE, pen: None }
     }
 
     /// Runs of a kind, the newest first.
@@ -122,7 +138,7 @@ impl RecordStore {
     /// # Errors
     /// When the file cannot be read.
     pub fn list(&self, kind: &Kind) -> Result<Vec<RunSummary>, StoreError> {
-        reader::list(&self.path, &connect(&self.path)?, kind)
+        reader::list(&self.path, &open_to_read(&self.path)?, kind)
     }
 
     /// The record of the run whose id is, or begins with, `id`.
@@ -149,7 +165,7 @@ impl RecordStore {
 
     /// Reads in one transaction, so that all of it is of one moment.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut connection = connect(&self.path)?;
+        let mut connection = open_to_read(&self.path)?;
         let transaction = connection.transaction().map_err(|error| unusable(&self.path, &error))?;
         read(&mut Reader::new(&transaction, &self.path))
     }
@@ -161,23 +177,52 @@ impl RecordStore {
     pub(crate) fn take(&self, id: &str) -> Result<Header, StoreError> {
         let mut connection = connect(&self.path)?;
         let lease_us = self.lease.as_micros() as u64;
-        let (header, key) = lease::take(&mut connection, &self.path, id, &self.owner.id, lease_us)?;
-        self.writer.send(Message::Taken(header.ulid(), key));
+        let pen = self.pen.as_ref().ok_or_else(|| self.gone())?;
+        let (header, key) = lease::take(&mut connection, &self.path, id, &pen.owner.id, lease_us)?;
+        pen.writer.send(Message::Taken(header.ulid(), key));
         Ok(header)
     }
 
     pub(crate) fn append(&self, append: Append) {
-        self.writer.send(Message::Append(Box::new(append)));
+        self.send(Message::Append(Box::new(append)));
     }
 
     pub(crate) fn abandon(&self, run: ulid::Ulid) {
-        self.writer.send(Message::Abandoned(run));
+        self.send(Message::Abandoned(run));
     }
 
-    /// The error of a store whose writer no longer answers.
-    pub(crate) fn gone(&self) -> StoreError {
-        StoreError::Unusable { path: self.path.to_path_buf(), reason: "its writer has ended".to_owned() }
+    /// Without a writer the message is dropped, and whoever waits for an answer learns so.
+    fn send(&self, message: Message) {
+        if let Some(pen) = &self.pen {
+            pen.writer.send(message);
+        }
     }
+
+    /// Removes runs that began before `before`, in RFC 3339, UTC, and have ended; those that failed are kept if asked
+    /// for, and those whose log a run that stays shares. Values that no run refers to any more go too.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn prune(&self, before: &str, keep_failed: bool, is_dry: bool) -> Result<Pruned, StoreError> {
+        prune::prune(&mut connect(&self.path)?, &self.path, before, keep_failed, is_dry)
+    }
+
+    /// Looks for damage: in the file, in the logs, and between logs and tables. Of one run, or of everything.
+    ///
+    /// # Errors
+    /// When the file cannot be read at all, or there is no such run.
+    pub fn verify(&self, id: Option<&str>) -> Result<Verified, StoreError> {
+        self.read(|reader| verify::verify(reader, id))
+    }
+
+    /// The error of a store that cannot write any more.
+    pub(crate) fn gone(&self) -> StoreError {
+        StoreError::Unusable { path: self.path.to_path_buf(), reason: "nothing can be written any more".to_owned() }
+    }
+}
+
+fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    database::open_to_read(path, &schema::LAYOUT).map_err(|error| unopened(path, error))
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
