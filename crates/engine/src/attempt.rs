@@ -12,7 +12,7 @@ use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
     Agent, AgentCall, AgentError, AgentOutput, Arguments, CallReport, ChatRequest, Clock, DeltaSink, NoDeltas,
-    OutputFormat, SharedBackend,
+    OutputFormat, Prepared, SharedAgent, SharedBackend,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -47,18 +47,30 @@ pub(crate) struct Ready<'a> {
     pub(crate) meter: Option<Arc<Meter>>,
 }
 
+/// What an attempt is about to ask.
+pub(crate) struct Rendered<'a> {
+    pub(crate) agent: &'a SharedAgent,
+    pub(crate) backend: Option<&'a Arc<BoundBackend>>,
+    pub(crate) arguments: Arguments,
+    pub(crate) prepared: Prepared,
+    pub(crate) seed: u64,
+}
+
+impl Rendered<'_> {
+    /// The digest by which a replay sees whether the same was asked.
+    pub(crate) fn hash(&self) -> u64 {
+        request_hash(self.backend.map(|backend| &**backend), &self.arguments, self.prepared.request.as_ref())
+    }
+}
+
 /// Renders an attempt's arguments and builds its request.
-pub(crate) fn prepare<'a>(
+pub(crate) fn render<'a>(
     bound: &'a BoundProgram,
     state: &RunState<Program>,
     id: AttemptId,
-    audience: Option<&'a Audience>,
-    clock: SystemClock,
-) -> Result<Ready<'a>, Failure> {
+) -> Result<Rendered<'a>, Failure> {
     let program = bound.program();
-    let step = state.step(id.step);
-    let graph = state.graph_of(id.step);
-    let node = program.node(graph, step.node);
+    let node = program.node(state.graph_of(id.step), state.step(id.step).node);
     let no_agent = || Failure::fatal(format!("the node `{}` has no agent", node.name));
     let agent = bound.binding(node.position).agent.as_ref().ok_or_else(no_agent)?;
     let backend = bound.backend(node.position, state.candidate(id.step));
@@ -71,6 +83,24 @@ pub(crate) fn prepare<'a>(
     if let Some(request) = &mut prepared.request {
         request.decoding.seed = seed;
     }
+    Ok(Rendered { agent, backend, arguments, prepared, seed })
+}
+
+/// Makes an attempt ready: what it asks, what it may cost, and how it is made.
+pub(crate) fn prepare<'a>(
+    bound: &'a BoundProgram,
+    state: &RunState<Program>,
+    id: AttemptId,
+    audience: Option<&'a Audience>,
+    clock: SystemClock,
+) -> Result<Ready<'a>, Failure> {
+    let rendered = render(bound, state, id)?;
+    let request_hash = rendered.hash();
+    let Rendered { agent, backend, arguments, prepared, seed } = rendered;
+    let program = bound.program();
+    let (step, graph) = (state.step(id.step), state.graph_of(id.step));
+    let node = program.node(graph, step.node);
+    let shared = backend.map(|bound| &bound.backend);
     let limits = program.plan().limits;
     let timeout_us = program.plan().graph(graph).node(step.node).policy.timeout_us;
     let bounds = Bounds {
@@ -79,11 +109,8 @@ pub(crate) fn prepare<'a>(
         ..backend.map(|_| bounds(&arguments, prepared.request.as_ref())).unwrap_or_default()
     };
     let input_tokens = prepared.input_tokens.or_else(|| shared?.count_input_tokens(prepared.request.as_ref()?));
-    let estimate = Estimate {
-        worst_cost: backend.and_then(|bound| bound.price.worst_cost(&bounds)),
-        input_tokens,
-        request_hash: request_hash(backend.map(|backend| &**backend), &arguments, prepared.request.as_ref()),
-    };
+    let estimate =
+        Estimate { worst_cost: backend.and_then(|bound| bound.price.worst_cost(&bounds)), input_tokens, request_hash };
     let cache = backend.and_then(|backend| backend.cache.as_ref()).filter(|_| node.cache);
     let meter = backend.map(|backend| {
         let ask = AskFor {

@@ -88,7 +88,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs to the end, or until only people can go on; a cancellation is an event like any other. `first` is what
-    /// happens first.
+    /// happens first; the last of it starts the run or resumes it.
     ///
     /// # Errors
     /// When the run's log cannot be written: then nothing more is started.
@@ -100,6 +100,12 @@ impl<'a> Driver<'a> {
         for kind in first {
             // A log that ends with the run's end needs nothing more.
             if self.state.outcome().is_none() {
+                // What the events before led to is asked for again when the run is resumed; its timers are not.
+                for command in std::mem::take(&mut self.commands) {
+                    if let Command::SetTimer { timer, at_us } = command {
+                        self.timers.push(Reverse((at_us, timer)));
+                    }
+                }
                 self.handle(kind);
             }
         }

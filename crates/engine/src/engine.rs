@@ -17,9 +17,10 @@ use crate::binding::BoundProgram;
 use crate::clock::{Stamp, SystemClock};
 use crate::driver::Driver;
 use crate::event::{Audience, RunEvent, SharedSink};
+use crate::fork::{Fork, Forked};
 use crate::history::{self, Earlier, History};
 use crate::journal::Journal;
-use crate::store::{Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
+use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
 
 /// What a run is started with.
 #[derive(Debug, Clone, Default)]
@@ -182,7 +183,7 @@ impl Engine {
             let stamp = Stamp::now();
             let state = RunState::new(bound.program(), inputs.clone(), seed);
             let begun = Begun { stamp, earlier: Earlier::default(), timers: Vec::new(), inputs, state };
-            let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound)));
+            let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound, None)));
             self.drive(bound, begun, journal, Some(EventKind::Started), cancel).await
         }
     }
@@ -208,6 +209,28 @@ impl Engine {
         let (begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at));
         let journal = Journal::resume(store.clone(), header.ulid(), log, bound.durability());
         self.drive(bound, begun, Some(Box::new(journal)), Some(EventKind::Resumed), cancel).await
+    }
+
+    /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's
+    /// [`crate::History`], save for the deployment.
+    ///
+    /// # Errors
+    /// When there is no such run, or its log cannot be read or written.
+    pub async fn fork(
+        &self,
+        bound: &Arc<BoundProgram>,
+        fork: &Fork,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, EngineError> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        let Forked { parent, events, history, first } = store.read(|reader| fork.read(reader))?;
+        // The attempts of the log that is shared were made by the blueprint of the other run.
+        let mut earlier = history.earlier.clone();
+        earlier.until(history.folded.state.attempts().len(), history.blueprint.backends.clone());
+        let (begun, _) = Begun::of(history, Stamp::now());
+        let begun = Begun { earlier, ..begun };
+        let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound, Some((&parent, events)))));
+        self.drive(bound, begun, journal, first, cancel).await
     }
 
     /// Where the runs of a program are kept.
@@ -272,22 +295,24 @@ struct Begun {
 
 impl Begun {
     /// The log of a new run.
-    fn journal(&self, store: &RecordStore, bound: &BoundProgram) -> Journal {
+    fn journal(&self, store: &RecordStore, bound: &BoundProgram, parent: Option<(&store::Header, u64)>) -> Journal {
         let (hash, data) = bound.blueprint();
         let mut blobs = vec![Blob { hash: *hash, data: data.clone() }];
         let inputs = Kept::of(&self.inputs, &mut blobs).text();
         let (run_id, seed) = (self.stamp.run_id(), self.state.seed());
-        let digest = first_digest(&run_id, Some(hash), Some(&inputs), seed, None);
+        let parent_id = parent.map(|(header, _)| header.run_id.as_str());
+        let digest = first_digest(&run_id, Some(hash), Some(&inputs), seed, parent_id);
+        let seq = parent.map_or(0, |(_, events)| events);
         let begin = Begin {
             workflow: bound.program().name().to_owned(),
             deployment: bound.deployment().to_owned(),
             seed,
             started_at: self.stamp.started_at(),
-            parent: None,
+            parent: parent.map(|(header, events)| (header.id, events)),
             definition: *hash,
             inputs,
         };
-        Journal::begin(store.clone(), self.stamp.id(), begin, blobs, (digest, 0), bound.durability())
+        Journal::begin(store.clone(), self.stamp.id(), begin, blobs, (digest, seq), bound.durability())
     }
 
     /// From a run's history, with where its log stands.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lumos_core::load::{Bundle, Definition};
 use lumos_core::program::{BackendRef, Header, LiveValue, Program};
 use lumos_core::record::RunRecord;
-use lumos_core::scheduler::{Command, RunState, Timer};
+use lumos_core::scheduler::{Command, RunState, StepId, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::binding::BoundProgram;
@@ -46,6 +46,11 @@ pub(crate) struct Lineage(pub(crate) Vec<(Blueprint, u64)>);
 pub(crate) struct Earlier(Vec<(usize, Vec<Vec<BackendRef>>)>);
 
 impl Earlier {
+    /// The same, and those below `end` that it did not know of yet.
+    pub(crate) fn until(&mut self, end: usize, backends: Vec<Vec<BackendRef>>) {
+        self.0.push((end, backends));
+    }
+
     /// The backend of an attempt; `now` is how nodes are bound now.
     pub(crate) fn backend<'b>(
         &'b self,
@@ -86,20 +91,27 @@ pub(crate) struct Folded {
 
 impl History {
     pub(crate) fn read(reader: &mut Reader<'_>, header: &store::Header) -> Result<Self, StoreError> {
-        Self::read_until(reader, header, u64::MAX)
+        Self::read_until(reader, header, u64::MAX, header.seed)
     }
 
-    /// As it was after so many events.
-    pub(crate) fn read_until(reader: &mut Reader<'_>, header: &store::Header, until: u64) -> Result<Self, StoreError> {
+    /// As it was after so many events, or would be with another seed.
+    pub(crate) fn read_until(
+        reader: &mut Reader<'_>,
+        header: &store::Header,
+        until: u64,
+        seed: u64,
+    ) -> Result<Self, StoreError> {
         let mut lineage = reader.lineage(header)?.0;
         // The last one made the run itself.
         let blueprint = lineage.pop().map(|(blueprint, _)| blueprint);
         let blueprint = blueprint.ok_or_else(|| StoreError::NoLog(header.run_id.clone()))?;
         let (_, program) = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
         let (inputs, first_inputs) = (reader.inputs(header)?, reader.first_inputs(header)?);
-        let mut state = RunState::new(&program, first_inputs, header.seed);
-        let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> =
-            lineage.into_iter().map(|(earlier, events)| (events, earlier.backends)).collect();
+        let mut state = RunState::new(&program, first_inputs, seed);
+        let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> = BTreeMap::new();
+        for (earlier, events) in lineage {
+            boundaries.entry(events).or_insert(earlier.backends);
+        }
         let mut earlier = Vec::new();
         let (mut commands, mut timers, mut number) = (Vec::new(), Vec::new(), 0);
         let (digest, events) = reader.events(header, until, &mut |event, _| {
@@ -116,7 +128,7 @@ impl History {
         earlier.extend(boundaries.into_values().map(|backends| (state.attempts().len(), backends)));
         let folded = Folded { program, state, timers, digest, events };
         let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
-        Ok(Self { run_id, started_at, seed: header.seed, blueprint, inputs, earlier: Earlier(earlier), folded })
+        Ok(Self { run_id, started_at, seed, blueprint, inputs, earlier: Earlier(earlier), folded })
     }
 
     /// Everything that has happened.
@@ -132,6 +144,16 @@ impl History {
                 self.blueprint.backends.get(position)?.get(candidate as usize)
             })
         })
+    }
+
+    /// The steps in the order of the record.
+    pub fn steps(&self) -> Vec<StepId> {
+        self.folded.program.order(&self.folded.state)
+    }
+
+    /// How it stands as far as its log goes.
+    pub fn is_over(&self) -> bool {
+        self.folded.state.outcome().is_some()
     }
 
     /// Its id.

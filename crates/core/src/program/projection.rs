@@ -62,14 +62,11 @@ impl Program {
             attempts[trace.id.step.index()].push(attempt_record(trace, backend(number, position, trace.candidate)));
         }
         let reserved_usd = self.reserved(state, &backend);
-        let mut steps: Vec<(Place, StepRecord)> = Vec::with_capacity(state.steps().len());
-        for (index, attempts) in attempts.into_iter().enumerate() {
-            let id = StepId(index as u32);
-            let record = self.step_record(state, id, critical[index], attempts);
-            steps.push((self.place(state, id), record));
-        }
-        steps.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let steps: Vec<StepRecord> = steps.into_iter().map(|(_, record)| record).collect();
+        let record = |id: StepId| {
+            let attempts = std::mem::take(&mut attempts[id.index()]);
+            self.step_record(state, id, critical[id.index()], attempts)
+        };
+        let steps: Vec<StepRecord> = self.order(state).into_iter().map(record).collect();
         let outcome = state.outcome();
         RunRecord {
             run_id: header.run_id,
@@ -87,6 +84,14 @@ impl Program {
             totals: Totals { reserved_usd, ..totals(state, &steps) },
             steps,
         }
+    }
+
+    /// The steps of a run in the order of its record.
+    pub fn order(&self, state: &RunState<Self>) -> Vec<StepId> {
+        let ids = (0..state.steps().len() as u32).map(StepId);
+        let mut steps: Vec<(Place, StepId)> = ids.map(|id| (self.place(state, id), id)).collect();
+        steps.sort();
+        steps.into_iter().map(|(_, id)| id).collect()
     }
 
     /// What the reserved machines that were asked cost during the whole run.

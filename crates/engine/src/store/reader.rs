@@ -293,8 +293,10 @@ impl<'a> Reader<'a> {
     /// The blueprints that the attempts of a run were made by.
     pub(crate) fn lineage(&mut self, header: &Header) -> Result<Lineage, StoreError> {
         let mut lineage = Vec::new();
+        let mut left = u64::MAX;
         for (owner, events) in self.ancestry(header)? {
-            lineage.push((self.blueprint(&owner)?, events));
+            left = left.min(events);
+            lineage.push((self.blueprint(&owner)?, left));
         }
         lineage.reverse();
         Ok(Lineage(lineage))
