@@ -17,6 +17,7 @@ mod history;
 mod journal;
 mod meter;
 mod occupancy;
+mod recorded;
 mod replay;
 mod store;
 
@@ -29,6 +30,7 @@ pub use fork::Fork;
 pub use gate::{AskFor, Gate, LimitsError, Permit, SharedLedger, account};
 pub use history::{Blueprint, History};
 pub use occupancy::Occupancy;
+pub use recorded::recorded_backend;
 pub use replay::{Asked, Difference, Exchange, Replayed};
 pub use store::{Flaw, Kind, Pruned, RecordStore, RunSummary, StoreError, Verified};
 pub use tokio_util::sync::CancellationToken;

@@ -9,20 +9,32 @@ use lumos_core::load::{AgentSource, Bundle};
 use lumos_core::price::Catalog;
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::spec::{BackendSpec, DeploymentSpec};
-use lumos_engine::{BoundBackend, BoundProgram, NodeBinding, Price};
+use lumos_engine::{Blueprint, BoundBackend, BoundProgram, NodeBinding, Price, recorded_backend};
 
 use crate::error::Error;
 use crate::lumos::Lumos;
 use crate::prices::Prices;
 use crate::remote::price_of;
 
+/// Binds a bundle as a run was bound: its backends have names and answer nothing.
+pub(crate) fn bind_recorded(lumos: &Lumos, blueprint: &Blueprint) -> Result<BoundProgram, Error> {
+    let bundle = blueprint.definition.bundle().map_err(Error::Problems)?;
+    let program = Program::compile(&bundle.workflows())?;
+    let mut binder = Binder::new(lumos, &bundle, false);
+    let bound = BoundProgram::new(program, blueprint.deployment.clone(), |node| {
+        let agent = binder.agent_of(node)?;
+        let backends = blueprint.backends.get(node.position).into_iter().flatten().map(recorded_backend).collect();
+        Ok::<_, Error>(NodeBinding { agent, backends })
+    })?;
+    Ok(bound.defined_by(blueprint.definition.clone()))
+}
+
 pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error> {
     let program = Program::compile(&bundle.workflows())?;
     let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
     let name = deployment.map_or_else(|| "none".to_owned(), |deployment| deployment.name.clone());
     let caches = program.nodes().any(|node| node.cache);
-    let mut binder =
-        Binder { lumos, bundle, deployment, agents: IndexMap::new(), backends: IndexMap::new(), prices: None, caches };
+    let mut binder = Binder::new(lumos, bundle, caches);
     let forbidden = deployment.map(|deployment| deployment.boundary.forbid_outside.clone()).unwrap_or_default();
     let durability = deployment.map(|deployment| deployment.durability).unwrap_or_default();
     let bound = BoundProgram::new(program, name, |node| binder.node(node))?;
@@ -41,15 +53,25 @@ struct Binder<'a> {
     caches: bool,
 }
 
-impl Binder<'_> {
-    fn node(&mut self, node: &ProgramNode) -> Result<NodeBinding, Error> {
-        if node.kind == "workflow" {
-            return Ok(NodeBinding::default());
+impl<'a> Binder<'a> {
+    fn new(lumos: &'a Lumos, bundle: &'a Bundle, caches: bool) -> Self {
+        let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+        let (agents, backends) = (IndexMap::new(), IndexMap::new());
+        Self { lumos, bundle, deployment, agents, backends, prices: None, caches }
+    }
+
+    /// The agent of a node; `None` for sub-workflows.
+    fn agent_of(&mut self, node: &ProgramNode) -> Result<Option<SharedAgent>, Error> {
+        match node.agent.as_deref() {
+            _ if node.kind == "workflow" => Ok(None),
+            None => Ok(Some(lumos_agents::expression_router())),
+            Some(name) => self.agent(node, name).map(Some),
         }
-        let Some(name) = node.agent.as_deref() else {
-            return Ok(NodeBinding { agent: Some(lumos_agents::expression_router()), backends: Vec::new() });
-        };
-        let agent = self.agent(node, name)?;
+    }
+
+    fn node(&mut self, node: &ProgramNode) -> Result<NodeBinding, Error> {
+        let agent = self.agent_of(node)?;
+        let Some(name) = node.agent.as_deref() else { return Ok(NodeBinding { agent, backends: Vec::new() }) };
         let spec = self.bundle.agents.get(name).map(|source| source.spec());
         let needs_model = node.kind != "custom" && spec.is_some_and(|spec| spec.model().is_some());
         let bound = self.deployment.and_then(|deployment| deployment.binding(&node.name, Some(name), spec));
@@ -62,7 +84,7 @@ impl Binder<'_> {
         }
         let names = bound.into_iter().chain(node.fallback.iter().map(String::as_str));
         let backends = names.map(|backend| self.backend(backend)).collect::<Result<_, _>>()?;
-        Ok(NodeBinding { agent: Some(agent), backends })
+        Ok(NodeBinding { agent, backends })
     }
 
     fn agent(&mut self, node: &ProgramNode, name: &str) -> Result<SharedAgent, Error> {

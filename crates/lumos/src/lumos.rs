@@ -8,8 +8,8 @@ use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, History, RecordStore, ResponseCache, RunRequest,
-    SharedSink, SystemClock,
+    BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History, RecordStore, ResponseCache,
+    RunRequest, SharedSink, SystemClock,
 };
 
 use crate::bind;
@@ -223,6 +223,28 @@ impl Lumos {
         Ok(self.engine.resume(program, run_id, cancel).await?)
     }
 
+    /// Starts a run that shares the beginning of another's log, by a program bound by that run's blueprint, save for the
+    /// deployment ([`Definition::deployed`](lumos_core::load::Definition::deployed)).
+    ///
+    /// # Errors
+    /// When there is no such run, or it cannot be kept.
+    pub async fn fork(
+        &self,
+        program: &Arc<BoundProgram>,
+        fork: &Fork,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, Error> {
+        Ok(self.engine.fork(program, fork, cancel).await?)
+    }
+
+    /// A run's program, bound as it was: its backends have names and answer nothing.
+    ///
+    /// # Errors
+    /// When its agents cannot be built any more.
+    pub fn bind_recorded(&self, history: &History) -> Result<Arc<BoundProgram>, Error> {
+        bind::bind_recorded(self, history.blueprint()).map(Arc::new)
+    }
+
     /// The home's response cache.
     pub(crate) fn response_cache(&self) -> Result<ResponseCache, Error> {
         if let Some(cache) = self.cache.get() {
@@ -230,6 +252,11 @@ impl Lumos {
         }
         let opened = ResponseCache::open(self.home.folder())?;
         Ok(self.cache.get_or_init(|| opened).clone())
+    }
+
+    /// The clock by which it measures.
+    pub fn clock(&self) -> SystemClock {
+        *self.engine.clock()
     }
 
     /// The records of earlier runs; `None` when none are kept.

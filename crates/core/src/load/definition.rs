@@ -88,6 +88,16 @@ impl From<&Workflows> for Definition {
     }
 }
 
+impl From<&DeploymentSource> for DeploymentDefinition {
+    fn from(source: &DeploymentSource) -> Self {
+        Self {
+            file: source.parsed.file.clone(),
+            folder: absolute(&source.folder, source.text.is_some()),
+            written: written(source.text.as_deref(), &source.parsed.spec),
+        }
+    }
+}
+
 impl Bundle {
     /// The bundle by value.
     pub fn definition(&self) -> Definition {
@@ -109,11 +119,7 @@ impl Bundle {
             };
             (name.clone(), agent)
         });
-        let deployment = self.deployment.as_ref().map(|source| DeploymentDefinition {
-            file: source.parsed.file.clone(),
-            folder: absolute(&source.folder, source.text.is_some()),
-            written: written(source.text.as_deref(), &source.parsed.spec),
-        });
+        let deployment = self.deployment.as_ref().map(DeploymentDefinition::from);
         Definition { workflows: workflows.collect(), agents: agents.collect(), deployment }
     }
 }
@@ -163,8 +169,8 @@ impl Definition {
 
     /// The same definition with another deployment.
     #[must_use]
-    pub fn deployed(self, deployment: Option<DeploymentDefinition>) -> Self {
-        Self { deployment, ..self }
+    pub fn deployed(self, deployment: &DeploymentSource) -> Self {
+        Self { deployment: Some(deployment.into()), ..self }
     }
 
     /// Reads the files again: the workflow's with everything that it names now, and the deployment's.

@@ -97,6 +97,21 @@ impl AgentSource {
     }
 }
 
+impl DeploymentSource {
+    /// Reads a deployment: a path, or the name of a file in `deployments/` that is looked for from `folder` on.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn load(named: &Path, folder: &Path) -> Result<Self, Vec<Problem>> {
+        let mut loader = Loader::default();
+        let source = loader.deployment(named, folder);
+        match source.filter(|_| loader.problems.iter().all(|problem| problem.severity == Severity::Warning)) {
+            Some(source) => Ok(source),
+            None => Err(loader.problems),
+        }
+    }
+}
+
 /// The file of the deployment `name` for a workflow, by the rules that names in files follow; `None` when there is none.
 pub fn find_deployment(name: &str, workflow: &Path) -> Option<PathBuf> {
     match find::named(name, "deployments", &find::folder_of(workflow)) {

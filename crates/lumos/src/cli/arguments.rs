@@ -38,6 +38,10 @@ pub enum Command {
     Run(Run),
     /// Go on with a run whose process died, or that waited for a person.
     Resume(Resume),
+    /// Start a run that shares the beginning of another's log, and goes its own way from a step on.
+    Fork(Fork),
+    /// Say whether a run's log would be the same again, at no cost; or ask one node again elsewhere.
+    Replay(Replay),
     /// Check workflows, agents and deployments, and print every problem.
     Check(Check),
     /// Draw a workflow.
@@ -121,6 +125,51 @@ impl Resume {
     pub fn format(&self) -> Format {
         if self.stream { Format::Json } else { self.format }
     }
+}
+
+/// `lumos fork`.
+#[derive(Debug, Args)]
+pub struct Fork {
+    /// The run's id, or how it begins.
+    pub id: String,
+    /// The first step that is made anew, as `lumos runs show` names it.
+    #[arg(long, value_name = "STEP")]
+    pub at: String,
+    /// An input that is another from there on; can be given several times.
+    #[arg(short, long = "input", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub input: Vec<(String, String)>,
+    /// The deployment from there on [default: that of the run].
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    pub deployment: Option<PathBuf>,
+    /// Print events as they happen, one JSON document per line; the last one holds the record.
+    #[arg(long)]
+    pub stream: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Fork {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        if self.stream { Format::Json } else { self.format }
+    }
+}
+
+/// `lumos replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The run's id, or how it begins.
+    pub id: String,
+    /// The deployment that nodes are bound by [default: that of the run].
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    pub deployment: Option<PathBuf>,
+    /// Ask this node, or this step, again by that deployment, and show both answers; this costs what it costs.
+    #[arg(long, value_name = "NODE", requires = "deployment")]
+    pub only: Option<String>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `lumos check`.

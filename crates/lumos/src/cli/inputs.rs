@@ -27,6 +27,22 @@ pub fn read(arguments: &Run, bundle: &Bundle) -> Result<IndexMap<String, Value>,
     check_inputs(&bundle.workflow.parsed, &given).map_err(Failure::Invalid)
 }
 
+/// The inputs among `given` as values of a workflow whose other inputs are `known`.
+///
+/// # Errors
+/// As for [`read`].
+pub fn others(
+    given: &[(String, String)],
+    known: &IndexMap<String, Value>,
+    bundle: &Bundle,
+) -> Result<IndexMap<String, Value>, Failure> {
+    let mut all: IndexMap<String, Given> =
+        known.iter().map(|(name, value)| (name.clone(), Given::Json(value.clone()))).collect();
+    all.extend(given.iter().map(|(name, text)| (name.clone(), Given::Text(text.clone()))));
+    let values = check_inputs(&bundle.workflow.parsed, &all).map_err(Failure::Invalid)?;
+    Ok(values.into_iter().filter(|(name, _)| given.iter().any(|(given, _)| given == name)).collect())
+}
+
 fn from_file(file: &Path) -> Result<serde_json::Map<String, Value>, Failure> {
     let shown = file.display().to_string();
     let text = if shown == "-" {

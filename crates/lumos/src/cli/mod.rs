@@ -8,6 +8,7 @@ mod assets;
 mod check;
 mod dry_run;
 mod failure;
+mod fork;
 mod graph;
 mod home;
 mod inputs;
@@ -17,10 +18,12 @@ mod plan;
 mod prices;
 mod progress;
 mod pull;
+mod replay;
 mod resume;
 mod run;
 mod runs;
 mod session;
+mod steps;
 mod stream;
 mod threads;
 
@@ -43,6 +46,8 @@ pub fn main() -> ExitCode {
     let (result, format) = match &arguments.command {
         Command::Run(run) => (home().and_then(|home| run::run(run, home, seed)), run.format()),
         Command::Resume(resume) => (home().and_then(|home| resume::run(resume, home)), resume.format()),
+        Command::Fork(fork) => (home().and_then(|home| fork::run(fork, home, arguments.seed)), fork.format()),
+        Command::Replay(replay) => (home().and_then(|home| replay::run(replay, home)), replay.format),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),

@@ -82,12 +82,7 @@ impl Session {
         if let Some(live) = self.live.as_ref().filter(|_| !loading.is_empty()) {
             live.loading(Some(loading));
         }
-        self.runtime.block_on(async {
-            tokio::select! {
-                loaded = self.lumos.warm_up(&program) => loaded.map_err(Failure::from),
-                () = self.cancel.cancelled() => Err(Failure::Interrupted),
-            }
-        })?;
+        self.wait(self.lumos.warm_up(&program))?;
         if let Some(live) = &self.live {
             live.loading(None);
         }
@@ -106,6 +101,19 @@ impl Session {
             }
             Err(error) => Err(Failure::from(error)),
         }
+    }
+
+    /// Waits for something that ends by itself, or for an interruption.
+    ///
+    /// # Errors
+    /// Its own; an interruption.
+    pub fn wait<T, E: Into<Failure>>(&self, future: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                done = future => done.map_err(Into::into),
+                () = self.cancel.cancelled() => Err(Failure::Interrupted),
+            }
+        })
     }
 
     /// Fetches the assets that a bundle needs; unknown names are left for binding, which knows their place.
