@@ -31,6 +31,6 @@ pub use gate::{AskFor, Gate, LimitsError, Permit, SharedLedger, account};
 pub use history::{Blueprint, History};
 pub use occupancy::Occupancy;
 pub use recorded::recorded_backend;
-pub use replay::{Asked, Difference, Exchange, Replayed};
+pub use replay::{Asked, Asking, Difference, Replayed};
 pub use store::{Flaw, Kind, Pruned, RecordStore, RunSummary, StoreError, Verified};
 pub use tokio_util::sync::CancellationToken;

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lumos_core::program::{LiveValue, Program};
-use lumos_core::record::{ErrorRecord, RunRecord};
+use lumos_core::record::{ErrorRecord, Exchange, RunRecord};
 use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, Failure, RunState, StepId, Timer};
-use lumos_core::{Arguments, ChatRequest, Clock, Usd};
+use lumos_core::{Clock, Usd};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,19 +44,13 @@ pub struct Difference {
     pub message: String,
 }
 
-/// What was asked in an attempt, and what came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Exchange {
-    /// The node's rendered arguments.
-    pub arguments: Arguments,
-    /// What the model was asked; `None` for agents without one.
-    pub request: Option<ChatRequest>,
-    /// Whether this is what was asked then, by its digest.
+/// What was asked in an attempt, rendered again, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asking {
+    /// What was asked and what came back.
+    pub exchange: Exchange,
+    /// Whether the request is what was asked then, by its digest.
     pub is_as_recorded: bool,
-    /// What the attempt gave; `null` unless it succeeded.
-    pub output: Value,
-    /// Why it failed.
-    pub error: Option<ErrorRecord>,
 }
 
 /// An attempt of a run, made again on another backend.
@@ -116,19 +110,20 @@ impl RecordStore {
         bound: &BoundProgram,
         run_id: &str,
         attempt: AttemptId,
-    ) -> Result<Option<Result<Exchange, Failure>>, StoreError> {
+    ) -> Result<Option<Asking>, StoreError> {
         let Some((history, found)) = self.before(run_id, attempt)? else { return Ok(None) };
         let rendered = attempt::render(bound, &history.folded.state, attempt);
-        Ok(Some(rendered.map(|rendered| {
-            let error = found.failure.map(|failure| ErrorRecord { message: failure.message, hint: failure.hint });
-            Exchange {
-                is_as_recorded: found.request_hash.is_some_and(|hash| hash == rendered.hash()),
-                arguments: rendered.arguments,
-                request: rendered.prepared.request,
-                output: found.value.map_or(Value::Null, |value| value.json().clone()),
-                error,
+        let (arguments, request, is_as_recorded) = match rendered {
+            Ok(rendered) => {
+                let is_as_recorded = found.request_hash.is_some_and(|hash| hash == rendered.hash());
+                let arguments = serde_json::to_value(&rendered.arguments).ok();
+                (arguments, rendered.prepared.request, is_as_recorded)
             }
-        })))
+            Err(_) => (None, None, found.request_hash.is_none()),
+        };
+        let error = found.failure.map(|failure| ErrorRecord { message: failure.message, hint: failure.hint });
+        let output = found.value.map(|value| value.json().clone());
+        Ok(Some(Asking { exchange: Exchange { arguments, request, output, error }, is_as_recorded }))
     }
 
     /// The run as it was when an attempt was about to be prepared, and what became of the attempt.

@@ -47,8 +47,16 @@ pub struct LumosBuilder {
     agents: IndexMap<String, SharedAgent>,
     backends: IndexMap<String, SharedBackend>,
     sinks: Vec<SharedSink>,
-    keep_records: bool,
+    records: Records,
     secrets: Secrets,
+}
+
+/// What is done with the home's records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Records {
+    Kept,
+    Read,
+    Ignored,
 }
 
 impl LumosBuilder {
@@ -83,7 +91,14 @@ impl LumosBuilder {
     /// Keeps records only in memory: nothing is written to the home's store.
     #[must_use]
     pub fn without_store(mut self) -> Self {
-        self.keep_records = false;
+        self.records = Records::Ignored;
+        self
+    }
+
+    /// Only reads the home's records: nothing is written, and no run can be carried out.
+    #[must_use]
+    pub fn reader(mut self) -> Self {
+        self.records = Records::Read;
         self
     }
 
@@ -93,7 +108,11 @@ impl LumosBuilder {
     /// When the record store cannot be opened.
     pub fn build(self) -> Result<Lumos, Error> {
         let clock = SystemClock::new();
-        let store = if self.keep_records { Some(RecordStore::open(self.home.folder())?) } else { None };
+        let store = match self.records {
+            Records::Kept => Some(RecordStore::open(self.home.folder())?),
+            Records::Read => Some(RecordStore::reader(self.home.folder())),
+            Records::Ignored => None,
+        };
         let mut engine = Engine::builder().clock(clock);
         for sink in self.sinks {
             engine = engine.sink(sink);
@@ -101,7 +120,7 @@ impl LumosBuilder {
         if let Some(store) = &store {
             engine = engine.store(store.clone());
         }
-        let shared = self.keep_records.then(|| self.home.folder().to_path_buf());
+        let shared = (self.records == Records::Kept).then(|| self.home.folder().to_path_buf());
         Ok(Lumos {
             gates: Gates::new(shared),
             #[cfg(feature = "local")]
@@ -130,7 +149,7 @@ impl Lumos {
             agents: IndexMap::new(),
             backends: IndexMap::new(),
             sinks: Vec::new(),
-            keep_records: true,
+            records: Records::Kept,
             secrets: Arc::new(|_| None),
         }
     }

@@ -276,6 +276,10 @@ pub enum RunsCommand {
     List(List),
     /// Show a run: what ran when, for how long and at what cost.
     Show(Show),
+    /// Look for damage in what is kept of runs.
+    Verify(VerifyRuns),
+    /// Remove runs that are old enough and have ended.
+    Prune(PruneRuns),
 }
 
 /// `lumos runs list`.
@@ -333,6 +337,33 @@ pub struct Show {
     pub format: Format,
 }
 
+/// `lumos runs verify`.
+#[derive(Debug, Args)]
+pub struct VerifyRuns {
+    /// The run's id, or how it begins [default: all runs, and the file itself].
+    pub id: Option<String>,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lumos runs prune`.
+#[derive(Debug, Args)]
+pub struct PruneRuns {
+    /// Remove runs that began before this moment: an instant, a day (UTC), or a span before now such as `30d`.
+    #[arg(long, value_name = "WHEN")]
+    pub older_than: Moment,
+    /// Keep runs that failed, were refused or ran into a limit.
+    #[arg(long)]
+    pub keep_failed: bool,
+    /// Print which runs would be removed, and remove nothing.
+    #[arg(long = "dry-run")]
+    pub is_dry: bool,
+    /// How to print what was removed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 impl Runs {
     /// How to list, unless a run is to be shown.
     pub fn list(&self) -> &List {
@@ -346,6 +377,8 @@ impl Runs {
     pub fn format(&self) -> Format {
         match &self.command {
             Some(RunsCommand::Show(show)) => show.format,
+            Some(RunsCommand::Verify(verify)) => verify.format,
+            Some(RunsCommand::Prune(prune)) => prune.format,
             _ => self.list().format,
         }
     }

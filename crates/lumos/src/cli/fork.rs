@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use lumos::Home;
 use lumos::core::load::{Bundle, DeploymentSource};
 use lumos::engine::{Fork, History};
-use lumos::Home;
 
 use super::arguments;
 use super::failure::Failure;
@@ -44,7 +44,8 @@ fn warn_of_changes(history: &History) {
     let changes = lumos::changes(&history.blueprint().definition);
     if !changes.is_ok_and(|changes| changes.is_empty()) {
         let hint = "start a new run to follow the files";
-        let message = format!("the files have changed since run {} began; the fork follows them as they were", history.run_id());
+        let message =
+            format!("the files have changed since run {} began; the fork follows them as they were", history.run_id());
         output::log(&output::warning(&message, Some(hint)));
     }
 }

@@ -76,7 +76,8 @@ fn ask_again(arguments: &Replay, session: &Session, history: &History, node: &st
     let ids = history.steps();
     let names = step_names(&record);
     let fits = |position: &usize| record.steps[*position].node == node || names[*position] == node;
-    let has_answer = |position: &usize| record.steps[*position].attempts.iter().any(|it| it.status == Status::Succeeded);
+    let has_answer =
+        |position: &usize| record.steps[*position].attempts.iter().any(|it| it.status == Status::Succeeded);
     let named: Vec<usize> = (0..ids.len()).filter(fits).collect();
     if named.is_empty() {
         let near = lumos_report::find_step(&record, node).err().map(|error| error.hint());

@@ -2,7 +2,9 @@
 
 mod list;
 mod moment;
+mod prune;
 mod show;
+mod verify;
 
 use lumos::Home;
 use lumos::core::RunRecord;
@@ -16,24 +18,26 @@ pub use moment::Moment;
 pub fn run(arguments: &Runs, home: &Home) -> Result<u8, Failure> {
     match &arguments.command {
         Some(RunsCommand::Show(show)) => show::run(show, home),
+        Some(RunsCommand::Verify(verify)) => verify::run(verify, home),
+        Some(RunsCommand::Prune(prune)) => prune::run(prune, home),
         _ => list::run(arguments.list(), home),
     }
 }
 
-/// The store, unless nothing was ever kept: looking must not make one.
-fn store(home: &Home) -> Result<Option<RecordStore>, Failure> {
-    if home.folder().join("lumos.db").exists() { Ok(Some(RecordStore::open(home.folder())?)) } else { Ok(None) }
+/// The store for reading, unless nothing was ever kept: looking must not make one, nor need room or the right to write.
+fn store(home: &Home) -> Option<RecordStore> {
+    home.folder().join("lumos.db").exists().then(|| RecordStore::reader(home.folder()))
 }
 
 /// The record of one run.
 fn load(id: &str, home: &Home) -> Result<RunRecord, Failure> {
-    let store = store(home)?.ok_or_else(|| Failure::from(StoreError::UnknownRun(id.to_owned())))?;
+    let store = store(home).ok_or_else(|| Failure::from(StoreError::UnknownRun(id.to_owned())))?;
     Ok(store.load(id)?)
 }
 
 /// The runs of a kind, the newest first.
 fn matching(home: &Home, kind: &Kind) -> Result<Vec<RunSummary>, Failure> {
-    store(home)?.map_or_else(|| Ok(Vec::new()), |store| Ok(store.list(kind)?))
+    store(home).map_or_else(|| Ok(Vec::new()), |store| Ok(store.list(kind)?))
 }
 
 fn kind(filters: &Filters) -> Kind {

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use lumos::Home;
+use lumos::core::scheduler::AttemptId;
 use lumos::core::{AttemptRecord, Exchange, RunRecord, Status, StepRecord};
+use lumos::engine::{Asking, StoreError};
+use lumos::{Error, Home, Lumos};
 use lumos_report::{StepError, find_attempt, step_label, step_names, timeline};
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ use crate::cli::{output, run};
 pub fn run(arguments: &Show, home: &Home) -> Result<u8, Failure> {
     let record = super::load(&arguments.id, home)?;
     match (&arguments.attempt, arguments.format) {
-        (Some(named), format) => attempt(&record, named, format)?,
+        (Some(named), format) => attempt(&record, named, format, home)?,
         (None, Format::Json) => output::json(&record)?,
         (None, Format::Human) => output::styled(&text(&record, arguments))?,
     }
@@ -47,11 +49,21 @@ fn text(record: &RunRecord, arguments: &Show) -> String {
     text
 }
 
-fn attempt(record: &RunRecord, named: &str, format: Format) -> Result<(), Failure> {
+fn attempt(record: &RunRecord, named: &str, format: Format, home: &Home) -> Result<(), Failure> {
     let (step, attempt) = find_attempt(record, named).map_err(unknown)?;
-    let exchange = exchange(step, attempt);
     let names = step_names(record);
     let at = record.steps.iter().position(|other| std::ptr::eq(other, step));
+    let exchange = match asking(record, at.unwrap_or_default(), attempt, home) {
+        Ok(Some(asking)) => {
+            if !asking.is_as_recorded {
+                let message = "what this version of lumos would ask differs from what was asked then";
+                output::log(&output::warning(message, Some("the answer and the figures are what was recorded")));
+            }
+            asking.exchange
+        }
+        Ok(None) | Err(Error::Store(StoreError::NoLog(_))) => exchange(step, attempt),
+        Err(error) => return Err(error.into()),
+    };
     let name = at.and_then(|at| names.get(at)).cloned().unwrap_or_else(|| step_label(step));
     match format {
         Format::Json => output::json(&json!({ "step": name, "attempt": attempt, "exchange": exchange })),
@@ -63,6 +75,15 @@ fn attempt(record: &RunRecord, named: &str, format: Format) -> Result<(), Failur
             output::styled(&output::lines(&lines))
         }
     }
+}
+
+/// What was asked in an attempt, from the run's log.
+fn asking(record: &RunRecord, at: usize, attempt: &AttemptRecord, home: &Home) -> Result<Option<Asking>, Error> {
+    let lumos = Lumos::builder(home.clone()).reader().build()?;
+    let history = lumos.history(&record.run_id)?;
+    let program = lumos.bind_recorded(&history)?;
+    let Some((step, store)) = history.steps().get(at).copied().zip(lumos.store()) else { return Ok(None) };
+    Ok(store.exchange(&program, &record.run_id, AttemptId { step, number: attempt.attempt })?)
 }
 
 /// What a record knows of an attempt's exchange: the answer, when it is the one that counted.
