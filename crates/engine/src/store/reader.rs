@@ -273,7 +273,8 @@ impl<'a> Reader<'a> {
                 seq += 1;
             }
         }
-        Ok((digest, seq - first))
+        // A row may go beyond what is shared of it.
+        Ok((digest, seq.min(until) - first))
     }
 
     /// The record of a run as far as it has come.
