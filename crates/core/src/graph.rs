@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::money::Usd;
-use crate::spec::{Backoff, Join};
+use crate::spec::{Backoff, Join, Verdict};
 
 /// Position of a node in its [`Graph`], in the order of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -112,6 +112,8 @@ pub struct Policy {
     pub hedge_after_us: Option<u64>,
     /// What is done with an answer that may not be good enough.
     pub cascade: Option<Cascade>,
+    /// Whether a person is asked first.
+    pub approval: Option<Approval>,
 }
 
 /// An answer is tested, and asked for again of a better backend when it fails: candidate `fallbacks + 1`.
@@ -119,6 +121,15 @@ pub struct Policy {
 pub struct Cascade {
     /// The node whose value the test looks at; `None` when it looks at the answer itself.
     pub judge: Option<NodeId>,
+}
+
+/// A person is asked before each step of a node begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approval {
+    /// Microseconds of wall-clock time after which the default holds; `None` waits for as long as it takes.
+    pub timeout_us: Option<u64>,
+    /// What holds when nobody has decided in time.
+    pub default: Verdict,
 }
 
 /// How a node fans out.

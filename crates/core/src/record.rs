@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::backend::ChatRequest;
 use crate::money::Usd;
+use crate::scheduler::By;
 use crate::usage::{Basis, FinishReason, Usage};
 
 /// How a run, a step or an attempt ended.
@@ -163,6 +164,15 @@ pub struct StepRecord {
     pub status: Status,
     /// Why it did not succeed.
     pub error: Option<ErrorRecord>,
+    /// What a person is, or was, asked before it begins; absent for steps that need no approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// What was decided; absent while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+    /// While a person is asked, what the step would be given; afterwards, what the person made of it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
     /// Microseconds since the run's start when the step became ready.
     pub ready_us: Option<u64>,
     /// Microseconds since the run's start when the step ended.
@@ -174,6 +184,18 @@ pub struct StepRecord {
     pub output: Value,
     /// Its attempts by number.
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// What became of a step that a person was asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// `approved`, `edited` or `rejected`.
+    pub verdict: String,
+    /// Who decided: a person, or the time that went by without one.
+    pub by: By,
+    /// Why it was rejected, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One try on one backend. Times in microseconds since the run's start.

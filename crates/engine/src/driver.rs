@@ -111,7 +111,7 @@ impl<'a> Driver<'a> {
         }
         loop {
             self.carry_out(cancel).await?;
-            if self.state.outcome().is_some() {
+            if self.state.outcome().is_some() || self.state.is_paused() {
                 return Ok(());
             }
             self.wait(cancel).await;
@@ -159,7 +159,8 @@ impl<'a> Driver<'a> {
                 }
                 Command::SetTimer { timer, at_us } => self.timers.push(Reverse((at_us, timer))),
                 Command::CancelAttempt(id) => self.cancel(id),
-                Command::Finish => {}
+                // The run pauses once nothing else goes on.
+                Command::AskHuman(_) | Command::Finish => {}
             }
         }
         Ok(())

@@ -70,7 +70,7 @@ pub struct FinishedRun {
 impl FinishedRun {
     /// How it ended.
     pub fn status(&self) -> Status {
-        self.state.outcome().map_or(Status::Running, Outcome::status)
+        self.state.status()
     }
 
     /// Its output; `null` unless it succeeded.

@@ -34,6 +34,22 @@ pub(super) fn node(sink: &mut Sink<'_>, path: &str, node: &NodeSpec) {
         }
     }
     sink.seconds(&format!("{path}.timeout_s"), options.timeout_s);
+    if let Some(approve) = &options.approve {
+        sink.seconds(&format!("{path}.approve.timeout_s"), approve.timeout_s);
+        if approve.default.is_some() && approve.timeout_s.is_none() {
+            let hint = "add `timeout_s`, or remove it: without one a step waits for as long as it takes".to_owned();
+            sink.error(
+                &format!("{path}.approve.default"),
+                "`default` holds after `timeout_s`, which is not there",
+                hint,
+            );
+        }
+        if approve.ask.trim().is_empty() {
+            let at = if sink.has(&format!("{path}.approve.ask")) { "approve.ask" } else { "approve" };
+            let hint = "say what is to be decided, e.g. \"Order {{ plan.total }} units?\"".to_owned();
+            sink.error(&format!("{path}.{at}"), "the question is empty", hint);
+        }
+    }
     sink.at_least_one(&format!("{path}.concurrency"), options.concurrency);
     if options.concurrency.is_some() && options.map.is_none() {
         let hint = "add `map`, or remove it".to_owned();

@@ -101,7 +101,10 @@ impl Checker<'_> {
             ("cascade.accept", options.cascade.as_ref().map(|cascade| cascade.accept.as_str()), Place::Accept),
         ];
         let single = single.into_iter().filter_map(|(field, text, place)| Some((field.to_owned(), text?, place)));
-        for (field, text, place) in arguments.chain(with).chain(single) {
+        // Written as a text alone, the question stands where the option does.
+        let asked = if self.sink.has(&format!("{path}.approve.ask")) { "approve.ask" } else { "approve" };
+        let question = options.approve.iter().map(|approve| (asked.to_owned(), approve.ask.as_str(), Place::Argument));
+        for (field, text, place) in arguments.chain(with).chain(question).chain(single) {
             let at = format!("{path}.{field}");
             let Some(template) = self.template(&at, text) else { continue };
             let must = place != Place::Argument || field == "choose";

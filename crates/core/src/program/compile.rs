@@ -6,7 +6,9 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
 use super::{Argument, Program, ProgramGraph, ProgramNode, labels};
-use crate::graph::{Body, Cascade, Graph, GraphError, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
+use crate::graph::{
+    Approval, Body, Cascade, Graph, GraphError, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy,
+};
 use crate::spec::{LimitsSpec, NodeKind, NodeSpec, OnBlock, WorkflowSpec};
 use crate::template::{Template, TemplateError};
 
@@ -196,7 +198,8 @@ impl Compiler<'_> {
             Argument::Constant(_) => None,
         });
         let accept = self.expression("cascade.accept", options.cascade.as_ref().map(|cascade| &cascade.accept))?;
-        let templates = written.chain(&condition).chain(&map).chain(&until).chain(&accept);
+        let ask = options.approve.as_ref().map(|approve| self.template("approve", &approve.ask)).transpose()?;
+        let templates = written.chain(&condition).chain(&map).chain(&until).chain(&accept).chain(&ask);
         let roots =
             templates.flat_map(super::super::template::Template::references).map(|reference| reference.root.as_str());
         let read = roots.filter_map(|root| self.ids.get(root).copied()).collect();
@@ -216,6 +219,7 @@ impl Compiler<'_> {
             map,
             until,
             accept,
+            ask,
             branches,
             default_branch,
         };
@@ -247,6 +251,7 @@ impl Compiler<'_> {
             map: None,
             until: None,
             accept: None,
+            ask: None,
             branches: Vec::new(),
             default_branch: None,
         })
@@ -274,6 +279,10 @@ impl Compiler<'_> {
             fallbacks: options.fallback.len() as u32,
             hedge_after_us: options.hedge_after_ms.map(|ms| u64::from(ms) * 1000),
             cascade: options.cascade.as_ref().map(|_| Cascade { judge: None }),
+            approval: options.approve.as_ref().map(|approve| Approval {
+                timeout_us: approve.timeout_s.map(micros),
+                default: approve.default.unwrap_or_default(),
+            }),
         };
         let mut node = Node::new(self.name, body, policy);
         if let NodeKind::Router { routes, .. } = &spec.kind {

@@ -51,10 +51,28 @@ impl Program {
     fn render_arguments(&self, view: View<'_, Self>) -> Result<Arguments, Failure> {
         let node = self.node_in(view)?;
         let names = Names { program: self, view, output: None };
+        let edited = match view.edited().map(LiveValue::json) {
+            None => None,
+            Some(Value::Object(edited)) => Some(edited),
+            Some(other) => {
+                let message =
+                    format!("the edited arguments of `{}` are {}, not an object", node.name, type_name(other));
+                return Err(Failure::fatal(message));
+            }
+        };
+        if let Some(edited) = edited.filter(|_| node.judged.is_none()) {
+            return Ok(edited.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
+        }
         let mut arguments = Arguments::with_capacity(node.arguments.len());
         for (name, argument) in &node.arguments {
             let value = match argument {
                 Argument::Constant(value) => value.clone(),
+                // A judge is told what the answer was made of.
+                Argument::Template(_)
+                    if name == "context" && edited.is_some_and(|edited| edited.contains_key("input")) =>
+                {
+                    edited.and_then(|edited| edited.get("input")).cloned().unwrap_or_default()
+                }
                 Argument::Template(template) => {
                     template.evaluate(&names).map_err(|error| failure(&node.name, name, error))?
                 }
@@ -160,6 +178,13 @@ impl Semantics for Program {
             self.graphs[graph.index()].inputs.iter().map(|(name, input)| (name.clone(), input.initial())).collect();
         inputs.extend(arguments);
         Ok(Value::Object(inputs).into())
+    }
+
+    fn question(&self, view: View<'_, Self>) -> Result<String, Failure> {
+        let node = self.node_in(view)?;
+        let names = self.names(view, None);
+        let text = node.ask.as_ref().map(|template| template.render(&names)).transpose();
+        text.map(Option::unwrap_or_default).map_err(|error| failure(&node.name, "approve", error))
     }
 
     fn output(&self, view: View<'_, Self>) -> Result<LiveValue, Failure> {

@@ -61,6 +61,8 @@ pub struct ProgramNode {
     map: Option<Template>,
     until: Option<Template>,
     accept: Option<Template>,
+    /// What a person is asked.
+    ask: Option<Template>,
     branches: Vec<String>,
     default_branch: Option<usize>,
 }

@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::{LiveValue, Program, ProgramNode};
 use crate::money::Usd;
-use crate::record::{AttemptBasis, AttemptRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals};
-use crate::scheduler::{AttemptTrace, Failure, Outcome, RunState, StepId, StepTrace};
+use crate::record::{
+    AttemptBasis, AttemptRecord, DecisionRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals,
+};
+use crate::scheduler::{AttemptTrace, By, Decision, Failure, Outcome, RunState, StepId, StepTrace};
 use crate::usage::{Basis, Usage};
 
 /// What a record says about the backend of an attempt.
@@ -73,7 +75,7 @@ impl Program {
             workflow: self.name().to_owned(),
             deployment: header.deployment,
             seed: state.seed(),
-            status: outcome.map_or(Status::Running, Outcome::status),
+            status: state.status(),
             output: match outcome {
                 Some(Outcome::Succeeded(value)) => value.json().clone(),
                 _ => Value::Null,
@@ -137,11 +139,25 @@ impl Program {
             agent: node.agent.clone(),
             status: step.status,
             error: step.failure.as_deref().map(error_record),
+            question: state.question(id).map(str::to_owned),
+            decision: state.decision(id).map(decision_record),
+            arguments: self.told(state, id),
             ready_us: executed.then_some(step.ready_us),
             end_us: (executed && ended).then_some(step.end_us),
             critical_us: critical.then(|| self.critical_us(state, id)),
             output: step.value.as_ref().map_or(Value::Null, |value| value.json().clone()),
             attempts,
+        }
+    }
+
+    /// The arguments that a person decides about, or has changed.
+    fn told(&self, state: &RunState<Self>, id: StepId) -> Option<Value> {
+        match state.decision(id) {
+            Some(Decision::Edited(arguments)) => Some(arguments.json().clone()),
+            None if state.step(id).status == Status::Paused => {
+                self.arguments(state, id).ok().map(|arguments| arguments.into_iter().collect())
+            }
+            _ => None,
         }
     }
 
@@ -244,6 +260,15 @@ fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>) -> Attempt
             cost: cost_usd.map(|_| if backend.is_some() { Basis::Estimated } else { Basis::Measured }),
         },
     }
+}
+
+fn decision_record(decision: &Decision<LiveValue>) -> DecisionRecord {
+    let (verdict, by, reason) = match decision {
+        Decision::Approved { by } => ("approved", *by, None),
+        Decision::Edited(_) => ("edited", By::Person, None),
+        Decision::Rejected { reason, by } => ("rejected", *by, reason.clone()),
+    };
+    DecisionRecord { verdict: verdict.to_owned(), by, reason }
 }
 
 fn error_record(failure: &Failure) -> ErrorRecord {

@@ -7,8 +7,8 @@ use super::decode::{Place, entries, one_of};
 use super::raw::Raw;
 use super::reader::{Decode, Fields, Reader, hint_of_names};
 use crate::spec::{
-    Backoff, CascadeSpec, InputKind, InputSpec, Join, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat,
-    Retry, WorkflowSpec,
+    ApprovalSpec, Backoff, CascadeSpec, InputKind, InputSpec, Join, LimitsSpec, NodeKind, NodeOptions, NodeSpec,
+    OnBlock, Repeat, Retry, Verdict, WorkflowSpec,
 };
 
 const KINDS: [&str; 10] =
@@ -212,8 +212,8 @@ fn options(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NodeOptions {
             .take_with(reader, "cache", |reader, raw| one_of(reader, raw, &[("On", true), ("Off", false)]))
             .unwrap_or_default(),
         labels: fields.take(reader, "labels").unwrap_or_default(),
+        approve: fields.take(reader, "approve"),
     };
-    fields.unavailable(reader, "approve", "remove it; a run can't pause for a person yet");
     fields.unavailable(reader, "profile", "remove it; simulation comes later");
     options
 }
@@ -224,6 +224,24 @@ impl Decode for Repeat {
         let (until, at_most) = (fields.require(reader, "until"), fields.require(reader, "at_most"));
         fields.finish(reader);
         Some(Self { until: until?, at_most: at_most? })
+    }
+}
+
+/// The question alone, or with what holds when nobody answers.
+impl Decode for ApprovalSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        if raw.body().is_none() {
+            let ask = String::decode(reader, raw)?;
+            return Some(Self { ask, timeout_s: None, default: None });
+        }
+        let mut fields = reader.fields(raw, "approve")?;
+        let ask = fields.require(reader, "ask");
+        let timeout_s = fields.take(reader, "timeout_s");
+        let default = fields.take_with(reader, "default", |reader, raw| {
+            one_of(reader, raw, &[("Reject", Verdict::Reject), ("Approve", Verdict::Approve)])
+        });
+        fields.finish(reader);
+        Some(Self { ask: ask?, timeout_s, default })
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::money::Usd;
+use crate::spec::Verdict;
 use crate::usage::CallReport;
 
 /// A step of one run; numbered in order of creation, so the number depends on the order of events.
@@ -83,6 +84,48 @@ pub enum EventKind<V> {
     Resumed,
     /// The run's inputs are others from here on.
     Rebound(V),
+    /// What was decided about a step that a person was asked about.
+    Decided(StepId, Decision<V>),
+}
+
+/// What becomes of a step that a person was asked about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Decision<V> {
+    /// It goes on.
+    Approved {
+        /// Who says so.
+        by: By,
+    },
+    /// It goes on with these arguments in place of its own; a sub-workflow's are its inputs.
+    Edited(V),
+    /// It does not go on, and the run ends as refused.
+    Rejected {
+        /// Why, if somebody said so.
+        reason: Option<String>,
+        /// Who says so.
+        by: By,
+    },
+}
+
+/// Who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A person.
+    Person,
+    /// Nobody did in time, so the node's default holds.
+    Timeout,
+}
+
+impl<V> Decision<V> {
+    /// What holds when nobody has decided in time.
+    pub fn by_default(verdict: Verdict) -> Self {
+        let by = By::Timeout;
+        match verdict {
+            Verdict::Approve => Self::Approved { by },
+            Verdict::Reject => Self::Rejected { reason: None, by },
+        }
+    }
 }
 
 impl<V> Event<V> {
@@ -106,6 +149,14 @@ impl<V> Event<V> {
             EventKind::Cancelled => EventKind::Cancelled,
             EventKind::Resumed => EventKind::Resumed,
             EventKind::Rebound(inputs) => EventKind::Rebound(form(inputs)?),
+            EventKind::Decided(step, decision) => EventKind::Decided(
+                step,
+                match decision {
+                    Decision::Approved { by } => Decision::Approved { by },
+                    Decision::Edited(arguments) => Decision::Edited(form(arguments)?),
+                    Decision::Rejected { reason, by } => Decision::Rejected { reason, by },
+                },
+            ),
         };
         Ok(Event { at_us: self.at_us, kind })
     }
@@ -200,6 +251,8 @@ pub enum Command {
     /// Stop the attempt, or whatever prepares or admits it; an answer is no longer awaited. Answer `Settled` when what
     /// it used up is known.
     CancelAttempt(AttemptId),
+    /// Ask a person whether the step may go on; answer `Decided`, however much later. See [`super::RunState::question`].
+    AskHuman(StepId),
     /// The run has ended; see [`super::RunState::outcome`].
     Finish,
 }

@@ -13,6 +13,6 @@ mod state;
 #[cfg(test)]
 mod toy;
 
-pub use event::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, StepId, Timer};
+pub use event::{AttemptId, Bill, By, Command, Decision, Estimate, Event, EventKind, Failure, StepId, Timer};
 pub use semantics::Semantics;
 pub use state::{AttemptTrace, Outcome, RunState, ScopeId, StepTrace, View};

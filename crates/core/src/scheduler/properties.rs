@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::toy::{Draft, Toy, graph, node, place};
-use super::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, Outcome, RunState, ScopeId, StepId, Timer};
+use super::{
+    AttemptId, Bill, By, Command, Decision, Estimate, Event, EventKind, Failure, Outcome, RunState, ScopeId, StepId,
+    Timer,
+};
 use crate::chance::{combine, mix};
 use crate::graph::{Body, Graph, Limits};
 use crate::money::Usd;
@@ -89,6 +92,9 @@ fn random_graph(dice: &mut Dice, size: usize, inner: Option<u32>, racy: bool) ->
         if dice.one_in(6) {
             draft = draft.cascade(dice.one_in(2).then_some(JUDGES[id]));
         }
+        if dice.one_in(6) {
+            draft = draft.approve();
+        }
         if dice.one_in(5) {
             draft = draft.when();
         }
@@ -136,6 +142,11 @@ impl<'t> Driver<'t> {
         };
         driver.feed(EventKind::Started);
         while driver.state.outcome().is_none() {
+            driver.check_pause();
+            if case.racy && driver.state.is_paused() && driver.dice.one_in(4) {
+                driver.check_steps();
+                return driver;
+            }
             assert!(!driver.pending.is_empty(), "nothing is pending and the run has not ended");
             assert!(driver.events.len() < 100_000, "the run does not end");
             driver.step();
@@ -148,13 +159,29 @@ impl<'t> Driver<'t> {
     fn step(&mut self) {
         if self.dice.one_in(8) {
             let event = self.events[self.dice.roll(self.events.len() as u64) as usize].kind.clone();
-            if event != EventKind::Resumed {
+            // What was decided about a step before it was asked about is not repeated: it would count by now.
+            let counts = match event {
+                EventKind::Resumed => true,
+                EventKind::Decided(step, _) => self.state.asked().any(|asked| asked == step),
+                _ => false,
+            };
+            if !counts {
                 self.feed(event);
             }
             return;
         }
         if self.racy && self.dice.one_in(300) {
             return self.feed(EventKind::Cancelled);
+        }
+        if self.dice.one_in(40) {
+            let step = StepId(self.dice.roll(self.state.steps().len() as u64 + 2) as u32);
+            if !self.state.asked().any(|asked| asked == step) {
+                let before = (image(&self.state), self.commands.len());
+                let decision = decision(step.index() as u64);
+                self.feed(EventKind::Decided(step, decision));
+                assert_eq!((image(&self.state), self.commands.len()), before, "nobody asked about {step:?}");
+                return;
+            }
         }
         if self.racy && self.dice.one_in(60) {
             return self.resume();
@@ -180,6 +207,7 @@ impl<'t> Driver<'t> {
             |command: &Command| matches!(command, Command::SetTimer { timer, .. } if self.state.awaits(*timer));
         let awaited: Vec<Command> = pending.into_iter().filter(is_awaited).collect();
         self.pending.extend(awaited);
+        self.pending.extend(self.state.asked().map(Command::AskHuman));
     }
 
     /// What becomes of an attempt depends on its place and number only, never on the order.
@@ -221,6 +249,10 @@ impl<'t> Driver<'t> {
                 }
             }
             Command::SetTimer { timer, .. } => EventKind::TimerFired(timer),
+            Command::AskHuman(step) => {
+                let draw = combine(combine(place(self.state.view(step)), self.state.seed()), 7);
+                EventKind::Decided(step, decision(draw))
+            }
             Command::CancelAttempt(_) | Command::Finish => unreachable!("needs no answer"),
         }
     }
@@ -248,7 +280,17 @@ impl<'t> Driver<'t> {
             Command::Prepare(attempt) => {
                 let is_new = self.prepared.insert(attempt) || self.lost.remove(&attempt);
                 assert!(is_new, "{attempt:?} is prepared twice");
+                self.check_approved(attempt.step);
                 assert!(attempt.number == 1 || self.prepared.contains(&before(attempt)), "{attempt:?} skips a number");
+            }
+            Command::AskHuman(step) => {
+                // The same event may have ended it already.
+                let status = self.state.step(step).status;
+                assert!(
+                    matches!(status, Status::Paused | Status::Cancelled),
+                    "{step:?} is {status:?}, not asked about"
+                );
+                assert!(!self.prepared.iter().any(|attempt| attempt.step == step), "{step:?} is asked about too late");
             }
             Command::StartAttempt(attempt) => assert!(self.started.insert(attempt), "{attempt:?} is started twice"),
             Command::CancelAttempt(attempt) => {
@@ -288,7 +330,7 @@ impl<'t> Driver<'t> {
             let mut steps = self.state.steps().iter().filter(of_it);
             let ended = self.toy.plan.graph(self.state.graph_of(id)).node(*dependency).policy.map.is_some();
             let any = steps.clone().next().is_some();
-            (any || ended) && steps.all(|step| step.status != Status::Running)
+            (any || ended) && steps.all(|step| !matches!(step.status, Status::Running | Status::Paused))
         };
         let succeeded = node.dependencies().iter().filter(|id| view.value(**id).is_some() && waits(id)).count();
         let ended = node.dependencies().iter().filter(|id| waits(id)).count();
@@ -305,10 +347,44 @@ impl<'t> Driver<'t> {
         }
     }
 
+    /// What needs an approval, or stands inside of what needs one, has it.
+    fn check_approved(&self, step: StepId) {
+        let mut next = Some(step);
+        while let Some(id) = next {
+            if self.state.approval_policy(&self.toy.plan, id).is_some() {
+                let approved = matches!(self.state.decision(id), Some(Decision::Approved { .. } | Decision::Edited(_)));
+                assert!(approved, "{step:?} starts without the approval of {id:?}");
+            }
+            next = self.state.scope_parent(self.state.step(id).scope);
+        }
+    }
+
+    /// A run is paused exactly when nothing but decisions can bring it on.
+    fn check_pause(&self) {
+        let goes_on = |command: &Command| match command {
+            // A repeated event may have answered it already.
+            Command::Prepare(id) | Command::Admit(id) | Command::StartAttempt(id) => {
+                self.state.step(id.step).status == Status::Running
+            }
+            Command::SetTimer { timer, .. } => *timer != Timer::Deadline && self.state.awaits(*timer),
+            Command::AskHuman(_) | Command::CancelAttempt(_) | Command::Finish => false,
+        };
+        assert_eq!(self.state.is_paused(), !self.pending.iter().any(goes_on), "{:?}", self.pending);
+        let mut asked: Vec<StepId> = self.state.asked().collect();
+        let waiting = |command: &Command| match command {
+            Command::AskHuman(step) if self.state.step(*step).status == Status::Paused => Some(*step),
+            _ => None,
+        };
+        let mut pending: Vec<StepId> = self.pending.iter().filter_map(waiting).collect();
+        pending.sort_unstable();
+        asked.sort_unstable();
+        assert_eq!(asked, pending, "questions are lost or invented");
+    }
+
     fn check_bounds(&self) {
         let mut running: BTreeMap<(ScopeId, u32), u32> = BTreeMap::new();
         for (id, step) in self.state.steps().iter().enumerate() {
-            if step.status == Status::Running && step.index.is_some() {
+            if matches!(step.status, Status::Running | Status::Paused) && step.index.is_some() {
                 let count = running.entry((step.scope, step.node.0)).or_default();
                 *count += 1;
                 let node = self.toy.plan.graph(self.state.graph_of(StepId(id as u32))).node(step.node);
@@ -322,15 +398,21 @@ impl<'t> Driver<'t> {
         }
     }
 
-    fn check_end(&mut self) {
-        let finishes = self.commands.iter().filter(|command| **command == Command::Finish).count();
-        assert_eq!((finishes, self.commands.last()), (1, Some(&Command::Finish)));
+    /// Nothing is in flight, and every bill is counted.
+    fn check_steps(&self) {
         assert_eq!(self.state.reserved(), Usd::ZERO);
-        let steps = self.state.steps();
-        assert!(steps.iter().all(|step| step.status != Status::Running), "a step is left running");
         assert!(self.state.attempts().iter().all(|attempt| attempt.status != Status::Running));
         let paid = self.state.attempts().iter().filter_map(super::AttemptTrace::cost).sum::<Usd>();
         assert_eq!(paid, self.state.spent());
+    }
+
+    fn check_end(&mut self) {
+        let finishes = self.commands.iter().filter(|command| **command == Command::Finish).count();
+        assert_eq!((finishes, self.commands.last()), (1, Some(&Command::Finish)));
+        let steps = self.state.steps();
+        let is_open = |status| matches!(status, Status::Running | Status::Paused);
+        assert!(!steps.iter().any(|step| is_open(step.status)), "a step is left running");
+        self.check_steps();
         let succeeded = matches!(self.state.outcome(), Some(Outcome::Succeeded(_)));
         for id in (0..steps.len() as u32).map(StepId) {
             self.check_causes(id);
@@ -396,6 +478,14 @@ impl<'t> Driver<'t> {
     }
 }
 
+fn decision(draw: u64) -> Decision<u64> {
+    match draw % 25 {
+        0 => Decision::Rejected { reason: None, by: By::Timeout },
+        1..=5 => Decision::Edited(draw),
+        _ => Decision::Approved { by: By::Person },
+    }
+}
+
 fn before(attempt: AttemptId) -> AttemptId {
     AttemptId { number: attempt.number - 1, ..attempt }
 }
@@ -417,6 +507,9 @@ proptest! {
         prop_assert_eq!(&image(&again), &end);
         prop_assert_eq!(&commands, &driver.commands);
 
+        if driver.state.outcome().is_none() {
+            return Ok(());
+        }
         let mut commands = Vec::new();
         for event in driver.events.clone() {
             driver.state.handle(&toy, event, &mut commands);
@@ -445,13 +538,13 @@ proptest! {
 fn random_runs_reach_every_end() {
     let mut ends = BTreeMap::<&str, u32>::new();
     let mut statuses = BTreeMap::<&str, u32>::new();
-    let (mut borne, mut judged, mut hedged) = (0, 0, 0);
+    let (mut borne, mut judged, mut hedged, mut edited) = (0, 0, 0, 0);
     for seed in 0..3000 {
         let case = Case { seed, size: 1 + seed as usize % 12, depth: seed as u32 % 3, racy: seed % 4 != 0 };
         let toy = toy(case);
         let driver = Driver::run(&toy, case, seed);
-        let outcome = driver.state.outcome().expect("an end");
-        *ends.entry(outcome.status().as_str()).or_default() += 1;
+        let outcome = driver.state.outcome();
+        *ends.entry(outcome.map_or("paused", |outcome| outcome.status().as_str())).or_default() += 1;
         for step in driver.state.steps() {
             *statuses.entry(step.status.as_str()).or_default() += 1;
         }
@@ -465,12 +558,20 @@ fn random_runs_reach_every_end() {
             .iter()
             .filter(|command| matches!(command, Command::CancelAttempt(id) if joined(*id)))
             .count();
-        borne += u32::from(failed && matches!(outcome, Outcome::Succeeded(_)));
+        borne += u32::from(failed && matches!(outcome, Some(Outcome::Succeeded(_))));
+        edited += (0..driver.state.steps().len() as u32)
+            .filter(|id| matches!(driver.state.decision(StepId(*id)), Some(Decision::Edited(_))))
+            .count();
     }
-    let all = ["cancelled", "failed", "limited", "refused", "succeeded"];
+    let all = ["cancelled", "failed", "limited", "paused", "refused", "succeeded"];
     assert_eq!(ends.keys().copied().collect::<Vec<_>>(), all, "{ends:?}");
     assert!(ends.values().all(|count| *count >= 50) && ends["succeeded"] > 200, "{ends:?}");
-    assert_eq!(statuses.keys().copied().filter(|status| *status != "skipped").collect::<Vec<_>>(), all, "{statuses:?}");
+    assert_eq!(
+        statuses.keys().copied().filter(|status| !["running", "skipped"].contains(status)).collect::<Vec<_>>(),
+        all,
+        "{statuses:?}"
+    );
     assert!(judged > 100 && hedged > 50, "{judged} answers judged, {hedged} hedged attempts cancelled");
+    assert!(edited > 100, "{edited} steps went on with other arguments");
     assert!(borne >= 10, "{borne} runs succeeded in spite of a failed step");
 }

@@ -29,8 +29,10 @@ pub trait Semantics: Sized {
     fn refusal(&self, view: View<'_, Self>, output: &Self::Value) -> Result<Option<Failure>, Failure>;
     /// The node's value made of its entries' values, in order.
     fn gather(&self, view: View<'_, Self>, values: Vec<Self::Value>) -> Result<Self::Value, Failure>;
-    /// The inputs of the sub-workflow that the step runs.
+    /// The inputs of the sub-workflow that the step runs; [`View::edited`] replaces what the node gives.
     fn arguments(&self, view: View<'_, Self>) -> Result<Self::Value, Failure>;
+    /// What a person is asked before the step begins.
+    fn question(&self, view: View<'_, Self>) -> Result<String, Failure>;
     /// The output of a workflow all of whose nodes have ended.
     fn output(&self, view: View<'_, Self>) -> Result<Self::Value, Failure>;
 }

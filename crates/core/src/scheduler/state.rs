@@ -1,5 +1,6 @@
 //! The state of one run and how each event changes it.
 
+mod approval;
 mod attempts;
 mod cascade;
 mod ending;
@@ -103,6 +104,8 @@ pub struct StepTrace<V> {
     hedge: Option<Box<Lane>>,
     /// The step whose answer, its `previous`, this one judges.
     judges: Option<StepId>,
+    /// What a person was asked about it.
+    question: Option<Box<approval::Question<V>>>,
     previous: Option<V>,
 }
 
@@ -150,6 +153,8 @@ impl AttemptTrace {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// A person decides whether it begins.
+    Asked,
     Preparing,
     /// Its worst cost fits into the budget only once other attempts have cost less than reserved for them.
     Held,
@@ -255,6 +260,8 @@ pub struct RunState<S: Semantics> {
     unsettled: Vec<(AttemptId, Usd)>,
     held: VecDeque<AttemptId>,
     executed: u32,
+    /// Steps that wait for a person.
+    asked: u32,
     outcome: Option<Outcome<S::Value>>,
     todo: Vec<Todo<S::Value>>,
 }
@@ -278,6 +285,7 @@ impl<S: Semantics> RunState<S> {
             unsettled: Vec::new(),
             held: VecDeque::new(),
             executed: 0,
+            asked: 0,
             outcome: None,
             todo: Vec::new(),
         };
@@ -413,6 +421,7 @@ impl<S: Semantics> RunState<S> {
             EventKind::Settled(attempt, bill) => self.settle_late(attempt, bill),
             EventKind::TimerFired(timer) => self.timer_fired(plan, timer, out),
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
+            EventKind::Decided(step, decision) => self.decided(semantics, step, decision, out),
             EventKind::Resumed => self.resumed(plan, out),
             EventKind::Rebound(inputs) => self.scopes[ScopeId::ROOT.0 as usize].inputs = inputs,
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Failure, Semantics, StepId, View};
 use crate::chance::combine;
-use crate::graph::{Body, Cascade, Graph, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
-use crate::spec::{Backoff, Join};
+use crate::graph::{Approval, Body, Cascade, Graph, GraphId, Limits, MapPolicy, Node, NodeId, Plan, Policy};
+use crate::spec::{Backoff, Join, Verdict};
 
 /// What the scheduler may ask about a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,9 @@ impl Toy {
 
     /// What an agent makes of what it can see; differs for each entry and round.
     pub fn value(view: View<'_, Self>, semantics: &Self) -> u64 {
+        if let Some(edited) = view.edited() {
+            return combine(place(view), *edited);
+        }
         let mut value = combine(place(view), view.previous().copied().unwrap_or(0));
         if let Some((item, _)) = view.item() {
             value = combine(value, *item);
@@ -143,6 +146,11 @@ impl Semantics for Toy {
         Ok(Self::value(view, self))
     }
 
+    fn question(&self, view: View<'_, Self>) -> Result<String, Failure> {
+        self.trouble(view, Ask::Trouble)?;
+        Ok(format!("do it after {}?", view.previous().copied().unwrap_or_default()))
+    }
+
     fn output(&self, view: View<'_, Self>) -> Result<u64, Failure> {
         let graph = self.plan.graph(view.graph());
         let values = graph.topological().iter().map(|id| view.value(*id).copied().unwrap_or(1));
@@ -198,6 +206,11 @@ impl Draft {
 
     pub fn at_most(mut self, rounds: u32) -> Self {
         self.node.policy.at_most = Some(rounds);
+        self
+    }
+
+    pub fn approve(mut self) -> Self {
+        self.node.policy.approval = Some(Approval { timeout_us: Some(60), default: Verdict::Reject });
         self
     }
 

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::workflow::{
-    CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock, Repeat,
-    Retry, WorkflowSpec,
+    ApprovalSpec, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock,
+    Repeat, Retry, WorkflowSpec,
 };
 
 impl WorkflowSpec {
@@ -249,6 +249,13 @@ impl NodeSpec {
     #[must_use]
     pub fn cache(mut self) -> Self {
         self.options.cache = true;
+        self
+    }
+
+    /// Asks a person before a step of the node begins.
+    #[must_use]
+    pub fn approve(mut self, question: impl Into<String>) -> Self {
+        self.options.approve = Some(ApprovalSpec { ask: question.into(), timeout_s: None, default: None });
         self
     }
 

@@ -17,6 +17,6 @@ pub use deployment::{
     Provider, RemoteSpec, SecretSource, Structured, TimeoutSpec,
 };
 pub use workflow::{
-    Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec, OnBlock,
-    Repeat, Retry, WorkflowSpec,
+    ApprovalSpec, Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec,
+    OnBlock, Repeat, Retry, Verdict, WorkflowSpec,
 };

@@ -224,6 +224,29 @@ pub struct NodeOptions {
     pub cache: bool,
     /// Labels that the node's output carries.
     pub labels: Vec<Label>,
+    /// What a person is asked before a step of the node begins.
+    pub approve: Option<ApprovalSpec>,
+}
+
+/// A question for a person: a step waits until it is approved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalSpec {
+    /// A template; reads what the node's arguments may read.
+    pub ask: String,
+    /// Seconds of wall-clock time after which `default` holds; without it a step waits for as long as it takes.
+    pub timeout_s: Option<f64>,
+    /// What holds when nobody has decided in time; `None` rejects.
+    pub default: Option<Verdict>,
+}
+
+/// A decision that needs no person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The step does not begin, and the run ends as refused.
+    #[default]
+    Reject,
+    /// The step begins.
+    Approve,
 }
 
 /// An accept test for the answer of the bound backend, and the backend that is asked when it fails.

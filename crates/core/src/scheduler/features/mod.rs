@@ -2,13 +2,14 @@
 //!
 //! `done x` stands for the whole life of an attempt: prepared, admitted, succeeded. The other events are spelled out.
 
+mod approvals;
 mod attempts;
 mod endings;
 mod readiness;
 mod repetition;
 
 use super::toy::{Toy, label};
-use super::{AttemptId, Bill, Command, Estimate, Event, EventKind, Failure, RunState, StepId, Timer};
+use super::{AttemptId, Bill, By, Command, Decision, Estimate, Event, EventKind, Failure, RunState, StepId, Timer};
 use crate::money::Usd;
 
 /// Plays a dialogue and returns the state after it.
@@ -38,6 +39,7 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
     let cost = |cents: i128| Some(Usd::from_nanos(cents * 10_000_000));
     let bill = || Bill { cost: cost(1), report: None };
     let failure = |retryable| Failure { retryable, ..Failure::fatal(format!("{name} broke")) };
+    let decided = |decision| EventKind::Decided(attempt().step, decision);
     let estimate = Estimate { worst_cost: cost(2), ..Estimate::default() };
     match verb {
         "start" => vec![EventKind::Started],
@@ -77,6 +79,13 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
         "backoff" => vec![EventKind::TimerFired(Timer::Backoff(attempt()))],
         "deferral" => vec![EventKind::TimerFired(Timer::Deferral(attempt()))],
         "deadline" => vec![EventKind::TimerFired(Timer::Deadline)],
+        "approve" => vec![decided(Decision::Approved { by: By::Person })],
+        "edit" => vec![decided(Decision::Edited(5))],
+        "reject" => vec![decided(Decision::Rejected { reason: Some("too dear".to_owned()), by: By::Person })],
+        "pass" => {
+            vec![decided(Decision::by_default(state.approval_policy(&toy.plan, attempt().step).unwrap().default))]
+        }
+        "resumed" => vec![EventKind::Resumed],
         "cancelled" => vec![EventKind::Cancelled],
         _ => panic!("no event {verb}"),
     }
@@ -94,6 +103,7 @@ fn describe(toy: &Toy, state: &RunState<Toy>, command: &Command) -> String {
         Command::SetTimer { timer: Timer::Hedge(attempt), .. } => format!("timer hedge {}", named(attempt)),
         Command::SetTimer { timer: Timer::Backoff(attempt), .. } => format!("timer backoff {}", named(attempt)),
         Command::SetTimer { timer: Timer::Deferral(attempt), .. } => format!("timer deferral {}", named(attempt)),
+        Command::AskHuman(step) => format!("ask {}", label(toy, state, *step)),
         Command::Finish => format!("finish {}", state.outcome().map_or("without an outcome", |o| o.status().as_str())),
     }
 }

@@ -65,6 +65,9 @@ impl<S: Semantics> RunState<S> {
         if let Some(lane) = step.hedge.take() {
             self.reserved = self.reserved - lane.reserved;
         }
+        if step.lane.phase == Phase::Asked {
+            self.asked -= 1;
+        }
         step.status = status;
         step.end_us = self.now_us;
         step.lane.phase = Phase::Ended;
@@ -127,7 +130,7 @@ impl<S: Semantics> RunState<S> {
             Phase::Preparing | Phase::Admitting => out.push(Command::CancelAttempt(attempt)),
             Phase::Running(index) => self.cancel_running(attempt, index, reserved, out),
             Phase::Open(inner) => self.scopes[inner.0 as usize].closed = true,
-            Phase::Held | Phase::Deferred | Phase::Pausing | Phase::Judged => {}
+            Phase::Asked | Phase::Held | Phase::Deferred | Phase::Pausing | Phase::Judged => {}
         }
         self.cancel_hedge(attempt, out);
         self.end_step(id, Status::Cancelled, None);

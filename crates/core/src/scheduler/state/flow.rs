@@ -132,13 +132,22 @@ impl<S: Semantics> RunState<S> {
         (trace.key, trace.iteration, trace.previous) = (key, iteration, previous);
         let step = StepId(self.steps.len() as u32);
         self.steps.push(trace);
-        match node.body {
+        match node.policy.approval {
+            Some(_) => self.ask(semantics, step, out),
+            None => self.launch(semantics, step, out),
+        }
+    }
+
+    /// Begins a step that nothing holds back any more.
+    pub(super) fn launch(&mut self, semantics: &S, step: StepId, out: &mut Vec<Command>) {
+        let plan = semantics.plan();
+        match self.node_of(plan, step).body {
             Body::Agent | Body::Guard => self.begin_attempt(step, out),
             Body::Graph(graph) => match semantics.arguments(self.view(step)) {
                 Ok(inputs) => {
                     let inner = self.add_scope(plan, graph, Some(step), inputs);
                     self.steps[step.index()].lane.phase = Phase::Open(inner);
-                    self.enter(plan, inner, cause);
+                    self.enter(plan, inner, self.step(step).cause);
                 }
                 Err(failure) => self.give_up(plan, step, failure, out),
             },
@@ -258,6 +267,7 @@ impl<S: Semantics> RunState<S> {
             lane: Lane { number: 0, phase: Phase::Preparing, reserved: Usd::ZERO },
             hedge: None,
             judges: None,
+            question: None,
             previous: None,
         }
     }

@@ -17,7 +17,7 @@ impl<S: Semantics> RunState<S> {
                 self.lose(id, &hedge);
             }
             let lane = self.steps[index].lane.clone();
-            if matches!(lane.phase, Phase::Pausing | Phase::Judged | Phase::Open(_) | Phase::Ended) {
+            if matches!(lane.phase, Phase::Asked | Phase::Pausing | Phase::Judged | Phase::Open(_) | Phase::Ended) {
                 continue;
             }
             self.lose(id, &lane);

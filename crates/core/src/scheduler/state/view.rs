@@ -1,5 +1,6 @@
 //! What the semantics may look at.
 
+use super::super::event::Decision;
 use super::{GraphId, NodeId, RunState, ScopeId, Semantics, StepId};
 
 /// What [`Semantics`] may look at when it answers: a node, seen from its scope.
@@ -59,6 +60,15 @@ impl<'a, S: Semantics> View<'a, S> {
     pub fn judged(self) -> Option<&'a S::Value> {
         let step = self.state.step(self.step?);
         step.judges.and(step.previous.as_ref())
+    }
+
+    /// What a person has made of the step's arguments, or of those of the step that it judges.
+    pub fn edited(self) -> Option<&'a S::Value> {
+        let id = self.step?;
+        match self.state.decision(self.state.step(id).judges.unwrap_or(id))? {
+            Decision::Edited(arguments) => Some(arguments),
+            Decision::Approved { .. } | Decision::Rejected { .. } => None,
+        }
     }
 
     /// The view from the step whose sub-workflow this scope executes.
