@@ -118,6 +118,7 @@ pub(crate) fn subject<V>(kind: &EventKind<V>) -> Option<AttemptId> {
         | EventKind::TimerFired(_)
         | EventKind::Cancelled
         | EventKind::Resumed
+        | EventKind::Decided(..)
         | EventKind::Rebound(_) => None,
     }
 }

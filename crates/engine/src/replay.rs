@@ -295,7 +295,8 @@ impl<'a> Replay<'a> {
                     self.running.remove(&id);
                     self.cancelled.insert(id);
                 }
-                Command::Finish => {}
+                // Whether it asks is seen in its state.
+                Command::AskHuman(_) | Command::Finish => {}
             }
         }
     }
@@ -331,6 +332,7 @@ impl<'a> Replay<'a> {
             }
             EventKind::Settled(id, _) => unasked("a bill", self.cancelled.contains(id)),
             EventKind::TimerFired(timer) => unasked("a timer", self.timers.remove(timer)),
+            EventKind::Decided(step, _) => unasked("a decision", self.state.asked().any(|asked| asked == *step)),
             EventKind::Started => unasked("a second beginning", self.number == 0),
             EventKind::Cancelled | EventKind::Resumed | EventKind::Rebound(_) => None,
         }
