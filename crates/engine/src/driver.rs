@@ -35,6 +35,7 @@ pub(crate) struct Driver<'a> {
     bound: &'a BoundProgram,
     clock: &'a SystemClock,
     audience: Option<&'a Audience>,
+    /// Where the run's time begins on the clock; before the clock's own beginning for a run that another driver began.
     origin_us: u64,
     state: RunState<Program>,
     ready: Vec<Attempt<'a>>,
@@ -45,10 +46,6 @@ pub(crate) struct Driver<'a> {
     told_skips: usize,
     /// The run's log; `None` when none is kept.
     journal: Option<Box<Journal>>,
-    /// Attempts that start once what has led to them is on disk.
-    starting: Vec<AttemptId>,
-    /// The run's time when this driver began.
-    base_us: u64,
 }
 
 impl<'a> Driver<'a> {
@@ -63,8 +60,7 @@ impl<'a> Driver<'a> {
             bound,
             clock,
             audience,
-            origin_us: clock.now_us(),
-            base_us: state.now_us(),
+            origin_us: clock.now_us().wrapping_sub(state.now_us()),
             told_skips: state.steps().len(),
             state,
             ready: Vec::new(),
@@ -73,7 +69,6 @@ impl<'a> Driver<'a> {
             commands: VecDeque::new(),
             fresh: Vec::new(),
             journal,
-            starting: Vec::new(),
         }
     }
 
@@ -122,7 +117,7 @@ impl<'a> Driver<'a> {
     async fn carry_out(&mut self, cancel: &CancellationToken) -> Result<(), StoreError> {
         loop {
             self.carry_out_commands(cancel).await?;
-            if self.starting.is_empty() {
+            if self.journal.as_ref().is_none_or(|journal| journal.starting.is_empty()) {
                 return Ok(());
             }
             self.start_together().await?;
@@ -138,17 +133,16 @@ impl<'a> Driver<'a> {
             match command {
                 Command::Prepare(id) => self.prepare(id),
                 Command::Admit(id) => self.admit(id),
-                Command::StartAttempt(id) if self.journal.is_some() => {
-                    self.starting.push(id);
-                    if self.starting.len() >= TURN_ATTEMPTS as usize {
-                        self.start_together().await?;
-                        if cancel.is_cancelled() {
-                            self.handle(EventKind::Cancelled);
+                Command::StartAttempt(id) => {
+                    match &mut self.journal {
+                        None => self.start(id).await,
+                        Some(journal) => {
+                            journal.starting.push(id);
+                            if journal.starting.len() == TURN_ATTEMPTS as usize {
+                                self.start_together().await?;
+                            }
                         }
                     }
-                }
-                Command::StartAttempt(id) => {
-                    self.start(id).await;
                     attempts += 1;
                     if attempts.is_multiple_of(TURN_ATTEMPTS) {
                         tokio::task::yield_now().await;
@@ -168,10 +162,12 @@ impl<'a> Driver<'a> {
 
     /// Starts what waits for the log, once everything that has led to it is on disk.
     async fn start_together(&mut self) -> Result<(), StoreError> {
-        if let Some(journal) = self.journal.as_mut().filter(|_| self.state.outcome().is_none()) {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let starting = std::mem::take(&mut journal.starting);
+        if self.state.outcome().is_none() {
             journal.commit().await?;
         }
-        for id in std::mem::take(&mut self.starting) {
+        for id in starting {
             if self.state.outcome().is_none() {
                 self.start(id).await;
             }
@@ -192,8 +188,7 @@ impl<'a> Driver<'a> {
         while self.timers.peek().is_some_and(|Reverse((_, timer))| !self.state.awaits(*timer)) {
             self.timers.pop();
         }
-        let (origin_us, base_us) = (self.origin_us, self.base_us);
-        let instant = |at_us: u64| self.clock.instant(origin_us.saturating_add(at_us.saturating_sub(base_us)));
+        let instant = |at_us: u64| self.clock.instant(self.origin_us.wrapping_add(at_us.max(self.state.now_us())));
         let next_timer = self.timers.peek().map(|Reverse((at_us, _))| instant(*at_us));
         let sleep: Option<BoxFuture<'static, ()>> = next_timer.map(|instant| tokio::time::sleep_until(instant).boxed());
         let sleep = OptionFuture::from(sleep);
@@ -215,11 +210,21 @@ impl<'a> Driver<'a> {
     fn prepare(&mut self, id: AttemptId) {
         match attempt::prepare(self.bound, &self.state, id, self.audience, *self.clock) {
             Ok(Ready { execution, estimate, meter }) => {
+                let (execution, meter) = match self.recalled(id, estimate.request_hash) {
+                    Some(answer) => (std::future::ready(answer).boxed(), None),
+                    None => (execution, meter),
+                };
                 self.ready.push(Attempt { id, future: Some(execution), meter });
                 self.handle_at(self.now_us(), EventKind::Prepared(id, estimate), Turn::Next);
             }
             Err(failure) => self.handle(EventKind::PrepareFailed(id, failure)),
         }
+    }
+
+    /// The answer that an earlier run gave to the same request.
+    fn recalled(&mut self, id: AttemptId, request_hash: u64) -> Option<EventKind<LiveValue>> {
+        let recall = self.journal.as_mut()?.recall.as_mut()?;
+        recall.answer(self.bound.program(), &self.state, id, request_hash)
     }
 
     fn admit(&mut self, id: AttemptId) {
@@ -231,7 +236,10 @@ impl<'a> Driver<'a> {
         }
         if let Some(gate) = backend.and_then(|(_, backend)| backend.gate.as_ref()) {
             let ready = self.ready.iter().find(|attempt| attempt.id == id);
-            let Some(meter) = ready.and_then(|attempt| attempt.meter.clone()) else { return };
+            let Some(meter) = ready.and_then(|attempt| attempt.meter.clone()) else {
+                // Its answer is there already.
+                return self.handle_at(self.state.now_us(), EventKind::Admitted(id), Turn::Next);
+            };
             let future: Execution<'a> = Box::pin(async move {
                 if let Some((cache, key)) = &meter.cached
                     && cache.get(*key).await.is_some()
@@ -303,7 +311,7 @@ impl<'a> Driver<'a> {
     }
 
     fn now_us(&self) -> u64 {
-        self.base_us.saturating_add(self.clock.now_us().saturating_sub(self.origin_us))
+        self.clock.now_us().wrapping_sub(self.origin_us)
     }
 
     /// Feeds an event to the scheduler, to be followed up after the commands that wait already.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_core::BackendError;
 use lumos_core::graph::GraphId;
+use lumos_core::load::Bundle;
 use lumos_core::program::{Header, LiveValue, Program};
 use lumos_core::record::{RunRecord, Status};
-use lumos_core::scheduler::{EventKind, Outcome, RunState, Timer};
+use lumos_core::scheduler::{Event, EventKind, Outcome, RunState, Timer};
 use lumos_core::spec::Durability;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,9 @@ use crate::clock::{Stamp, SystemClock};
 use crate::driver::Driver;
 use crate::event::{Audience, RunEvent, SharedSink};
 use crate::fork::{Fork, Forked};
-use crate::history::{self, Earlier, History};
+use crate::history::{self, Earlier, Folded, History};
 use crate::journal::Journal;
+use crate::recall::Recall;
 use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
 
 /// What a run is started with.
@@ -233,6 +235,44 @@ impl Engine {
         self.drive(bound, begun, journal, first, cancel).await
     }
 
+    /// Goes on with a run whose workflow has changed, as a new run: steps whose definition and request are what they were
+    /// get the answers that they had, the others are made anew. The old run ends as cancelled.
+    ///
+    /// `bound` is bound as the files, here by value in `bundle`, say now.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`].
+    pub async fn resume_changed(
+        &self,
+        (bound, bundle): (&Arc<BoundProgram>, &Bundle),
+        run_id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, EngineError> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        let header = store.take(run_id)?;
+        let abandon = |error: StoreError| {
+            store.abandon(header.ulid());
+            EngineError::from(error)
+        };
+        let (history, recall) = store
+            .read(|reader| {
+                let history = History::read(reader, &header)?;
+                let recall = Recall::read(reader, &header, &history, (bundle, bound.program()))?;
+                Ok((history, recall))
+            })
+            .map_err(abandon)?;
+        let given = history::inputs(&history.inputs);
+        let inputs = complete(bound.program(), given);
+        let state = RunState::new(bound.program(), inputs.clone(), header.seed);
+        let begun = Begun { stamp: Stamp::now(), earlier: Earlier::default(), timers: Vec::new(), inputs, state };
+        let mut journal = begun.journal(store, bound, Some((&header, 0)));
+        journal.recall = Some(recall);
+        // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
+        journal.commit().await?;
+        cancel_old(store, &header, history).await?;
+        self.drive(bound, begun, Some(Box::new(journal)), Some(EventKind::Started), cancel).await
+    }
+
     /// Where the runs of a program are kept.
     fn journal(&self, bound: &BoundProgram) -> Option<&RecordStore> {
         self.store.as_ref().filter(|_| bound.durability() != Durability::Off)
@@ -282,6 +322,16 @@ impl Engine {
             Err(error) => Err(EngineError::Store { record: record(), error }),
         }
     }
+}
+
+/// Ends a run that this process has taken over.
+async fn cancel_old(store: &RecordStore, header: &store::Header, mut history: History) -> Result<(), StoreError> {
+    let Folded { program, state, digest, events, .. } = &mut history.folded;
+    let mut journal = Journal::resume(store.clone(), header.ulid(), (*digest, *events), Durability::Full);
+    let event = Event { at_us: state.now_us(), kind: EventKind::Cancelled };
+    journal.append(event.clone());
+    state.handle(program, event, &mut Vec::new());
+    journal.end(history.record()).await
 }
 
 /// A run that a driver is to take up.

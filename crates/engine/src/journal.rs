@@ -3,11 +3,12 @@
 
 use lumos_core::program::LiveValue;
 use lumos_core::record::RunRecord;
-use lumos_core::scheduler::Event;
+use lumos_core::scheduler::{AttemptId, Event};
 use lumos_core::spec::Durability;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
+use crate::recall::Recall;
 use crate::store::{Append, Begin, Blob, Digest, RecordStore, Rows, StoreError, write_event};
 
 /// The log of one run, kept by whoever drives it.
@@ -27,6 +28,10 @@ pub(crate) struct Journal {
     /// Tells when what was sent last, and with it all before, is on disk.
     pending: Option<oneshot::Receiver<Result<(), StoreError>>>,
     is_over: bool,
+    /// Attempts that start once what has led to them is on disk.
+    pub(crate) starting: Vec<AttemptId>,
+    /// Answers of an earlier run that need not be asked for again.
+    pub(crate) recall: Option<Recall>,
 }
 
 impl Journal {
@@ -58,6 +63,8 @@ impl Journal {
             digest,
             pending: None,
             is_over: false,
+            starting: Vec::new(),
+            recall: None,
         }
     }
 

@@ -242,6 +242,20 @@ impl Lumos {
         Ok(self.engine.resume(program, run_id, cancel).await?)
     }
 
+    /// Goes on with a run whose files have changed, as a new run: what is defined and asked as before is not asked again.
+    /// `bundle` holds the files as they are now, and `program` is bound by it.
+    ///
+    /// # Errors
+    /// As for [`Self::resume`], without those of files and binding.
+    pub async fn resume_changed(
+        &self,
+        (program, bundle): (&Arc<BoundProgram>, &Bundle),
+        run_id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, Error> {
+        Ok(self.engine.resume_changed((program, bundle), run_id, cancel).await?)
+    }
+
     /// Starts a run that shares the beginning of another's log, by a program bound by that run's blueprint, save for the
     /// deployment ([`Definition::deployed`](lumos_core::load::Definition::deployed)).
     ///

@@ -200,9 +200,16 @@ impl<'a> Reader<'a> {
         self.value(header, &kept)
     }
 
-    /// What the first of the runs that share the log was given.
+    /// What the first of the runs whose events are in the log was given.
     pub(crate) fn first_inputs(&mut self, header: &Header) -> Result<LiveValue, StoreError> {
-        let first = self.ancestry(header)?.pop().map_or_else(|| header.clone(), |(first, _)| first);
+        let mut left = u64::MAX;
+        let mut first = header.clone();
+        for (owner, events) in self.ancestry(header)? {
+            left = left.min(events);
+            if left > 0 {
+                first = owner;
+            }
+        }
         self.inputs(&first)
     }
 

@@ -112,6 +112,9 @@ pub struct Resume {
     /// Go on with every run whose process died.
     #[arg(long, conflicts_with = "id")]
     pub all: bool,
+    /// When files have changed, go on as a new run that asks again only what the changes touch.
+    #[arg(long)]
+    pub accept_changes: bool,
     /// Print events as they happen, one JSON document per line; the last one holds the record.
     #[arg(long)]
     pub stream: bool,

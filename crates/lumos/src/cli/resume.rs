@@ -17,13 +17,21 @@ pub fn run(arguments: &Resume, home: Home) -> Result<u8, Failure> {
         return all(arguments, home);
     }
     let id = arguments.id.as_deref().unwrap_or_default();
-    let driven = Session::with(home, arguments.stream, |session| one(session, id))?;
+    let driven = Session::with(home, arguments.stream, |session| one(session, id, arguments.accept_changes))?;
     run::told(driven, format)
 }
 
 /// Goes on with one run.
-fn one(session: &Session, id: &str) -> Result<Driven, Failure> {
+fn one(session: &Session, id: &str, accept_changes: bool) -> Result<Driven, Failure> {
     let history = session.lumos.history(id)?;
+    if accept_changes && !lumos::changes(&history.blueprint().definition).map_err(Failure::Invalid)?.is_empty() {
+        let bundle = history.blueprint().definition.reread().map_err(Failure::Invalid)?;
+        let program = session.ready(&bundle)?;
+        let changed = session.lumos.resume_changed((&program, &bundle), history.run_id(), &session.cancel);
+        let driven = session.drive(changed)?;
+        output::log(&format!("run {} goes on as {}\n", history.run_id(), driven.record.run_id));
+        return Ok(driven);
+    }
     let bundle = unchanged(&history)?;
     let program = session.ready(&bundle)?;
     session.drive(session.lumos.resume_bound(&program, history.run_id(), &session.cancel))
@@ -64,7 +72,7 @@ fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
             if session.cancel.is_cancelled() {
                 break;
             }
-            let ended = match one(session, &summary.run_id) {
+            let ended = match one(session, &summary.run_id, arguments.accept_changes) {
                 Ok(driven) if arguments.format == Format::Json || arguments.stream => {
                     records.push(driven.record.clone());
                     run::told(driven, None)?

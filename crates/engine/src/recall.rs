@@ -1,0 +1,116 @@
+//! Answers of an earlier run that are given again: those of steps whose definition and request are what they were.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use lumos_core::load::Bundle;
+use lumos_core::program::{LiveValue, Program};
+use lumos_core::scheduler::{AttemptId, Bill, EventKind, RunState, StepId};
+use lumos_core::{Basis, CallReport, Usage, Usd};
+
+use crate::history::History;
+use crate::store::{Hash, Header, Reader, StoreError};
+
+/// What identifies a step in two versions of a workflow, and what it was asked.
+type Key = (String, Hash, u64);
+
+/// Answers of a run, by where they were given, by what defined the step, and by what was asked.
+pub(crate) struct Recall {
+    answers: BTreeMap<Key, (LiveValue, Bill)>,
+    /// The definition of each node as it is now, by its position.
+    definitions: Vec<Hash>,
+    /// How many answers have been given again.
+    pub(crate) given: u64,
+}
+
+impl Recall {
+    /// The answers that a run's log has; `now` is how its workflow is defined now.
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        header: &Header,
+        history: &History,
+        now: (&Bundle, &Program),
+    ) -> Result<Self, StoreError> {
+        let bundle = history.blueprint.definition.bundle();
+        let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
+        let (program, state) = (&history.folded.program, &history.folded.state);
+        let definitions = definitions(&bundle, program);
+        let mut asked: BTreeMap<AttemptId, u64> = BTreeMap::new();
+        let mut answers = BTreeMap::new();
+        reader.events(header, u64::MAX, &mut |event, _| match event.kind {
+            EventKind::Prepared(id, estimate) => {
+                asked.insert(id, estimate.request_hash);
+            }
+            EventKind::Succeeded(id, value, bill) if id.step.index() < state.steps().len() => {
+                let position = program.node(state.graph_of(id.step), state.step(id.step).node).position;
+                if let (Some(hash), Some(definition)) = (asked.get(&id), definitions.get(position)) {
+                    answers.insert((place(program, state, id.step), *definition, *hash), (value, bill));
+                }
+            }
+            _ => {}
+        })?;
+        Ok(Self { answers, definitions: self::definitions(now.0, now.1), given: 0 })
+    }
+
+    /// The answer to the same request at the same place, as something that costs nothing now.
+    pub(crate) fn answer(
+        &mut self,
+        program: &Program,
+        state: &RunState<Program>,
+        id: AttemptId,
+        request_hash: u64,
+    ) -> Option<EventKind<LiveValue>> {
+        let position = program.node(state.graph_of(id.step), state.step(id.step).node).position;
+        let key = (place(program, state, id.step), *self.definitions.get(position)?, request_hash);
+        let (value, bill) = self.answers.remove(&key)?;
+        self.given += 1;
+        Some(EventKind::Succeeded(id, value, given_again(bill)))
+    }
+}
+
+/// The bill of an answer that was paid for before.
+fn given_again(bill: Bill) -> Bill {
+    let Some(report) = bill.report else { return bill };
+    let nothing = Some(0);
+    let report = CallReport {
+        usage: Usage { input_tokens: nothing, output_tokens: nothing, ..Usage::default() },
+        busy_us: nothing,
+        finish_reason: report.finish_reason,
+        saved_usd: bill.cost,
+        ..CallReport::new(Basis::Measured)
+    };
+    Bill { cost: Some(Usd::ZERO), report: Some(Box::new(report)) }
+}
+
+/// Where a step stands, by names: the same in two versions of a workflow that have the node at the same place.
+fn place(program: &Program, state: &RunState<Program>, id: StepId) -> String {
+    let mut steps: Vec<StepId> =
+        std::iter::successors(Some(id), |id| state.scope_parent(state.step(*id).scope)).collect();
+    steps.reverse();
+    let mut place = String::new();
+    for id in steps {
+        let step = state.step(id);
+        let name = &program.node(state.graph_of(id), step.node).name;
+        // Writing to a text cannot fail.
+        let _ = write!(place, "/{name}");
+        let _ = step.index.map(|index| write!(place, "[{index}]"));
+        let _ = step.iteration.map(|iteration| write!(place, "#{iteration}"));
+    }
+    place
+}
+
+/// What determines the answers of each node beside its request: its kind, its arguments and its agent.
+fn definitions(bundle: &Bundle, program: &Program) -> Vec<Hash> {
+    let graphs = bundle.sources().map(|source| &source.parsed.spec).zip(program.plan().graphs());
+    let nodes = graphs.flat_map(|(spec, graph)| graph.nodes().iter().map(move |node| spec.nodes.get(&*node.name)));
+    let definition = |(spec, node): (Option<&lumos_core::spec::NodeSpec>, &lumos_core::program::ProgramNode)| {
+        let agent = node.agent.as_ref().and_then(|agent| bundle.agents.get(agent));
+        let parts = (
+            spec.map(|spec| (&spec.kind, &spec.options.with)),
+            agent.map(|agent| (agent.spec(), agent.user_prompt.as_deref())),
+        );
+        // Specifications have no map whose keys are not texts: writing them cannot fail.
+        Hash::of(&serde_json::to_vec(&parts).unwrap_or_default())
+    };
+    nodes.zip(program.nodes()).map(definition).collect()
+}
