@@ -9,7 +9,7 @@ use lumos_core::graph::GraphId;
 use lumos_core::load::Bundle;
 use lumos_core::program::{Header, LiveValue, Program};
 use lumos_core::record::{RunRecord, Status};
-use lumos_core::scheduler::{Event, EventKind, Outcome, RunState, Timer};
+use lumos_core::scheduler::{Decision, Event, EventKind, Outcome, RunState, StepId, Timer};
 use lumos_core::spec::Durability;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -190,8 +190,9 @@ impl Engine {
         }
     }
 
-    /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps; `bound` must be made by
-    /// the blueprint of its [`crate::History`].
+    /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps, with what people have
+    /// decided about its steps; where nobody has in time, the defaults hold. `bound` must be made by the blueprint of its
+    /// [`crate::History`].
     ///
     /// # Errors
     /// When the run has ended, another process carries it out, or its log cannot be read or written.
@@ -199,6 +200,7 @@ impl Engine {
         &self,
         bound: &Arc<BoundProgram>,
         run_id: &str,
+        decisions: Vec<(StepId, Decision<LiveValue>)>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
         let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
@@ -208,9 +210,13 @@ impl Engine {
             EngineError::from(error)
         };
         let history = store.read(|reader| History::read(reader, &header)).map_err(abandon)?;
+        // What a person has decided comes before the default, which then changes nothing.
+        let decided = decisions.into_iter().chain(history.overdue());
+        let decided = decided.map(|(step, decision)| EventKind::Decided(step, decision));
+        let first: Vec<_> = decided.chain([EventKind::Resumed]).collect();
         let (begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at));
         let journal = Journal::resume(store.clone(), header.ulid(), log, bound.durability());
-        self.drive(bound, begun, Some(Box::new(journal)), Some(EventKind::Resumed), cancel).await
+        self.drive(bound, begun, Some(Box::new(journal)), first, cancel).await
     }
 
     /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use lumos_core::Clock;
 use lumos_core::load::{Bundle, Definition};
 use lumos_core::program::{BackendRef, Header, LiveValue, Program};
 use lumos_core::record::RunRecord;
-use lumos_core::scheduler::{Command, RunState, StepId, Timer};
+use lumos_core::scheduler::{Command, Decision, RunState, StepId, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::binding::BoundProgram;
+use crate::clock::UnixClock;
 use crate::store::{self, Digest, Reader, StoreError};
 
 /// What a run is made by, as it is kept.
@@ -83,6 +85,8 @@ pub(crate) struct Folded {
     pub(crate) state: RunState<Program>,
     /// Timers that were set, whether they are still awaited or not.
     pub(crate) timers: Vec<(u64, Timer)>,
+    /// Steps that people were asked about, and when that was on disk, in microseconds since the Unix epoch.
+    asked: Vec<(StepId, u64)>,
     /// Of the log's last row.
     pub(crate) digest: Digest,
     /// Number of events, those of a shared log included.
@@ -113,20 +117,23 @@ impl History {
             boundaries.entry(events).or_insert(earlier.backends);
         }
         let mut earlier = Vec::new();
-        let (mut commands, mut timers, mut number) = (Vec::new(), Vec::new(), 0);
-        let (digest, events) = reader.events(header, until, &mut |event, _| {
+        let (mut commands, mut timers, mut asked, mut number) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (digest, events) = reader.events(header, until, &mut |event, committed_us| {
             if let Some(backends) = boundaries.remove(&number) {
                 earlier.push((state.attempts().len(), backends));
             }
             number += 1;
             state.handle(&program, event, &mut commands);
-            timers.extend(commands.drain(..).filter_map(|command| match command {
-                Command::SetTimer { timer, at_us } => Some((at_us, timer)),
-                _ => None,
-            }));
+            for command in commands.drain(..) {
+                match command {
+                    Command::SetTimer { timer, at_us } => timers.push((at_us, timer)),
+                    Command::AskHuman(step) => asked.push((step, committed_us)),
+                    _ => {}
+                }
+            }
         })?;
         earlier.extend(boundaries.into_values().map(|backends| (state.attempts().len(), backends)));
-        let folded = Folded { program, state, timers, digest, events };
+        let folded = Folded { program, state, timers, asked, digest, events };
         let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
         Ok(Self { run_id, started_at, seed, blueprint, inputs, earlier: Earlier(earlier), folded })
     }
@@ -149,6 +156,24 @@ impl History {
     /// The steps in the order of the record.
     pub fn steps(&self) -> Vec<StepId> {
         self.folded.program.order(&self.folded.state)
+    }
+
+    /// The steps that wait for a person's decision.
+    pub fn asked(&self) -> Vec<StepId> {
+        self.folded.state.asked().collect()
+    }
+
+    /// The defaults of those that nobody decided about in time; people's time goes on while no process has the run.
+    pub fn overdue(&self) -> Vec<(StepId, Decision<LiveValue>)> {
+        let Folded { program, state, asked, .. } = &self.folded;
+        let now_us = UnixClock.now_us();
+        let overdue = state.asked().filter_map(|step| {
+            let approval = state.approval_policy(program.plan(), step)?;
+            let (_, asked_us) = asked.iter().rev().find(|(asked, _)| *asked == step)?;
+            let is_over = now_us >= asked_us.saturating_add(approval.timeout_us?);
+            is_over.then(|| (step, Decision::by_default(approval.default)))
+        });
+        overdue.collect()
     }
 
     /// How it stands as far as its log goes.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_core::check::check_bundle;
 use lumos_core::load::Bundle;
+use lumos_core::program::LiveValue;
+use lumos_core::scheduler::{Decision, StepId};
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
     BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History, RecordStore, ResponseCache,
@@ -217,7 +219,7 @@ impl Lumos {
         let bundle = history.blueprint().definition.bundle().map_err(Error::Problems)?;
         let program = self.bind(&bundle)?;
         self.warm_up(&program).await?;
-        Ok(self.engine.resume(&program, history.run_id(), cancel).await?)
+        Ok(self.engine.resume(&program, history.run_id(), Vec::new(), cancel).await?)
     }
 
     /// What a run was made by, and what has happened in it.
@@ -229,7 +231,7 @@ impl Lumos {
         Ok(store.history(run_id)?)
     }
 
-    /// Goes on with a run by a program that was bound by its blueprint.
+    /// Goes on with a run by a program that was bound by its blueprint, with what people have decided about steps.
     ///
     /// # Errors
     /// As for [`Self::resume`], without those of files and binding.
@@ -237,9 +239,10 @@ impl Lumos {
         &self,
         program: &Arc<BoundProgram>,
         run_id: &str,
+        decisions: Vec<(StepId, Decision<LiveValue>)>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, Error> {
-        Ok(self.engine.resume(program, run_id, cancel).await?)
+        Ok(self.engine.resume(program, run_id, decisions, cancel).await?)
     }
 
     /// Goes on with a run whose files have changed, as a new run: what is defined and asked as before is not asked again.

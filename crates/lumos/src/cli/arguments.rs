@@ -17,7 +17,7 @@ use super::runs::Moment;
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "Exit codes: 0 succeeded, 1 failed, 2 invalid file, input or usage, 3 refused by a guard,\n\
-                  4 ended by a budget, deadline or limit, 130 interrupted."
+                  4 ended by a budget, deadline or limit, 5 waiting for a person, 130 interrupted."
 )]
 pub struct Arguments {
     /// Where models, indexes and records are kept [default: $LUMOS_HOME, else the platform's data folder].
@@ -38,6 +38,8 @@ pub enum Command {
     Run(Run),
     /// Go on with a run whose process died, or that waited for a person.
     Resume(Resume),
+    /// Decide about a step that a run waits with, and go on with the run.
+    Approve(Approve),
     /// Start a run that shares the beginning of another's log, and goes its own way from a step on.
     Fork(Fork),
     /// Say whether a run's log would be the same again, at no cost; or ask one node again elsewhere.
@@ -124,6 +126,37 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// The format of errors and results.
+    pub fn format(&self) -> Format {
+        if self.stream { Format::Json } else { self.format }
+    }
+}
+
+/// `lumos approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The run's id, or how it begins.
+    pub id: String,
+    /// The step, as the run named it [default: the only one that it waits with].
+    pub step: Option<String>,
+    /// Let the step not be done: the run ends as refused.
+    #[arg(long = "reject")]
+    pub is_rejected: bool,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT", requires = "is_rejected")]
+    pub reason: Option<String>,
+    /// Let the step be done with these arguments in place of its own: a JSON object, or `-` to read it from stdin.
+    #[arg(long, value_name = "FILE.json", conflicts_with = "is_rejected")]
+    pub edit: Option<PathBuf>,
+    /// Print events as they happen, one JSON document per line; the last one holds the record.
+    #[arg(long)]
+    pub stream: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Approve {
     /// The format of errors and results.
     pub fn format(&self) -> Format {
         if self.stream { Format::Json } else { self.format }

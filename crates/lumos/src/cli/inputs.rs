@@ -18,7 +18,7 @@ use super::failure::Failure;
 /// All that is wrong with what was given.
 pub fn read(arguments: &Run, bundle: &Bundle) -> Result<IndexMap<String, Value>, Failure> {
     let mut given: IndexMap<String, Given> = match &arguments.inputs {
-        Some(file) => from_file(file)?.into_iter().map(|(name, value)| (name, Given::Json(value))).collect(),
+        Some(file) => object(file, "the inputs")?.into_iter().map(|(name, value)| (name, Given::Json(value))).collect(),
         None => IndexMap::new(),
     };
     for (name, text) in &arguments.input {
@@ -43,14 +43,18 @@ pub fn others(
     Ok(values.into_iter().filter(|(name, _)| given.iter().any(|(given, _)| given == name)).collect())
 }
 
-fn from_file(file: &Path) -> Result<serde_json::Map<String, Value>, Failure> {
+/// The object in a JSON file, or in what stdin gives for `-`; `what` names it in errors.
+///
+/// # Errors
+/// When it cannot be read or is no object.
+pub fn object(file: &Path, what: &str) -> Result<serde_json::Map<String, Value>, Failure> {
     let shown = file.display().to_string();
     let text = if shown == "-" {
         let mut text = String::new();
         let read = std::io::stdin().take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
         read.map_err(|error| Failure::invalid("stdin", format!("cannot read it: {error}"), None))?;
         if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(Failure::invalid("stdin", "the inputs have more than 1 MiB", None));
+            return Err(Failure::invalid("stdin", format!("{what} have more than 1 MiB"), None));
         }
         text
     } else {
@@ -59,7 +63,7 @@ fn from_file(file: &Path) -> Result<serde_json::Map<String, Value>, Failure> {
     let hint = || Some("it holds one object, e.g. {\"question\": \"…\"}".to_owned());
     match serde_json::from_str(&text) {
         Ok(Value::Object(inputs)) => Ok(inputs),
-        Ok(_) => Err(Failure::invalid(&shown, "the inputs are no JSON object", hint())),
+        Ok(_) => Err(Failure::invalid(&shown, format!("{what} are no JSON object"), hint())),
         Err(error) => {
             let mut problem = lumos::core::Problem::of_file(&shown, format!("not JSON: {error}"), hint());
             (problem.line, problem.column) = (Some(error.line() as u32), Some(error.column().max(1) as u32));

@@ -1,8 +1,9 @@
 //! The command line: the only part of lumos that prints, picks exit codes and reads the environment.
 //!
 //! Data goes to stdout, progress and errors to stderr. Exit codes: 0 succeeded, 1 failed, 2 invalid file, input or
-//! usage, 3 refused, 4 limited, 130 interrupted.
+//! usage, 3 refused, 4 limited, 5 paused, 130 interrupted.
 
+mod approve;
 mod arguments;
 mod assets;
 mod check;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Resume(resume) => (home().and_then(|home| resume::run(resume, home)), resume.format()),
         Command::Fork(fork) => (home().and_then(|home| fork::run(fork, home, arguments.seed)), fork.format()),
         Command::Replay(replay) => (home().and_then(|home| replay::run(replay, home)), replay.format),
+        Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),

@@ -2,6 +2,8 @@
 
 use lumos::core::Status;
 use lumos::core::load::Bundle;
+use lumos::core::program::LiveValue;
+use lumos::core::scheduler::{Decision, StepId};
 use lumos::engine::{History, Kind};
 use lumos::{Change, Error, Home};
 use serde_json::json;
@@ -34,7 +36,18 @@ fn one(session: &Session, id: &str, accept_changes: bool) -> Result<Driven, Fail
     }
     let bundle = unchanged(&history)?;
     let program = session.ready(&bundle)?;
-    session.drive(session.lumos.resume_bound(&program, history.run_id(), &session.cancel))
+    session.drive(session.lumos.resume_bound(&program, history.run_id(), Vec::new(), &session.cancel))
+}
+
+/// Goes on with a run that waits for a person, as that person has decided.
+pub fn decided(
+    session: &Session,
+    history: &History,
+    (step, decision): (StepId, Decision<LiveValue>),
+) -> Result<Driven, Failure> {
+    let bundle = unchanged(history)?;
+    let program = session.ready(&bundle)?;
+    session.drive(session.lumos.resume_bound(&program, history.run_id(), vec![(step, decision)], &session.cancel))
 }
 
 /// The files of a run, unless they have changed.
@@ -59,27 +72,24 @@ fn diff(change: &Change) -> String {
     output::shown(&diff.unified_diff().header(&was, &is).to_string())
 }
 
-/// Goes on with every run whose process died, one after the other; a run that cannot be taken up holds up no other.
+/// Goes on with every run whose process died, and with those about whose steps nobody decided in time, one after the
+/// other; a run that cannot be taken up holds up no other.
 fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
     Session::with(home, arguments.stream, |session| {
-        let interrupted = Kind { status: Some(Status::Interrupted), ..Kind::default() };
-        let store = session.lumos.store().ok_or_else(|| Failure::failed("no runs are kept"))?;
-        let mut runs = store.list(&interrupted)?;
-        // The oldest first.
-        runs.reverse();
+        let ids = waiting(session)?;
         let (mut code, mut records) = (0, Vec::new());
-        for summary in &runs {
+        for id in &ids {
             if session.cancel.is_cancelled() {
                 break;
             }
-            let ended = match one(session, &summary.run_id, arguments.accept_changes) {
+            let ended = match one(session, id, arguments.accept_changes) {
                 Ok(driven) if arguments.format == Format::Json || arguments.stream => {
                     records.push(driven.record.clone());
                     run::told(driven, None)?
                 }
                 Ok(driven) => run::told(driven, Some(Format::Human))?,
                 Err(failure) => {
-                    output::log(&format!("run {} was not taken up\n", summary.run_id));
+                    output::log(&format!("run {id} was not taken up\n"));
                     failure.report(Format::Human);
                     FAILED
                 }
@@ -88,9 +98,23 @@ fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
         }
         if arguments.format == Format::Json && !arguments.stream {
             output::json(&json!({ "runs": records }))?;
-        } else if runs.is_empty() {
+        } else if ids.is_empty() {
             output::log("no run was interrupted\n");
         }
         Ok(code)
     })
+}
+
+/// Runs that can be gone on with, the oldest first.
+fn waiting(session: &Session) -> Result<Vec<String>, Failure> {
+    let store = session.lumos.store().ok_or_else(|| Failure::failed("no runs are kept"))?;
+    let of = |status| store.list(&Kind { status: Some(status), ..Kind::default() });
+    let mut ids: Vec<String> = of(Status::Interrupted)?.into_iter().map(|run| run.run_id).collect();
+    for paused in of(Status::Paused)? {
+        if !session.lumos.history(&paused.run_id)?.overdue().is_empty() {
+            ids.push(paused.run_id);
+        }
+    }
+    ids.sort();
+    Ok(ids)
 }

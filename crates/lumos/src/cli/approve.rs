@@ -1,0 +1,59 @@
+//! `lumos approve`: decides about a step that a run waits with, and goes on with the run.
+
+use lumos::Home;
+use lumos::core::program::LiveValue;
+use lumos::core::scheduler::{By, Decision, StepId};
+use lumos::engine::History;
+use serde_json::Value;
+
+use super::arguments::Approve;
+use super::failure::{COMMAND_LINE, Failure};
+use super::session::Session;
+use super::steps::step_at;
+use super::{inputs, resume, run};
+
+pub fn run(arguments: &Approve, home: Home) -> Result<u8, Failure> {
+    let decision = decision(arguments)?;
+    let driven = Session::with(home, arguments.stream, |session| {
+        let history = session.lumos.history(&arguments.id)?;
+        let step = asked_step(&history, arguments.step.as_deref())?;
+        resume::decided(session, &history, (step, decision))
+    })?;
+    run::told(driven, (!arguments.stream).then_some(arguments.format))
+}
+
+fn decision(arguments: &Approve) -> Result<Decision<LiveValue>, Failure> {
+    let by = By::Person;
+    if arguments.is_rejected {
+        return Ok(Decision::Rejected { reason: arguments.reason.clone(), by });
+    }
+    match &arguments.edit {
+        Some(file) => Ok(Decision::Edited(Value::Object(inputs::object(file, "the arguments")?).into())),
+        None => Ok(Decision::Approved { by }),
+    }
+}
+
+/// The step that is meant, if the run waits with it; without a name the only one that it waits with.
+fn asked_step(history: &History, name: Option<&str>) -> Result<StepId, Failure> {
+    let record = history.record();
+    let (ids, names) = (history.steps(), lumos_report::step_names(&record));
+    let asked = history.asked();
+    let waiting: Vec<String> =
+        (0..ids.len()).filter(|at| asked.contains(&ids[*at])).map(|at| format!("`{}`", names[at])).collect();
+    if waiting.is_empty() {
+        let message = format!("run {} waits for nobody: it is {}", record.run_id, record.status.as_str());
+        return Err(Failure::invalid(COMMAND_LINE, message, None));
+    }
+    let hint = Some(format!("it waits with {}", waiting.join(", ")));
+    let Some(name) = name else {
+        return match asked[..] {
+            [step] => Ok(step),
+            _ => Err(Failure::invalid(COMMAND_LINE, "the run waits with several steps: name one", hint)),
+        };
+    };
+    let (_, step) = step_at(history, name)?;
+    if asked.contains(&step) {
+        return Ok(step);
+    }
+    Err(Failure::invalid(COMMAND_LINE, format!("nobody is asked about `{name}`"), hint))
+}
