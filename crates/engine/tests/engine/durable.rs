@@ -1,0 +1,324 @@
+//! Runs that outlive whoever drives them: resumed, taken over, forked, replayed, verified and pruned.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use lumos_core::program::Program;
+use lumos_core::record::Status;
+use lumos_core::scheduler::StepId;
+use lumos_core::spec::{Durability, NodeSpec, WorkflowSpec};
+use lumos_core::{Agent, AgentCall, AgentError, AgentOutput};
+use lumos_engine::{
+    BoundProgram, CancellationToken, Engine, EngineError, Fork, Kind, NodeBinding, RecordStore, RunRequest, StoreError,
+};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// Counts its calls, and answers with its argument once there is a permit.
+struct Counts {
+    calls: AtomicU32,
+    permits: Semaphore,
+}
+
+#[async_trait]
+impl Agent for Counts {
+    async fn run(&self, call: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.expect("never closed").forget();
+        Ok(json!({ "got": call.arguments.get("x") }).into())
+    }
+}
+
+impl Counts {
+    fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self { calls: AtomicU32::new(0), permits: Semaphore::new(permits) })
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+fn bind(workflow: WorkflowSpec, agent: &Arc<Counts>, durability: Durability) -> Arc<BoundProgram> {
+    let program = Program::compile(&Arc::new(workflow).into()).unwrap();
+    let bound = BoundProgram::new(program, "test", |_| {
+        Ok::<_, std::convert::Infallible>(NodeBinding { agent: Some(agent.clone()), backends: Vec::new() })
+    });
+    Arc::new(bound.unwrap().durable(durability))
+}
+
+fn node(x: &str) -> NodeSpec {
+    NodeSpec::custom("counts").with("x", x)
+}
+
+/// Three steps in a row, two of them with a long value.
+fn chain() -> WorkflowSpec {
+    let mut spec = WorkflowSpec::new("chain")
+        .node("a", node("{{ 'long ' * 200 }}"))
+        .node("b", node("{{ a.got }}"))
+        .node("c", node("{{ b.got | length }}"))
+        .output("{{ c.got }}");
+    spec.nodes["a"].options.with.insert("y".to_owned(), "{{ 1 }}".to_owned());
+    spec
+}
+
+fn store(home: &Path) -> RecordStore {
+    RecordStore::open(home).unwrap()
+}
+
+fn engine(store: &RecordStore) -> Engine {
+    Engine::builder().store(store.clone()).build()
+}
+
+fn newest(store: &RecordStore) -> String {
+    store.list(&Kind::default()).unwrap()[0].run_id.clone()
+}
+
+/// Starts a run, lets its agent answer `permits` times, and drops it when it has been called once more.
+async fn interrupted(home: &Path, workflow: WorkflowSpec, permits: usize) -> (Arc<Counts>, Arc<BoundProgram>, String) {
+    let agent = Counts::new(permits);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home);
+    let task = tokio::spawn({
+        let (engine, bound) = (engine(&store), bound.clone());
+        async move { engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.map(|_| ()) }
+    });
+    while agent.calls() <= permits as u32 {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    task.await.unwrap_err();
+    let run_id = newest(&store);
+    (agent, bound, run_id)
+}
+
+async fn resume(store: &RecordStore, bound: &Arc<BoundProgram>, id: &str) -> Result<Status, EngineError> {
+    let finished = engine(store).resume(bound, id, Vec::new(), &CancellationToken::new()).await?;
+    Ok(finished.status())
+}
+
+#[tokio::test]
+async fn a_resumed_run_asks_only_what_was_not_answered() {
+    let home = tempfile::tempdir().unwrap();
+    let (agent, bound, id) = interrupted(home.path(), chain(), 1).await;
+    assert_eq!(agent.calls(), 2);
+    agent.permits.add_permits(10);
+    let store = store(home.path());
+    assert_eq!(resume(&store, &bound, &id[..20]).await.unwrap(), Status::Succeeded);
+    // `b` was in flight and is made again; `a` is not.
+    assert_eq!(agent.calls(), 4);
+    let record = store.load(&id).unwrap();
+    let statuses: Vec<Vec<Status>> =
+        record.steps.iter().map(|step| step.attempts.iter().map(|attempt| attempt.status).collect()).collect();
+    use Status::{Interrupted, Succeeded};
+    assert_eq!(statuses, [vec![Succeeded], vec![Interrupted, Succeeded], vec![Succeeded]]);
+    assert_eq!(record.output, json!(1000));
+    // What an interrupted attempt asked is what the one in its place asks.
+    let replayed = store.replay(&bound, &id).unwrap();
+    assert_eq!(replayed.difference, None);
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+    let error = resume(&store, &bound, &id).await.unwrap_err();
+    assert!(matches!(error, EngineError::Unreadable(StoreError::Ended { status: Status::Succeeded, .. })), "{error}");
+}
+
+#[tokio::test]
+async fn only_one_process_has_a_run_and_whoever_lost_it_writes_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(0);
+    let bound = bind(chain(), &agent, Durability::Full);
+    let mine = store(home.path());
+    let task = tokio::spawn({
+        let (engine, bound) = (engine(&mine), bound.clone());
+        async move { engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.map(|_| ()) }
+    });
+    while agent.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (others, id) = (store(home.path()), newest(&mine));
+    let error = resume(&others, &bound, &id).await.unwrap_err();
+    assert!(matches!(error, EngineError::Unreadable(StoreError::Held(_))), "{error}");
+    // As if this process had been silent for longer than its lease.
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    database.execute("UPDATE processes SET expires_us = 0", []).unwrap();
+    let other = Counts::new(10);
+    let taken = bind(chain(), &other, Durability::Full);
+    assert_eq!(resume(&others, &taken, &id).await.unwrap(), Status::Succeeded);
+    let rows = |table: &str| -> i64 {
+        database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    let before = ["log", "blobs", "steps", "attempts"].map(rows);
+    agent.permits.add_permits(10);
+    let error = task.await.unwrap().unwrap_err();
+    let EngineError::Store { error: StoreError::Fenced(lost), .. } = error else { panic!("{error}") };
+    assert_eq!(lost, id);
+    assert_eq!(["log", "blobs", "steps", "attempts"].map(rows), before);
+    // Its attempt in flight ended; nothing was started after it.
+    assert_eq!((agent.calls(), other.calls()), (1, 3));
+    assert!(others.verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
+async fn a_fork_shares_what_was_before_its_step() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = || {
+        WorkflowSpec::new("two")
+            .node("start", node("1"))
+            .node("slow", node("{{ start.got }}"))
+            .node("quick", node("{{ start.got }}!"))
+            .node("end", node("{{ slow.got }}{{ quick.got }}"))
+            .output("{{ end.got }}")
+    };
+    let agent = Counts::new(100);
+    let bound = bind(workflow(), &agent, Durability::Full);
+    let store = store(home.path());
+    let first = engine(&store).run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record();
+    assert_eq!((agent.calls(), &first.output), (4, &json!("11!")));
+    let history = store.history(&first.run_id).unwrap();
+    let step =
+        |name: &str| -> StepId { history.steps()[first.steps.iter().position(|step| step.node == name).unwrap()] };
+    let fork =
+        |name: &str| Fork { run_id: first.run_id.clone(), at: step(name), inputs: Default::default(), seed: None };
+    for (name, calls) in [("end", 1), ("quick", 2), ("start", 4)] {
+        let before = agent.calls();
+        let forked = engine(&store).fork(&bound, &fork(name), &CancellationToken::new()).await.unwrap().record();
+        assert_eq!((agent.calls() - before, &forked.output), (calls, &first.output), "{name}");
+        assert_ne!(forked.run_id, first.run_id);
+        assert_eq!(store.load(&forked.run_id).unwrap(), forked);
+        assert_eq!(store.replay(&bound, &forked.run_id).unwrap().difference, None);
+    }
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+    // A run stays as long as another shares its log.
+    let pruned = store.prune("9", false, true).unwrap();
+    assert_eq!(pruned.runs.len(), 4);
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    database.execute("UPDATE runs SET started_at = '9999' WHERE parent IS NOT NULL", []).unwrap();
+    assert_eq!(store.prune("9", false, false).unwrap().runs, Vec::<String>::new());
+    database.execute("UPDATE runs SET started_at = '2026'", []).unwrap();
+    let pruned = store.prune("9", false, false).unwrap();
+    assert_eq!((pruned.runs.len(), store.list(&Kind::default()).unwrap().len()), (4, 0));
+    for table in ["log", "blobs", "steps", "attempts"] {
+        let left: i64 = database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn every_changed_byte_is_found() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(100);
+    let bound = bind(chain(), &agent, Durability::Full);
+    let kept = store(home.path());
+    let id = engine(&kept).run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record().run_id;
+    drop(kept);
+    let file = home.path().join("lumos.db");
+    let whole = std::fs::read(&file).unwrap();
+    let damages = [
+        // The last answer, which no other step reads.
+        "UPDATE log SET events = replace(events, '{\"got\":1000', '{\"got\":1001') WHERE seq = (SELECT max(seq) FROM log)",
+        "UPDATE log SET events = replace(events, '\"at_us\":', '\"at_us\":1') WHERE seq = 0",
+        "UPDATE log SET digest = zeroblob(16) WHERE seq = 0",
+        "DELETE FROM log WHERE seq = 3",
+        "UPDATE blobs SET data = CAST(replace(CAST(data AS TEXT), 'long ', 'lung ') AS BLOB)",
+        "DELETE FROM blobs WHERE length(data) < 2000",
+        "UPDATE runs SET status = 'failed'",
+        "UPDATE runs SET seed = 1",
+        "UPDATE runs SET duration_us = duration_us + 1",
+        "DELETE FROM attempts WHERE step = 1",
+    ];
+    for damage in damages {
+        std::fs::write(&file, &whole).unwrap();
+        let database = Connection::open(&file).unwrap();
+        assert!(database.execute(damage, []).unwrap() > 0, "{damage}");
+        drop(database);
+        let store = RecordStore::reader(home.path());
+        let flaws = store.verify(Some(&id)).unwrap().flaws;
+        assert_eq!(flaws.len(), 1, "{damage}: {flaws:?}");
+        if damage.contains("log") || damage.contains("blobs") {
+            let error = store.replay(&bound, &id).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error}");
+        }
+    }
+    // One bit, somewhere in a long value.
+    let mut bytes = whole.clone();
+    let at = bytes.windows(9).position(|window| window == b"long long").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert!(!RecordStore::reader(home.path()).verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
+async fn a_replay_says_where_another_program_would_ask_something_else() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(100);
+    let store = store(home.path());
+    let bound = bind(chain(), &agent, Durability::Full);
+    let id =
+        engine(&store).run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record().run_id;
+    assert_eq!(store.replay(&bound, &id).unwrap().difference, None);
+    let mut other = chain();
+    other.nodes["c"].options.with["x"] = "{{ b.got | upper }}".to_owned();
+    let difference = store.replay(&bind(other, &agent, Durability::Full), &id).unwrap().difference.unwrap();
+    assert_eq!((difference.step, difference.attempt), (Some(2), Some(1)));
+    assert_eq!(difference.message, "the attempt would ask something else now");
+    assert_eq!(agent.calls(), 3, "nothing is asked");
+}
+
+#[tokio::test]
+async fn durability_is_a_choice() {
+    for (durability, runs) in [(Durability::Full, 1), (Durability::Normal, 1), (Durability::Off, 0)] {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        let bound = bind(chain(), &Counts::new(10), durability);
+        let finished = engine(&store).run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap();
+        assert_eq!(finished.status(), Status::Succeeded);
+        assert_eq!(store.list(&Kind::default()).unwrap().len(), runs, "{durability:?}");
+    }
+}
+
+#[tokio::test]
+async fn large_values_are_kept_once() {
+    let home = tempfile::tempdir().unwrap();
+    let store = store(home.path());
+    let mut workflow = WorkflowSpec::new("large").output("{{ s9.got | length }}");
+    for number in 0..10 {
+        workflow = workflow.node(&format!("s{number}"), node("{{ inputs.document }}"));
+    }
+    let bound = bind(workflow, &Counts::new(10), Durability::Full);
+    let inputs = [("document".to_owned(), Value::String("x".repeat(100_000)))].into_iter().collect();
+    engine(&store).run(&bound, RunRequest { inputs, seed: 0 }, &CancellationToken::new()).await.unwrap();
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    // The definition, the inputs, and the ten equal answers.
+    let blobs: i64 = database.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();
+    assert_eq!(blobs, 3);
+}
+
+#[tokio::test]
+async fn records_of_version_1_stay() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(10);
+    let bound = bind(chain(), &agent, Durability::Full);
+    let record = Engine::builder().build().run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap();
+    let record = record.record();
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE runs (run_id TEXT PRIMARY KEY, workflow TEXT NOT NULL, deployment TEXT NOT NULL,
+             status TEXT NOT NULL, started_at TEXT NOT NULL, duration_us INTEGER, cost_usd TEXT, owner TEXT,
+             record TEXT NOT NULL); PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let text = serde_json::to_string(&record).unwrap();
+    let insert = "INSERT INTO runs VALUES (?1, 'chain', 'test', 'succeeded', '2026-11-24T10:00:00Z', 5, '0.000000123', NULL, ?2)";
+    database.execute(insert, (&record.run_id, text)).unwrap();
+    drop(database);
+    // Even who only reads brings the file up to date.
+    let store = RecordStore::reader(home.path());
+    let [summary] = &store.list(&Kind::default()).unwrap()[..] else { panic!("one run") };
+    assert_eq!((summary.duration_us, summary.cost_usd.as_deref()), (Some(5), Some("0.000000123")));
+    assert_eq!(store.load(&record.run_id).unwrap(), record);
+    assert!(matches!(store.history(&record.run_id), Err(StoreError::NoLog(_))));
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+}
