@@ -1,5 +1,6 @@
 //! The command line, run as people run it: screens, documents and exit codes. One test needs models, and fetches them.
 
+mod approvals;
 mod interrupt;
 mod prices;
 mod runs;

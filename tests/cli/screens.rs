@@ -3,7 +3,7 @@
 use super::Sandbox;
 
 /// Replaces what differs from run to run.
-fn redacted(check: impl FnOnce()) {
+pub fn redacted(check: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\d+(\.\d+)? (µs|ms|s)\b", "[time]");
     settings.add_filter(r"[0-9A-HJKMNP-TV-Z]{26}", "[run]");

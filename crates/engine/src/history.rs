@@ -6,8 +6,9 @@ use lumos_core::Clock;
 use lumos_core::load::{Bundle, Definition};
 use lumos_core::program::{BackendRef, Header, LiveValue, Program};
 use lumos_core::record::RunRecord;
-use lumos_core::scheduler::{Command, Decision, RunState, StepId, Timer};
+use lumos_core::scheduler::{Command, Decision, Failure, RunState, StepId, Timer};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::binding::BoundProgram;
 use crate::clock::UnixClock;
@@ -161,6 +162,14 @@ impl History {
     /// The steps that wait for a person's decision.
     pub fn asked(&self) -> Vec<StepId> {
         self.folded.state.asked().collect()
+    }
+
+    /// The arguments of a step that waits, with some of them changed.
+    ///
+    /// # Errors
+    /// As for [`Program::edited`].
+    pub fn edited(&self, step: StepId, changes: Map<String, Value>) -> Result<LiveValue, Failure> {
+        self.folded.program.edited(&self.folded.state, step, changes)
     }
 
     /// The defaults of those that nobody decided about in time; people's time goes on while no process has the run.

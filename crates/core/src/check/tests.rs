@@ -67,7 +67,7 @@ const RIGHT: &str = r#"
 "score": Judge(agent: "judge", input: "{{ data.data.city }}", when: "{{ sort.choice == 'short' or inputs.n > 1 }}"),
 "sum": Tool(agent: "calc", with: {"expression": "{{ score.score }} + 1"}, join: Any, after: ["data"]),
 "demand": Forecaster(agent: "demand", series: "{{ [1, 2, 3] }}", horizon: 2),
-"sub": Workflow(path: "inner.ron", with: {"q": "{{ sum.result }}", "n": "{{ 3 }}"}),
+"sub": Workflow(path: "inner.ron", with: {"q": "{{ sum.result }}", "n": "{{ 3 }}"}, approve: (ask: "Go on with {{ sum.result }}?", timeout_s: 60, default: Approve)),
 "end": Guard(agent: "guard", input: "{{ sub }} {{ demand.mean }} {{ demand.total }} {{ demand.backtest.error }}"),
 "#;
 
@@ -143,6 +143,7 @@ fn broken_workflows() {
         ))),
         ("templates", workflow("\"a\": Generator(agent: \"write\", input: \"{{ x\", context: \"{% if %}\", with: {\"y\": \"{% include 'x' %}\", \"z\": \"{{ inputs.n | nofilter }}\"}),", "{{ a.text", "")),
         ("numbers", workflow(&format!("\"r\": Retriever(agent: \"find\", query: \"x\", top_k: 0), \"f\": Forecaster(agent: \"demand\", series: \"s\", horizon: 0), {}", write("timeout_s: -1, concurrency: 0, repeat: (until: \"{{ true }}\", at_most: 0), retry: (attempts: 0, backoff: (base_s: -1, max_s: -2))")), "{{ a }}{{ r }}{{ f }}", "limits: (cost_usd: \"-0.1\", deadline_s: 0, steps: 0),")),
+        ("approvals", one("\"b\": Guard(agent: \"guard\", input: \"x\", approve: \"{{ item }} {{ b }} {{ lost.text }}\"), \"c\": Guard(agent: \"guard\", input: \"x\", approve: (ask: \" \", default: Approve)), \"d\": Guard(agent: \"guard\", input: \"x\", approve: (ask: \"{{ x\", timeout_s: 0)), \"a\": Generator(agent: \"write\", input: \"x\", approve: (ask: \"{{ d.txt }} {{ previous }}\", timeout_s: -1)),")),
         ("agents", one("\"a\": Generator(agent: \"plan\", input: \"x\"), \"b\": Planner(agent: \"wirte\", input: \"{{ a.text }}\"), \"c\": Tool(agent: \"calc\", with: {\"expresion\": \"{{ b }}\"}), \"d\": Tool(agent: \"get\"), \"e\": Generator(agent: \"cite\", input: \"{{ c }}{{ d }}\"), \"g\": Generator(agent: \"cite\", input: \"x\", with: {\"source\": \"x\", \"input\": \"y\", \"a-b\": \"\"}, after: [\"e\", \"h\"]),")),
         ("routers", one(&format!("\"r1\": Router(routes: {{}}), \"r2\": Router(agent: \"sort\", choose: \"{{{{ inputs.n }}}}\", routes: {{\"x\": [\"b\", \"r2\"]}}, default: \"y\"), \"r3\": Router(agent: \"sort\", routes: {{\"\": []}}), \"r4\": Router(choose: \"inputs.n\", routes: {{\"x\": [\"a\"]}}),{}", write("")))),
         ("sub-workflows", workflow("\"s\": Workflow(path: \"inner.ron\", with: {\"quest\": \"x\", \"n\": \"three\"}), \"a\": Workflow(path: \"inner.ron\", with: {\"q\": \"x\", \"n\": \"{{ inputs.n }}\"}),", "{{ a.text }}", "")),

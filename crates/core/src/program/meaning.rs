@@ -1,6 +1,7 @@
 //! What values mean in a live run: the scheduler's questions answered by templates.
 
-use serde_json::Value;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
 
 use super::{Argument, LiveValue, Program, ProgramNode};
 use crate::agent::Arguments;
@@ -80,6 +81,40 @@ impl Program {
             arguments.insert(name.clone(), value);
         }
         Ok(arguments)
+    }
+
+    /// A step's arguments with some of them changed by a person, for [`crate::scheduler::Decision::Edited`].
+    ///
+    /// # Errors
+    /// Changes that name something that the step does not take, and templates that cannot be evaluated.
+    pub fn edited(
+        &self,
+        state: &RunState<Self>,
+        step: StepId,
+        changes: Map<String, Value>,
+    ) -> Result<LiveValue, Failure> {
+        let node = self.node(state.graph_of(step), state.step(step).node);
+        let mut arguments = self.arguments(state, step)?;
+        let inputs = match self.plan.graph(state.graph_of(step)).node(state.step(step).node).body {
+            Body::Graph(graph) => Some(&self.graphs[graph.index()].inputs),
+            Body::Agent | Body::Guard => None,
+        };
+        for (name, value) in changes {
+            if !arguments.contains_key(&name) && !inputs.is_some_and(|inputs| inputs.contains_key(&name)) {
+                let takes = arguments.keys().chain(inputs.into_iter().flat_map(IndexMap::keys)).map(String::as_str);
+                let mut takes: Vec<&str> = takes.collect();
+                takes.sort_unstable();
+                takes.dedup();
+                let hint = if takes.is_empty() {
+                    "it takes none".to_owned()
+                } else {
+                    format!("it takes {}", takes.join(", "))
+                };
+                return Err(Failure::fatal(format!("`{}` takes no argument `{name}`", node.name)).with_hint(hint));
+            }
+            arguments.insert(name, value);
+        }
+        Ok(Value::Object(arguments.into_iter().collect()).into())
     }
 
     fn node_in(&self, view: View<'_, Self>) -> Result<&ProgramNode, Failure> {
@@ -174,7 +209,7 @@ impl Semantics for Program {
         let Some(Body::Graph(graph)) = body else {
             return Err(Failure::fatal("only a sub-workflow has inputs"));
         };
-        let mut inputs: serde_json::Map<String, Value> =
+        let mut inputs: Map<String, Value> =
             self.graphs[graph.index()].inputs.iter().map(|(name, input)| (name.clone(), input.initial())).collect();
         inputs.extend(arguments);
         Ok(Value::Object(inputs).into())
@@ -205,5 +240,112 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::{Header, Workflows};
+    use super::*;
+    use crate::record::Status;
+    use crate::scheduler::{By, Decision, Event, EventKind};
+    use crate::spec::{CascadeSpec, InputSpec, NodeSpec, WorkflowSpec};
+
+    fn program() -> Program {
+        let inner = WorkflowSpec::new("inner")
+            .input("text", InputSpec::text().required())
+            .input("tone", InputSpec::text().default_value("dry"))
+            .node("say", NodeSpec::generator("a", "{{ inputs.text }}"))
+            .output("{{ say.text }}");
+        let judged = CascadeSpec {
+            judge: Some("j".to_owned()),
+            accept: "{{ output.score > 1 }}".to_owned(),
+            to: "b".to_owned(),
+        };
+        let outer = WorkflowSpec::new("outer")
+            .input("who", InputSpec::text())
+            .node(
+                "write",
+                NodeSpec::generator("a", "To {{ inputs.who }}").cascade(judged).approve("Write to {{ inputs.who }}?"),
+            )
+            .node("run", NodeSpec::workflow("inner.ron").with("text", "{{ inputs.who }}").approve("Run?"))
+            .output("");
+        let paths = [("inner.ron".to_owned(), 1)].into_iter().collect();
+        let list = vec![(Arc::new(outer), paths), (Arc::new(inner), IndexMap::new())];
+        Program::compile(&Workflows { list }).unwrap()
+    }
+
+    fn state(program: &Program, kinds: impl IntoIterator<Item = EventKind<LiveValue>>) -> RunState<Program> {
+        let kinds = std::iter::once(EventKind::Started).chain(kinds);
+        RunState::fold(program, json!({ "who": "Ann" }).into(), 7, kinds.map(|kind| Event { at_us: 1, kind })).0
+    }
+
+    #[test]
+    fn a_person_sees_the_arguments_and_what_is_changed_replaces_them() {
+        let program = program();
+        let (write, run) = (StepId(0), StepId(1));
+        let paused = state(&program, []);
+        assert!(paused.is_paused());
+        assert_eq!(paused.question(write), Some("Write to Ann?"));
+        let change = |step, changes: Value| program.edited(&paused, step, changes.as_object().unwrap().clone());
+        let failure = change(run, json!({ "txet": "x" })).unwrap_err();
+        assert_eq!(failure.message, "`run` takes no argument `txet`");
+        assert_eq!(failure.hint.as_deref(), Some("it takes text, tone"));
+        let edited = change(write, json!({ "input": "To Bob" })).unwrap();
+        let inputs = change(run, json!({ "tone": "warm" })).unwrap();
+        assert_eq!(inputs.json(), &json!({ "text": "Ann", "tone": "warm" }));
+        let decided = |step, value| EventKind::Decided(step, Decision::Edited(value));
+        let going = state(&program, [decided(write, edited.clone()), decided(run, inputs)]);
+        assert_eq!(program.arguments(&going, write).unwrap()["input"], "To Bob");
+        let say = StepId(2);
+        assert_eq!(going.view(say).inputs().json(), &json!({ "text": "Ann", "tone": "warm" }));
+        // The judge of the answer is told what the answer was made of.
+        let attempt = crate::scheduler::AttemptId { step: write, number: 1 };
+        let answer = json!({ "text": "Dear Bob" }).into();
+        let judged = state(
+            &program,
+            [
+                decided(write, edited),
+                EventKind::Prepared(attempt, crate::scheduler::Estimate::default()),
+                EventKind::Admitted(attempt),
+                EventKind::Succeeded(attempt, answer, crate::scheduler::Bill::default()),
+            ],
+        );
+        let arguments = program.arguments(&judged, StepId(2)).unwrap();
+        assert_eq!((&arguments["input"], &arguments["context"]), (&json!("Dear Bob"), &json!("To Bob")));
+        // What is no object, from a log that somebody else wrote, fails the attempt.
+        let broken = state(&program, [decided(write, json!(5).into())]);
+        assert!(program.arguments(&broken, write).unwrap_err().message.contains("not an object"));
+    }
+
+    #[test]
+    fn records_say_what_was_asked_and_who_decided() {
+        let program = program();
+        let header = || Header {
+            run_id: String::new(),
+            deployment: String::new(),
+            started_at: String::new(),
+            inputs: IndexMap::new(),
+        };
+        let record = |state: &RunState<Program>| program.record(state, header(), |_, _, _| None);
+        let paused = record(&state(&program, []));
+        let step = &paused.steps[0];
+        assert_eq!((paused.status, step.status, step.end_us), (Status::Paused, Status::Paused, None));
+        assert_eq!(step.arguments, Some(json!({ "input": "To Ann" })));
+        let by = By::Person;
+        let approved = EventKind::Decided(StepId(0), Decision::Approved { by });
+        let rejected =
+            EventKind::Decided(StepId(1), Decision::Rejected { reason: Some("no".to_owned()), by: By::Timeout });
+        let ended = record(&state(&program, [approved, rejected]));
+        assert_eq!(ended.status, Status::Refused);
+        let json = serde_json::to_value(&ended.steps).unwrap();
+        assert_eq!(json[0]["question"], "Write to Ann?");
+        assert_eq!(json[0]["decision"], json!({ "verdict": "approved", "by": "person" }));
+        assert_eq!(json[1]["decision"], json!({ "verdict": "rejected", "by": "timeout", "reason": "no" }));
+        assert!(json[0].get("arguments").is_none());
     }
 }

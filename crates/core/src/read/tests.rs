@@ -231,6 +231,10 @@ fn broken_workflows() {
                 "Generator(agent: \"x\", input: \"i\", cascade: (judge: \"g\"), hedge_after_ms: 5, cache: On, approve: \"ok?\", profile: ())"
             ),
             &node(
+                "Generator(agent: \"x\", input: \"i\", approve: (question: \"ok?\", timeout_s: \"1\", default: Maybe))"
+            ),
+            &node("Generator(agent: \"x\", input: \"i\", approve: 5)"),
+            &node(
                 "Generator(agent: \"x\", input: \"i\", retry: (attempts: 0.5, backof: ()), repeat: (until: \"x\"), join: any, labels: [5])"
             ),
             &node("Guard(agent: \"x\", input: \"i\", on_block: \"Refuse\")"),

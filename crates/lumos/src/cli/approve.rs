@@ -2,9 +2,8 @@
 
 use lumos::Home;
 use lumos::core::program::LiveValue;
-use lumos::core::scheduler::{By, Decision, StepId};
+use lumos::core::scheduler::{By, Decision, Failure as RunFailure, StepId};
 use lumos::engine::History;
-use serde_json::Value;
 
 use super::arguments::Approve;
 use super::failure::{COMMAND_LINE, Failure};
@@ -13,24 +12,24 @@ use super::steps::step_at;
 use super::{inputs, resume, run};
 
 pub fn run(arguments: &Approve, home: Home) -> Result<u8, Failure> {
-    let decision = decision(arguments)?;
     let driven = Session::with(home, arguments.stream, |session| {
         let history = session.lumos.history(&arguments.id)?;
         let step = asked_step(&history, arguments.step.as_deref())?;
+        let decision = decision(arguments, &history, step)?;
         resume::decided(session, &history, (step, decision))
     })?;
     run::told(driven, (!arguments.stream).then_some(arguments.format))
 }
 
-fn decision(arguments: &Approve) -> Result<Decision<LiveValue>, Failure> {
+fn decision(arguments: &Approve, history: &History, step: StepId) -> Result<Decision<LiveValue>, Failure> {
     let by = By::Person;
     if arguments.is_rejected {
         return Ok(Decision::Rejected { reason: arguments.reason.clone(), by });
     }
-    match &arguments.edit {
-        Some(file) => Ok(Decision::Edited(Value::Object(inputs::object(file, "the arguments")?).into())),
-        None => Ok(Decision::Approved { by }),
-    }
+    let Some(file) = &arguments.edit else { return Ok(Decision::Approved { by }) };
+    let edited = history.edited(step, inputs::object(file, "the arguments")?);
+    let wrong = |failure: RunFailure| Failure::invalid(&file.display().to_string(), failure.message, failure.hint);
+    Ok(Decision::Edited(edited.map_err(wrong)?))
 }
 
 /// The step that is meant, if the run waits with it; without a name the only one that it waits with.

@@ -145,7 +145,7 @@ pub struct Approve {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT", requires = "is_rejected")]
     pub reason: Option<String>,
-    /// Let the step be done with these arguments in place of its own: a JSON object, or `-` to read it from stdin.
+    /// Let the step be done with other arguments: a JSON object of those that change, or `-` to read it from stdin.
     #[arg(long, value_name = "FILE.json", conflicts_with = "is_rejected")]
     pub edit: Option<PathBuf>,
     /// Print events as they happen, one JSON document per line; the last one holds the record.

@@ -133,12 +133,14 @@ fn name(node: &PlannedNode) -> String {
     node.path.iter().chain([&node.node]).map(String::as_str).collect::<Vec<_>>().join("/")
 }
 
-/// What is known of a node's prompt or, when there is none, of its arguments.
+/// What a person is asked, and what is known of a node's prompt or, when there is none, of its arguments.
 fn prompts(text: &mut String, node: &PlannedNode) {
     let parts: Vec<(&str, Option<String>)> = match &node.prompt {
         Some(prompt) => prompt.iter().map(|(role, text)| (*role, Some(text.clone()))).collect(),
         None => node.arguments.iter().map(|(name, value)| (name.as_str(), argument(value))).collect(),
     };
+    let asked = node.question.iter().map(|question| ("asks a person", Some(question.clone())));
+    let parts: Vec<(&str, Option<String>)> = asked.chain(parts).collect();
     if parts.is_empty() {
         return;
     }

@@ -19,6 +19,7 @@ mod plan;
 mod prices;
 mod progress;
 mod pull;
+mod questions;
 mod replay;
 mod resume;
 mod run;

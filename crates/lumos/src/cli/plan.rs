@@ -43,6 +43,8 @@ pub struct PlannedNode {
     pub model: Option<String>,
     pub destination: Option<Destination>,
     pub fallback: Vec<String>,
+    /// What a person is asked first, as written where it depends on what other nodes give.
+    pub question: Option<String>,
     /// Rendered arguments; `null` for those that depend on what other nodes give.
     pub arguments: IndexMap<String, Value>,
     /// The rendered prompt; `null` for nodes without one, and when an argument is not known.
@@ -136,6 +138,7 @@ impl<'a> Planner<'a> {
                     model: None,
                     destination: None,
                     fallback: Vec::new(),
+                    question: question(node, &scope),
                     prompt: None,
                     attempts_at_most: Some(0),
                     worst_cost_usd: Some(Usd::ZERO),
@@ -148,7 +151,8 @@ impl<'a> Planner<'a> {
                 }
                 continue;
             }
-            let planned = self.node((source, name, node), path, arguments, times);
+            let question = question(node, &scope);
+            let planned = PlannedNode { question, ..self.node((source, name, node), path, arguments, times) };
             self.nodes.push(planned);
         }
     }
@@ -211,6 +215,7 @@ impl<'a> Planner<'a> {
             model: bound.and_then(|backend| self.model(backend)),
             destination: bound.and_then(|backend| self.destination(backend)),
             fallback: node.options.fallback.clone(),
+            question: None,
             prompt,
             attempts_at_most: attempts.map(|attempts| attempts.saturating_mul(candidates.len().max(1) as u64)),
             worst_cost_usd: worst,
@@ -320,6 +325,16 @@ fn arguments(node: &NodeSpec, scope: &IndexMap<String, Value>) -> IndexMap<Strin
     let constants = node.kind.constants().into_iter().filter(|(_, value)| !value.is_null());
     let constants = constants.map(|(name, value)| (name.to_owned(), value));
     rendered.chain(constants).collect()
+}
+
+/// What a person is asked before the node begins.
+fn question(node: &NodeSpec, scope: &IndexMap<String, Value>) -> Option<String> {
+    let ask = &node.options.approve.as_ref()?.ask;
+    Some(match known(ask, scope) {
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => ask.clone(),
+    })
 }
 
 /// The value of a template that reads nothing but what is in the scope.

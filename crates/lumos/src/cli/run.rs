@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::arguments::{Format, Run};
 use super::failure::{FAILED, Failure};
 use super::session::{Driven, Session};
-use super::{dry_run, failure, inputs, output};
+use super::{dry_run, failure, inputs, output, questions};
 
 pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     let workflow = &arguments.workflow;
@@ -83,10 +83,13 @@ pub fn kept(record: &RunRecord) -> String {
     format!("{}\n", output::dim(&kept))
 }
 
-/// Why a run did not succeed; empty when it did.
+/// Why a run did not succeed, or what it waits for; empty when it did.
 pub fn ending(record: &RunRecord) -> String {
     if matches!(record.status, Status::Succeeded | Status::Running) {
         return String::new();
+    }
+    if record.status == Status::Paused {
+        return questions::of(record);
     }
     let status = record.status.as_str();
     if let Some(error @ ErrorRecord { message, hint }) = &record.error {

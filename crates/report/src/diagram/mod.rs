@@ -10,7 +10,7 @@ mod text;
 
 use lumos_core::graph::{Graph, GraphId};
 use lumos_core::program::{CompileError, Program, Workflows};
-use lumos_core::spec::{InputKind, InputSpec, Join, NodeKind, NodeSpec, OnBlock, WorkflowSpec};
+use lumos_core::spec::{InputKind, InputSpec, Join, NodeKind, NodeSpec, OnBlock, Verdict, WorkflowSpec};
 
 use crate::figure;
 use crate::table::{clean, fit};
@@ -216,6 +216,16 @@ fn notes(node: &NodeSpec) -> Vec<String> {
     }
     if options.join == Join::Any {
         notes.push("after the first of them".to_owned());
+    }
+    if let Some(approve) = &options.approve {
+        let default = match approve.default.unwrap_or_default() {
+            Verdict::Reject => "rejected",
+            Verdict::Approve => "approved",
+        };
+        let timeout = approve.timeout_s.map(|seconds| format!(", {default} after {}", seconds_of(seconds)));
+        let words: Vec<&str> = approve.ask.split_whitespace().collect();
+        let question = fit(&clean(&words.join(" ")), EXPRESSION);
+        notes.push(format!("asks a person: {question}{}", timeout.unwrap_or_default()));
     }
     if let Some(map) = &options.map {
         let at_once = options.concurrency.map(|most| format!(", {most} at once")).unwrap_or_default();
