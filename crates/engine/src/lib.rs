@@ -17,6 +17,7 @@ mod history;
 mod journal;
 mod meter;
 mod occupancy;
+mod owner;
 mod recall;
 mod recorded;
 mod replay;

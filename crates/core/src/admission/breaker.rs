@@ -50,16 +50,26 @@ impl Breaker {
                     *self = Self::Open { until_us };
                 }
             }
+            (Self::Probing { .. }, End::Cancelled) => self.given_up(now_us, ticket),
             (Self::Probing { ticket: probe }, end) if *probe == ticket => {
                 *self = match end {
                     End::Failed { .. } => Self::Open { until_us },
-                    End::Succeeded | End::Ours | End::RateLimited { .. } => Self::default(),
-                    // It told nothing; the next one may.
-                    End::Cancelled => Self::Open { until_us: now_us },
+                    _ => Self::default(),
                 };
             }
             _ => {}
         }
+    }
+
+    /// A request tells nothing. If it was the probe, the next one may.
+    pub(super) fn given_up(&mut self, now_us: u64, ticket: Ticket) {
+        if *self == (Self::Probing { ticket }) {
+            *self = Self::Open { until_us: now_us };
+        }
+    }
+
+    pub(super) fn is_probing(&self) -> bool {
+        matches!(self, Self::Probing { .. })
     }
 
     /// The clock was set back.

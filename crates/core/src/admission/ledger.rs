@@ -1,10 +1,13 @@
 //! What was used of a backend, and the decision whether more may be.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::breaker::{Blocked, Breaker};
 use super::bucket::{Bucket, Ready};
 use super::claims::Claims;
+use super::owners::{OwnerId, Owners, Slot};
 use super::rules::Rules;
 use crate::money::Usd;
 use crate::scheduler::Failure;
@@ -35,8 +38,10 @@ pub struct Ask {
     pub output_tokens: u64,
     /// The most it can cost, where known.
     pub worst_cost: Option<Usd>,
-    /// After this time without a settlement it counts as dead: its process was killed. It then keeps what it asked for.
+    /// After this time without a settlement it counts as dead. It then keeps what it asked for.
     pub lease_us: u64,
+    /// Who sends it, where others can tell when that has died; see [`Ledger::settle_dead`].
+    pub owner: Option<OwnerId>,
 }
 
 /// Whether a request may be sent.
@@ -113,6 +118,8 @@ pub struct Ledger {
     output: Option<Bucket>,
     /// In order of admission, which the buckets rely on.
     leases: Vec<Lease>,
+    #[serde(default, skip_serializing_if = "Owners::is_empty")]
+    owners: Owners,
     claims: Claims,
     /// Whether something has changed that other processes must know.
     #[serde(skip)]
@@ -127,6 +134,8 @@ struct Lease {
     output: u64,
     worst_cost: Option<Usd>,
     expires_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Slot>,
 }
 
 impl Ledger {
@@ -164,12 +173,16 @@ impl Ledger {
         if rules.breaker.is_some() {
             self.breaker.passed(ask.ticket);
         }
+        let leases = &self.leases;
+        let uses = |slot| leases.iter().any(|lease| lease.owner == Some(slot));
+        let owner = ask.owner.map(|owner| self.owners.slot(owner, uses));
         self.leases.push(Lease {
             ticket: ask.ticket,
             input: ask.input_tokens,
             output: ask.output_tokens,
             worst_cost: ask.worst_cost,
             expires_us: now_us.saturating_add(ask.lease_us),
+            owner,
         });
         Decision::Admitted
     }
@@ -204,9 +217,33 @@ impl Ledger {
         if let Some(index) = self.position(ticket) {
             self.close(index, now_us, 0, &nothing);
         }
-        if let Some(rule) = rules.breaker {
-            self.breaker.ended(rule, now_us, ticket, End::Cancelled);
+        self.breaker.given_up(now_us, ticket);
+    }
+
+    /// Whether what stands in the way of a request that was not admitted is in the hands of others: room that requests in
+    /// flight take up, or a probe. If so, it is worth a look which [`owners`](Self::owners) still live.
+    pub fn is_held_up(&self, decision: &Decision) -> bool {
+        match decision {
+            Decision::Admitted => false,
+            Decision::Wait { until_us } => until_us.is_none(),
+            Decision::Rejected(_) => self.breaker.is_probing(),
         }
+    }
+
+    /// The owners of requests in flight, as far as they are known.
+    pub fn owners(&self) -> BTreeSet<OwnerId> {
+        self.leases.iter().filter_map(|lease| self.owner(lease)).collect()
+    }
+
+    /// Ends the requests of owners that have died, as they would have ended with their leases: what they used is not
+    /// known, so they keep what they asked for. Whether there were any.
+    pub fn settle_dead(&mut self, rules: &Rules, now_us: u64, dead: &BTreeSet<OwnerId>) -> bool {
+        let now_us = self.advance(rules, now_us);
+        let before = self.leases.len();
+        self.give_up(now_us, |ledger, lease| ledger.owner(lease).is_some_and(|owner| dead.contains(&owner)));
+        let any = self.leases.len() < before;
+        self.changed |= any;
+        any
     }
 
     /// Whether, since this was asked last, something has changed that other processes must know.
@@ -251,13 +288,7 @@ impl Ledger {
             self.day = now_us / DAY_US;
             self.spent = Usd::ZERO;
         }
-        while let Some(index) = self.leases.iter().position(|lease| lease.expires_us <= now_us) {
-            let ticket = self.leases[index].ticket;
-            self.close(index, now_us, 1, &Actual::unknown(End::Cancelled));
-            if let Some(rule) = rules.breaker {
-                self.breaker.ended(rule, now_us, ticket, End::Cancelled);
-            }
-        }
+        self.give_up(now_us, |_, lease| lease.expires_us <= now_us);
         now_us
     }
 
@@ -339,6 +370,19 @@ impl Ledger {
 
     fn position(&self, ticket: Ticket) -> Option<usize> {
         self.leases.iter().position(|lease| lease.ticket == ticket)
+    }
+
+    fn owner(&self, lease: &Lease) -> Option<OwnerId> {
+        lease.owner.and_then(|slot| self.owners.get(slot))
+    }
+
+    /// Ends leases of which nobody tells any more what they used.
+    fn give_up(&mut self, now_us: u64, which: impl Fn(&Self, &Lease) -> bool) {
+        while let Some(index) = self.leases.iter().position(|lease| which(self, lease)) {
+            let ticket = self.leases[index].ticket;
+            self.close(index, now_us, 1, &Actual::unknown(End::Cancelled));
+            self.breaker.given_up(now_us, ticket);
+        }
     }
 
     /// Ends a lease that used `requests` requests.

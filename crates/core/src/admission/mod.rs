@@ -18,14 +18,19 @@
 //!   server stands at most `d` of refill below the mirror (both are minima over the past of capacity plus refill less
 //!   use, and the use in an interval at the server left within one longer by `d`). So a reserve of 2 % of the limit (at
 //!   least one request or token) is never used, enough for 1.2 s. It lessens bursts, not the long-run rate.
+//!
+//! **Processes die.** What is in flight is a lease: if nobody settles it, it ends after its time, or as soon as its owner
+//! is known to be dead, and counts as having used all that it asked for.
 
 mod breaker;
 mod bucket;
 mod claims;
 mod ledger;
+mod owners;
 #[cfg(test)]
 mod properties;
 mod rules;
 
 pub use ledger::{Actual, Ask, Decision, End, Ledger, Ticket};
+pub use owners::OwnerId;
 pub use rules::{BreakerRule, Rules};

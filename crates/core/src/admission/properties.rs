@@ -165,6 +165,7 @@ fn saturate(rules: &Rules, load: Load, length_us: u64) -> Seen {
                 output_tokens: job.most_output,
                 worst_cost: None,
                 lease_us: 600 * SECOND,
+                owner: None,
             };
             match ledger.admit(rules, now_us, &ask) {
                 Decision::Admitted => {
@@ -247,6 +248,7 @@ proptest! {
                 output_tokens: 0,
                 worst_cost: Some(Usd::from_nanos(worst_cost)),
                 lease_us: SECOND,
+                owner: None,
             };
             while out.len() >= at_once || ledger.admit(&rules, 0, &ask) == (Decision::Wait { until_us: None }) {
                 let (ticket, worst_cost) = out.pop_front().expect("only requests in flight are waited for");

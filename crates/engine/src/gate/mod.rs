@@ -43,7 +43,7 @@ pub struct AskFor {
     pub output_tokens: u64,
     /// The most it can cost, where known.
     pub worst_cost: Option<Usd>,
-    /// The longest it can take; after that it counts as dead and as having used all it asked for.
+    /// The longest it can take; after that, or when its process has died, it counts as having used all it asked for.
     pub lease_us: u64,
 }
 
@@ -98,7 +98,8 @@ impl Gate {
         loop {
             let input_tokens = self.estimator().reserve(ask.input_tokens);
             let AskFor { output_tokens, worst_cost, lease_us, .. } = ask;
-            let decision = self.decide(Ask { ticket, input_tokens, output_tokens, worst_cost, lease_us }).await?;
+            let ask_now = Ask { ticket, input_tokens, output_tokens, worst_cost, lease_us, owner: None };
+            let decision = self.decide(ask_now).await?;
             let now_us = self.clock.now_us();
             match decision {
                 Decision::Admitted => {

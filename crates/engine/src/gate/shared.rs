@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::error::LimitsError;
 use super::operation::Operation;
 use crate::database::{self, Layout, OpenError};
+use crate::owner::Owner;
 
 /// Most operations of one transaction.
 const GROUP: usize = 256;
@@ -45,6 +46,7 @@ pub struct SharedLedger(Arc<Handle>);
 
 struct Handle {
     path: PathBuf,
+    owner: Arc<Owner>,
     sender: Option<mpsc::Sender<Message>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,7 +65,8 @@ enum Answer {
 }
 
 impl SharedLedger {
-    /// Opens, or makes, the file `limits.db` in a home folder. `clock` counts from the Unix epoch.
+    /// Opens, or makes, the file `limits.db` in a home folder, and settles what processes that have died held. `clock`
+    /// counts from the Unix epoch.
     ///
     /// # Errors
     /// When the folder or the file cannot be made or written, or was written by a later version.
@@ -72,7 +75,17 @@ impl SharedLedger {
         let unusable = |reason: &dyn std::fmt::Display| LimitsError::unusable(&path, reason);
         std::fs::create_dir_all(home).map_err(|error| unusable(&error))?;
         let connection = connect(&path)?;
-        let mut keeper = Keeper { connection, path: path.clone(), clock, version: None, ledgers: IndexMap::new() };
+        let owner = Arc::new(Owner::register(home).map_err(|error| unusable(&error))?);
+        let mut keeper = Keeper {
+            connection,
+            home: home.to_path_buf(),
+            path: path.clone(),
+            owner: owner.clone(),
+            clock,
+            version: None,
+            ledgers: IndexMap::new(),
+        };
+        keeper.settle_dead().map_err(|error| unusable(&error))?;
         let (sender, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("lumos-limits".to_owned())
@@ -82,12 +95,13 @@ impl SharedLedger {
                 }
             })
             .map_err(|error| unusable(&error))?;
-        Ok(Self(Arc::new(Handle { path, sender: Some(sender), thread: Some(thread) })))
+        Ok(Self(Arc::new(Handle { path, owner, sender: Some(sender), thread: Some(thread) })))
     }
 
     /// Asks for admission. When the future is dropped before its answer comes, the admission must be withdrawn.
     pub(super) async fn admit(&self, account: &Arc<str>, rules: &Rules, ask: Ask) -> Result<Decision, Failure> {
         let (sender, receiver) = oneshot::channel();
+        let ask = Ask { owner: Some(self.0.owner.number), ..ask };
         self.send(account, rules, Operation::Admit(ask), Answer::Asker(sender));
         let gone = || Err(LimitsError::unusable(&self.0.path, &"the thread that keeps them has ended"));
         let answer = receiver.await.unwrap_or_else(|_| gone());
@@ -119,7 +133,9 @@ impl Drop for Handle {
 /// What the thread has.
 struct Keeper {
     connection: Connection,
+    home: PathBuf,
     path: PathBuf,
+    owner: Arc<Owner>,
     clock: Arc<dyn Clock>,
     /// SQLite's `data_version` for which `ledgers` are what the file holds.
     version: Option<i64>,
@@ -131,7 +147,7 @@ impl Keeper {
         let result = self.transact(&group).map_err(|reason| LimitsError::unusable(&self.path, &reason));
         if let Err(error) = &result {
             self.ledgers.clear();
-            tracing::warn!(%error, "limits are not kept; requests in flight count until their leases end");
+            tracing::warn!(%error, "limits are not kept; requests in flight count until their leases or this process end");
         }
         for (index, message) in group.into_iter().enumerate() {
             match message.answer {
@@ -143,6 +159,29 @@ impl Keeper {
                 Answer::Queue(settled) => settled.notify_one(),
             }
         }
+    }
+
+    /// Settles, in all ledgers, what processes that have died held.
+    fn settle_dead(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let now_us = self.clock.now_us();
+        let mut changed = Vec::new();
+        {
+            let mut select = transaction.prepare("SELECT account, ledger FROM ledgers")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                // One that cannot be read is told of when it is asked for.
+                let text = row.get_ref(1)?.as_str().unwrap_or_default();
+                let Ok(mut ledger) = serde_json::from_str::<Ledger>(text) else { continue };
+                let dead = self.owner.dead(&self.home, ledger.owners());
+                // What is allowed is not known here, and does not matter: only what was used is.
+                if ledger.settle_dead(&Rules::default(), now_us, &dead) {
+                    changed.push((row.get(0)?, ledger));
+                }
+            }
+        }
+        write(&transaction, changed.iter().map(|(account, ledger): &(String, Ledger)| (account.as_str(), ledger)))?;
+        transaction.commit()
     }
 
     /// Carries out all of it, or nothing; a decision for each.
@@ -170,7 +209,13 @@ impl Keeper {
                 self.ledgers.insert(account.clone(), ledger);
             }
             let Some(ledger) = self.ledgers.get_mut(account) else { continue };
-            let decision = operation.apply(ledger, rules, now_us);
+            let mut decision = operation.apply(ledger, rules, now_us);
+            if ledger.is_held_up(&decision) {
+                let dead = self.owner.dead(&self.home, ledger.owners());
+                if ledger.settle_dead(rules, now_us, &dead) {
+                    decision = operation.apply(ledger, rules, now_us);
+                }
+            }
             if ledger.take_changed() {
                 changed.insert(account);
             }
@@ -179,16 +224,20 @@ impl Keeper {
         if changed.is_empty() {
             return Ok(decisions);
         }
-        {
-            let mut upsert = transaction.prepare_cached(UPSERT).map_err(text)?;
-            for account in changed {
-                let ledger = serde_json::to_string(&self.ledgers[account]).map_err(|error| error.to_string())?;
-                upsert.execute(params![account, ledger]).map_err(text)?;
-            }
-        }
+        write(&transaction, changed.iter().map(|account| (&***account, &self.ledgers[*account]))).map_err(text)?;
         transaction.commit().map_err(text)?;
         Ok(decisions)
     }
+}
+
+fn write<'a>(connection: &Connection, ledgers: impl Iterator<Item = (&'a str, &'a Ledger)>) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached(UPSERT)?;
+    for (account, ledger) in ledgers {
+        let ledger =
+            serde_json::to_string(ledger).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        upsert.execute(params![account, ledger])?;
+    }
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection, LimitsError> {

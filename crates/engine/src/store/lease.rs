@@ -6,12 +6,12 @@ use lumos_core::Clock;
 use lumos_core::record::Status;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::owner::Owner;
 use super::reader::{Header, Reader};
 use super::rows::int;
 use super::writer::{Key, renew};
 use super::{StoreError, unusable};
 use crate::clock::UnixClock;
+use crate::owner::Owner;
 
 /// How a run stands, given what its row says: one that goes on in a process that is gone has been interrupted.
 pub(super) fn status(

@@ -3,7 +3,6 @@
 mod error;
 mod lease;
 mod log;
-mod owner;
 mod prune;
 mod reader;
 mod rows;
@@ -20,7 +19,6 @@ use lumos_core::record::{RunRecord, Status};
 use rusqlite::Connection;
 use serde::Serialize;
 
-use owner::Owner;
 use writer::{Message, Writer};
 
 pub use error::StoreError;
@@ -34,6 +32,7 @@ pub(crate) use writer::{Append, Begin};
 
 use crate::database;
 use crate::history::History;
+use crate::owner::Owner;
 
 /// How long a process may be silent before another may take its runs over.
 const LEASE: Duration = Duration::from_secs(15);

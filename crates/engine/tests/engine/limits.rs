@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lumos_core::Clock;
-use lumos_core::admission::{Actual, End, Rules};
+use lumos_core::admission::{Actual, BreakerRule, End, Rules};
 use lumos_core::chance::mix;
+use lumos_core::{Clock, Usd};
 use lumos_engine::{AskFor, Gate, LimitsError, Permit, SharedLedger, UnixClock};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -299,30 +299,86 @@ async fn the_second_of_two_processes() {
     println!(">{}", call_together(Path::new(&home), &server).await);
 }
 
-#[tokio::test]
-async fn what_a_killed_process_held_comes_back() {
-    let home = tempfile::tempdir().expect("a folder");
-    let mut child = second_process("limits::a_process_that_is_killed", home.path(), "");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    assert_eq!(told_by(&mut lines).await, "holds all");
-    let gate = shared(home.path(), Rules { concurrency: Some(3), ..Rules::default() });
-    assert!(timeout(Duration::from_millis(100), gate.admit(ask())).await.is_err(), "all are held");
-    child.kill().await.expect("killed");
-    let permit = timeout(Duration::from_secs(20), gate.admit(ask())).await.expect("leases end");
-    permit.expect("nothing rejects").settle(Actual::unknown(End::Succeeded));
+/// What is asked for by and beside a process that is killed: a lease that no test waits for, and dollars.
+fn dear(nanos: i128) -> AskFor {
+    AskFor { lease_us: 3_600_000_000, worst_cost: Some(Usd::from_nanos(nanos)), ..ask() }
+}
+
+/// Gates that let one request of 60 nano-dollars through: the only one at once, most of the day's money, a probe.
+fn narrow(home: &Path) -> [Arc<Gate>; 3] {
+    let breaker = BreakerRule { failures: 1, window_us: 1_000_000, cooldown_us: 0 };
+    let one = Rules { concurrency: Some(1), ..Rules::default() };
+    let money = Rules { usd_per_day: Some(Usd::from_nanos(100)), ..Rules::default() };
+    let probe = Rules { breaker: Some(breaker), ..Rules::default() };
+    let shared = SharedLedger::open(home, Arc::new(UnixClock)).expect("a usable file");
+    [("one", one), ("money", money), ("probe", probe)]
+        .map(|(key, rules)| Gate::new(rules, key, Some(shared.clone()), Arc::new(UnixClock)))
 }
 
 #[tokio::test]
 #[ignore = "the second process of another test"]
 async fn a_process_that_is_killed() {
     let home = std::env::var(HOME).expect("set");
-    let gate = shared(Path::new(&home), Rules { concurrency: Some(3), ..Rules::default() });
+    let gates = narrow(Path::new(&home));
+    let failed = Actual::unknown(End::Failed { retry_after_us: None });
+    gates[2].admit(ask()).await.expect("nothing rejects").settle(failed);
     let mut permits = Vec::new();
-    for _ in 0..3 {
-        permits.push(gate.admit(AskFor { lease_us: 2_000_000, ..ask() }).await.expect("nothing rejects"));
+    for gate in gates {
+        permits.push(gate.admit(dear(60)).await.expect("nothing rejects"));
     }
     println!(">holds all");
     std::future::pending::<()>().await;
+}
+
+/// A process that holds all that [`narrow`] gates let through, until it is killed.
+async fn holder(home: &Path) -> tokio::process::Child {
+    let mut child = second_process("limits::a_process_that_is_killed", home, "");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert_eq!(told_by(&mut lines).await, "holds all");
+    child
+}
+
+#[tokio::test]
+async fn what_a_killed_process_held_goes_to_those_who_wait_for_it_at_once() {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut child = holder(home.path()).await;
+    let [one, money, probe] = narrow(home.path());
+    let mut waits = std::pin::pin!(one.admit(dear(0)));
+    assert!(timeout(Duration::from_millis(100), &mut waits).await.is_err(), "the only permit is held");
+    assert!(timeout(Duration::from_millis(100), money.admit(dear(41))).await.is_err(), "the money is reserved");
+    let failure = probe.admit(ask()).await.map(|_| ()).expect_err("somebody else probes");
+    assert!(failure.message.ends_with("one request probes it at the moment"), "{failure:?}");
+    child.kill().await.expect("killed");
+    let waited = timeout(Duration::from_secs(20), waits).await.expect("it is free");
+    waited.expect("nothing rejects").settle(Actual::unknown(End::Succeeded));
+    let asked = timeout(Duration::from_secs(20), money.admit(dear(41))).await.expect("an answer");
+    assert!(asked.map(|_| ()).expect_err("what was reserved counts as spent").is_limit);
+    let asked = timeout(Duration::from_secs(20), money.admit(dear(40))).await.expect("an answer");
+    asked.expect("so much is left").withdraw();
+    probe.admit(ask()).await.expect("this one probes now").settle(Actual::unknown(End::Succeeded));
+}
+
+#[tokio::test]
+async fn what_a_killed_process_held_is_settled_by_whoever_opens_the_file() {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut child = holder(home.path()).await;
+    let connection = rusqlite::Connection::open(home.path().join("limits.db")).expect("opens");
+    connection
+        .execute("INSERT INTO ledgers VALUES ('damaged', x'00'), ('of another kind', '{}')", [])
+        .expect("written");
+    let leases = || -> u32 {
+        let query = "SELECT sum(json_array_length(ledger, '$.leases')) FROM ledgers WHERE account <> 'damaged'";
+        connection.query_row(query, [], |row| row.get(0)).expect("a number")
+    };
+    let before = narrow(home.path());
+    assert_eq!(leases(), 3, "who lives keeps them");
+    child.kill().await.expect("killed");
+    assert_eq!(leases(), 3);
+    let _after = narrow(home.path());
+    assert_eq!(leases(), 0);
+    let [one, ..] = before;
+    let permit = timeout(Duration::from_secs(20), one.admit(dear(0))).await.expect("there is room");
+    permit.expect("nothing rejects").settle(Actual::unknown(End::Succeeded));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The ledger, case by case.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::admission::BreakerRule;
 
@@ -7,7 +9,11 @@ const SECOND: u64 = 1_000_000;
 const FAILED: End = End::Failed { retry_after_us: None };
 
 fn ask(ticket: u64, input_tokens: u64, output_tokens: u64) -> Ask {
-    Ask { ticket: Ticket(ticket), input_tokens, output_tokens, worst_cost: None, lease_us: 600 * SECOND }
+    Ask { ticket: Ticket(ticket), input_tokens, output_tokens, worst_cost: None, lease_us: 600 * SECOND, owner: None }
+}
+
+fn owned(owner: u128, ask: Ask) -> Ask {
+    Ask { owner: Some(OwnerId(owner)), ..ask }
 }
 
 fn dear(ticket: u64, nanos: i128) -> Ask {
@@ -27,7 +33,7 @@ fn paid(nanos: i128) -> Actual {
 }
 
 #[test]
-fn concurrency_waits_for_a_settlement_or_the_end_of_a_dead_lease() {
+fn concurrency_waits_for_a_settlement_or_the_end_of_a_lease() {
     let rules = Rules { concurrency: Some(1), ..Rules::default() };
     let mut ledger = Ledger::default();
     assert_eq!(ledger.admit(&rules, 0, &ask(1, 0, 0)), Decision::Admitted);
@@ -127,7 +133,8 @@ fn a_breaker_says_until_when_and_lets_one_request_through() {
     assert_eq!((failure.retryable, failure.retry_after_us), (true, Some(14 * SECOND)));
     assert_eq!(ledger.admit(&rules, 16 * SECOND, &ask(3, 0, 0)), Decision::Admitted);
     assert!(matches!(ledger.admit(&rules, 17 * SECOND, &ask(4, 0, 0)), Decision::Rejected(_)));
-    // The process of the probe is killed.
+    // The probe's lease ends, seen by a process that has no breaker.
+    ledger.admit(&Rules::default(), 616 * SECOND, &ask(6, 0, 0));
     assert_eq!(ledger.admit(&rules, 616 * SECOND, &ask(4, 0, 0)), Decision::Admitted);
     ledger.settle(&rules, 617 * SECOND, Ticket(4), &Actual::unknown(End::Succeeded));
     assert_eq!(ledger.admit(&rules, 617 * SECOND, &ask(5, 0, 0)), Decision::Admitted);
@@ -187,6 +194,7 @@ fn a_ledger_survives_being_written_down() {
     let mut ledger = Ledger::default();
     for ticket in 0..3 {
         let ask = Ask { worst_cost: Some(Usd::from_nanos(7)), ..ask(u64::MAX - ticket, 9, 9) };
+        let ask = owned(u128::MAX - u128::from(ticket % 2), ask);
         assert_eq!(ledger.admit(&rules, 1 << 50, &ask), Decision::Admitted);
     }
     ledger.settle(&rules, 1 << 50, Ticket(u64::MAX), &paid(3));
@@ -228,4 +236,168 @@ fn who_asks_for_much_is_not_passed_over_for_ever() {
     let waited = served_us.expect("it is served") - 120 * SECOND;
     assert!((29 * SECOND..33 * SECOND).contains(&waited), "a second, and half a minute of refill: {waited}");
     assert!(small > 120, "the others are served before and after: {small}");
+}
+
+#[test]
+fn what_the_dead_hold_is_free_at_once_and_counts_as_used() {
+    let breaker = BreakerRule { failures: 1, window_us: SECOND, cooldown_us: 0 };
+    let one = Rules { concurrency: Some(1), ..Rules::default() };
+    let output = Rules { output_tpm: Some(1000), ..Rules::default() };
+    let money = budget(100);
+    let probe = Rules { breaker: Some(breaker), ..Rules::default() };
+    let held = Ask { worst_cost: Some(Usd::from_nanos(60)), ..ask(1, 0, 500) };
+    let wanted = Ask { worst_cost: Some(Usd::from_nanos(40)), ..ask(2, 0, 480) };
+    let too_dear = Ask { worst_cost: Some(Usd::from_nanos(41)), ..ask(3, 0, 490) };
+    let dead = BTreeSet::from([OwnerId(7)]);
+    for (name, rules) in [("one", one), ("output", output), ("money", money), ("probe", probe)] {
+        let mut ledger = Ledger::default();
+        if rules.breaker.is_some() {
+            ledger.settle(&rules, 0, Ticket(0), &Actual::unknown(FAILED));
+        }
+        assert_eq!(ledger.admit(&rules, 0, &owned(7, held)), Decision::Admitted, "{name}");
+        let decision = ledger.admit(&rules, 0, &owned(8, too_dear));
+        assert!(decision != Decision::Admitted && ledger.is_held_up(&decision), "{name}: {decision:?}");
+        assert_eq!(ledger.owners(), dead, "{name}");
+        ledger.withdraw(&rules, 0, Ticket(3));
+        assert!(!ledger.settle_dead(&rules, 0, &BTreeSet::from([OwnerId(8)])), "{name}: it lives");
+        ledger.take_changed();
+        assert!(ledger.settle_dead(&rules, 0, &dead) && ledger.take_changed(), "{name}");
+        assert!(!ledger.settle_dead(&rules, 0, &dead) && !ledger.take_changed(), "{name}: once");
+        assert_eq!((ledger.in_flight(), ledger.spent_today()), (0, Usd::from_nanos(60)), "{name}");
+        match name {
+            "output" => {
+                let decision = ledger.admit(&rules, 0, &too_dear);
+                assert!(matches!(decision, Decision::Wait { until_us: Some(_) }), "only time helps: {decision:?}");
+                assert!(!ledger.is_held_up(&decision));
+                ledger.withdraw(&rules, 0, Ticket(3));
+            }
+            "money" => {
+                let decision = ledger.admit(&rules, 0, &too_dear);
+                assert!(matches!(&decision, Decision::Rejected(failure) if failure.is_limit), "{decision:?}");
+                assert!(!ledger.is_held_up(&decision));
+            }
+            _ => {}
+        }
+        assert_eq!(ledger.admit(&rules, 0, &owned(8, wanted)), Decision::Admitted, "{name}");
+        // The one that was taken for dead tells of its end after all.
+        ledger.settle(&rules, 0, Ticket(1), &used(0, 500, End::Succeeded));
+        assert_eq!((ledger.in_flight(), ledger.spent_today()), (1, Usd::from_nanos(60)), "{name}");
+        assert_eq!(ledger.owners(), BTreeSet::from([OwnerId(8)]), "{name}");
+    }
+}
+
+#[test]
+fn a_ledger_from_before_leases_had_owners_is_read() {
+    let text = concat!(
+        r#"{"at_us":1000000,"day":0,"spent":"0","paused_until_us":0,"strikes":0,"breaker":{"Closed":{"failures_us":[]}},"#,
+        r#""requests":{"limit":10,"levels":[540000000,600000000],"full_since_us":null},"tokens":null,"input":null,"#,
+        r#""output":null,"leases":[{"ticket":1,"input":0,"output":0,"worst_cost":"0.000000005","expires_us":601000000}],"#,
+        r#""claims":[]}"#
+    );
+    let rules = Rules { concurrency: Some(2), ..Rules::default() };
+    let mut ledger: Ledger = serde_json::from_str(text).expect("readable");
+    assert_eq!(serde_json::to_string(&ledger).expect("a ledger is JSON"), text, "without owners nothing is different");
+    assert_eq!(ledger.admit(&rules, SECOND, &owned(7, ask(2, 0, 0))), Decision::Admitted);
+    assert_eq!(ledger.owners(), BTreeSet::from([OwnerId(7)]));
+    assert!(ledger.settle_dead(&rules, SECOND, &BTreeSet::from([OwnerId(0), OwnerId(7)])));
+    assert_eq!(ledger.in_flight(), 1, "only its lease ends the other one");
+    assert!(!ledger.settle_dead(&rules, 601 * SECOND, &BTreeSet::new()));
+    assert_eq!(ledger.in_flight(), 0);
+}
+
+/// Something that happens among a few processes, of which those that die are followed by others.
+#[derive(Debug, Clone)]
+enum Step {
+    Pass(u64),
+    Admit { process: usize, input: u64, output: u64, cost: i128 },
+    Settle { request: usize, share: u64, fails: bool },
+    Withdraw(usize),
+    Die(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (0..10 * SECOND).prop_map(Step::Pass),
+        4 => (0usize..4, 0u64..200, 0u64..200, 0i128..50)
+            .prop_map(|(process, input, output, cost)| Step::Admit { process, input, output, cost }),
+        2 => (any::<usize>(), 0u64..=4, any::<bool>())
+            .prop_map(|(request, share, fails)| Step::Settle { request, share, fails }),
+        1 => any::<usize>().prop_map(Step::Withdraw),
+        1 => (0usize..4).prop_map(Step::Die),
+    ]
+}
+
+proptest! {
+    /// When a process dies, its requests count exactly as if it had dropped each of them at that moment: nothing is lost,
+    /// nothing is counted twice, and whoever lives keeps what it has.
+    #[test]
+    fn the_dead_leave_what_they_would_have_left_by_dropping_it(steps in prop::collection::vec(step(), 1..80)) {
+        let breaker = BreakerRule { failures: 2, window_us: 30 * SECOND, cooldown_us: 3 * SECOND };
+        let rules = Rules {
+            rpm: Some(200), tpm: Some(4000), input_tpm: Some(3000), output_tpm: Some(2000), concurrency: Some(6),
+            usd_per_day: Some(Usd::from_nanos(600)), breaker: Some(breaker),
+        };
+        let (mut ledger, mut dropping) = (Ledger::default(), Ledger::default());
+        let mut processes = [1, 2, 3, 4];
+        let mut in_flight: Vec<(u128, Ask)> = Vec::new();
+        let (mut now_us, mut tickets, mut deaths, mut spent) = (0, 0, 4, 0);
+        // In the end nobody is left.
+        for step in steps.into_iter().chain((0..4).map(Step::Die)) {
+            match step {
+                Step::Pass(us) => now_us += us,
+                Step::Admit { process, input, output, cost } => {
+                    tickets += 1;
+                    let ask = Ask { worst_cost: Some(Usd::from_nanos(cost)), ..ask(tickets, input, output) };
+                    let ask = owned(processes[process], Ask { lease_us: DAY_US, ..ask });
+                    let decision = ledger.admit(&rules, now_us, &ask);
+                    prop_assert_eq!(&decision, &dropping.admit(&rules, now_us, &ask));
+                    if decision == Decision::Admitted {
+                        in_flight.push((processes[process], ask));
+                    }
+                }
+                Step::Settle { request, share, fails } if !in_flight.is_empty() => {
+                    let (_, ask) = in_flight.remove(request % in_flight.len());
+                    let cost = ask.worst_cost.map_or(0, Usd::nanos) * i128::from(share) / 4;
+                    let end = if fails { FAILED } else { End::Succeeded };
+                    let actual = used(ask.input_tokens * share / 4, ask.output_tokens * share / 4, end);
+                    let actual = Actual { cost: Some(Usd::from_nanos(cost)), ..actual };
+                    spent += cost;
+                    for ledger in [&mut ledger, &mut dropping] {
+                        ledger.settle(&rules, now_us, ask.ticket, &actual);
+                    }
+                }
+                Step::Withdraw(request) if !in_flight.is_empty() => {
+                    let (_, ask) = in_flight.remove(request % in_flight.len());
+                    for ledger in [&mut ledger, &mut dropping] {
+                        ledger.withdraw(&rules, now_us, ask.ticket);
+                    }
+                }
+                Step::Settle { .. } | Step::Withdraw(_) => {}
+                Step::Die(process) => {
+                    let text = serde_json::to_string(&ledger).expect("a ledger is JSON");
+                    ledger = serde_json::from_str(&text).expect("and back");
+                    let died = processes[process];
+                    deaths += 1;
+                    processes[process] = deaths;
+                    let held = |(owner, _): &(u128, Ask)| *owner == died;
+                    let any = ledger.settle_dead(&rules, now_us, &BTreeSet::from([OwnerId(died)]));
+                    prop_assert_eq!(any, in_flight.iter().any(held));
+                    for (_, ask) in in_flight.extract_if(.., |request| held(request)) {
+                        spent += ask.worst_cost.map_or(0, Usd::nanos);
+                        dropping.settle(&rules, now_us, ask.ticket, &Actual::unknown(End::Cancelled));
+                    }
+                    if !any {
+                        dropping.advance(&rules, now_us);
+                    }
+                }
+            }
+            ledger.take_changed();
+            dropping.take_changed();
+            prop_assert_eq!(&ledger, &dropping);
+            let owners: BTreeSet<_> = in_flight.iter().map(|(owner, _)| OwnerId(*owner)).collect();
+            prop_assert_eq!((ledger.owners(), ledger.in_flight()), (owners, in_flight.len()));
+            prop_assert!(ledger.spent_today() == Usd::from_nanos(spent) && spent <= 600);
+        }
+        prop_assert!(!ledger.breaker.is_probing() && ledger.leases.is_empty());
+    }
 }

@@ -1,40 +1,54 @@
-//! Which process owns a run: a file that the process keeps locked, so that others can tell when it has died.
+//! Which process owns a run or a request in flight: a file that the process keeps locked, so that others can tell when
+//! it has died.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lumos_core::admission::OwnerId;
+
 /// This process's locked file; the lock goes with the process.
-pub(super) struct Owner {
-    pub(super) id: String,
+pub(crate) struct Owner {
+    pub(crate) id: String,
+    /// The same as a number.
+    pub(crate) number: OwnerId,
     path: PathBuf,
     _lock: File,
 }
 
 impl Owner {
-    pub(super) fn register(home: &Path) -> io::Result<Self> {
+    /// Registers the owner of something in a home; a process may be several owners.
+    pub(crate) fn register(home: &Path) -> io::Result<Self> {
         let folder = folder(home);
         std::fs::create_dir_all(&folder)?;
         clear(&folder);
-        let id = crate::clock::Stamp::now().run_id();
+        let ulid = crate::clock::Stamp::now().id();
+        let id = ulid.to_string();
         let path = folder.join(&id);
         loop {
             let lock = File::create(&path)?;
             lock.lock()?;
             // Another process may have cleared the file away before it was locked; now nobody does any more.
             if path.exists() {
-                return Ok(Self { id, path, _lock: lock });
+                return Ok(Self { id, number: OwnerId(ulid.0), path, _lock: lock });
             }
         }
     }
 
     /// Whether the process that registered as `id` still lives.
-    pub(super) fn is_alive(home: &Path, id: &str) -> bool {
+    pub(crate) fn is_alive(home: &Path, id: &str) -> bool {
         match File::open(folder(home).join(id)) {
             // Shared, so that several processes may look at the same time.
             Ok(file) => file.try_lock_shared().is_err(),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
+    }
+
+    /// Which of others have died.
+    pub(crate) fn dead(&self, home: &Path, mut others: BTreeSet<OwnerId>) -> BTreeSet<OwnerId> {
+        others.retain(|other| *other != self.number && !Self::is_alive(home, &ulid::Ulid(other.0).to_string()));
+        others
     }
 }
 
@@ -76,6 +90,17 @@ mod tests {
         let left: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         assert_eq!(left, BTreeSet::from([living.id.clone(), newcomer.id.clone()]));
         assert!(Owner::is_alive(home.path(), &living.id) && !Owner::is_alive(home.path(), "01DEAD"));
+    }
+
+    #[test]
+    fn the_dead_are_told_from_the_living_and_from_oneself() {
+        let home = tempfile::tempdir().unwrap();
+        let [me, living, dying] = [(); 3].map(|()| Owner::register(home.path()).unwrap());
+        let all = BTreeSet::from([me.number, living.number, dying.number]);
+        assert_eq!(me.dead(home.path(), all.clone()), BTreeSet::new());
+        let died = dying.number;
+        drop(dying);
+        assert_eq!(me.dead(home.path(), all), BTreeSet::from([died]));
     }
 
     #[test]
