@@ -175,3 +175,28 @@ fn triage_takes_one_branch_and_skips_the_others() {
     assert!(steps(&record).iter().any(|step| step["kind"] == "router" && step["status"] == "succeeded"));
     assert!(steps(&record).iter().any(|step| step["status"] == "skipped"));
 }
+
+/// Records what the other tests of this file look at, and goes through the scheduler once more on the recorded answers.
+#[test]
+fn every_shipped_workflow_is_replayed_identically() {
+    let workflows = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/workflows")).expect("the folder");
+    let files = workflows.map(|entry| entry.expect("an entry").path());
+    // `research_round` is the sub-workflow of `research`.
+    let is_shipped = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|end| end == "ron")
+            && path.file_stem().is_some_and(|name| name != "research_round")
+    };
+    let mut names: Vec<_> = files.filter(is_shipped).collect();
+    names.sort();
+    assert!(names.len() >= 4);
+    for path in names {
+        let path = path.display().to_string();
+        let input = if path.ends_with("triage.ron") { "message=What is 12 * 12?" } else { QUESTION };
+        let record = json(&["run", &path, "-i", input, "--format", "json"]);
+        let id = record["run_id"].as_str().expect("an id");
+        let replay = json(&["replay", id, "--format", "json"]);
+        assert_eq!(replay["replay"]["identical"], true, "{path}: {}", replay["replay"]);
+        assert_eq!(replay["output"], record["output"]);
+        assert_eq!(json(&["runs", "verify", id, "--format", "json"])["flaws"], serde_json::json!([]));
+    }
+}

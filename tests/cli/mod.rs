@@ -1,6 +1,7 @@
 //! The command line, run as people run it: screens, documents and exit codes. One test needs models, and fetches them.
 
 mod approvals;
+mod durable;
 mod interrupt;
 mod prices;
 mod runs;
