@@ -77,33 +77,34 @@ impl<'a> Driver<'a> {
         (self.state, self.journal)
     }
 
-    /// Sets timers that an earlier driver had set.
-    pub(crate) fn set_timers(&mut self, timers: impl IntoIterator<Item = (u64, Timer)>) {
+    /// Takes the run up: `timers` are those that an earlier driver had set, `first` is what happens first; the last of it
+    /// starts the run or resumes it.
+    pub(crate) fn begin(
+        &mut self,
+        timers: impl IntoIterator<Item = (u64, Timer)>,
+        first: impl IntoIterator<Item = EventKind<LiveValue>>,
+    ) {
         self.timers.extend(timers.into_iter().map(Reverse));
+        for kind in first {
+            // A log that ends with the run's end needs nothing more.
+            if self.state.outcome().is_some() {
+                return;
+            }
+            // What the events before led to is asked for again when the run is resumed; its timers are not.
+            for command in std::mem::take(&mut self.commands) {
+                if let Command::SetTimer { timer, at_us } = command {
+                    self.timers.push(Reverse((at_us, timer)));
+                }
+            }
+            self.handle(kind);
+        }
     }
 
-    /// Runs to the end, or until only people can go on; a cancellation is an event like any other. `first` is what
-    /// happens first; the last of it starts the run or resumes it.
+    /// Runs to the end, or until only people can go on; a cancellation is an event like any other.
     ///
     /// # Errors
     /// When the run's log cannot be written: then nothing more is started.
-    pub(crate) async fn drive(
-        &mut self,
-        first: impl IntoIterator<Item = EventKind<LiveValue>>,
-        cancel: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        for kind in first {
-            // A log that ends with the run's end needs nothing more.
-            if self.state.outcome().is_none() {
-                // What the events before led to is asked for again when the run is resumed; its timers are not.
-                for command in std::mem::take(&mut self.commands) {
-                    if let Command::SetTimer { timer, at_us } = command {
-                        self.timers.push(Reverse((at_us, timer)));
-                    }
-                }
-                self.handle(kind);
-            }
-        }
+    pub(crate) async fn drive(&mut self, cancel: &CancellationToken) -> Result<(), StoreError> {
         loop {
             self.carry_out(cancel).await?;
             if self.state.outcome().is_some() || self.state.is_paused() {

@@ -181,13 +181,7 @@ impl Engine {
         // Outside the future, because thousands of them may wait: it holds no more than it must.
         let inputs = complete(bound.program(), request.inputs);
         let seed = request.seed;
-        async move {
-            let stamp = Stamp::now();
-            let state = RunState::new(bound.program(), inputs.clone(), seed);
-            let begun = Begun { stamp, earlier: Earlier::default(), timers: Vec::new(), inputs, state };
-            let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound, None)));
-            self.drive(bound, begun, journal, Some(EventKind::Started), cancel).await
-        }
+        async move { self.drive(bound, self.begin(bound, inputs, seed), cancel).await }
     }
 
     /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps, with what people have
@@ -214,9 +208,9 @@ impl Engine {
         let decided = decisions.into_iter().chain(history.overdue());
         let decided = decided.map(|(step, decision)| EventKind::Decided(step, decision));
         let first: Vec<_> = decided.chain([EventKind::Resumed]).collect();
-        let (begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at));
-        let journal = Journal::resume(store.clone(), header.ulid(), log, bound.durability());
-        self.drive(bound, begun, Some(Box::new(journal)), first, cancel).await
+        let (mut begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at), first);
+        begun.journal = Some(Box::new(Journal::resume(store.clone(), header.ulid(), log, bound.durability())));
+        self.drive(bound, Box::new(begun), cancel).await
     }
 
     /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's
@@ -235,10 +229,11 @@ impl Engine {
         // The attempts of the log that is shared were made by the blueprint of the other run.
         let mut earlier = history.earlier.clone();
         earlier.until(history.folded.state.attempts().len(), history.blueprint.backends.clone());
-        let (begun, _) = Begun::of(history, Stamp::now());
-        let begun = Begun { earlier, ..begun };
-        let journal = self.journal(bound).map(|store| Box::new(begun.journal(store, bound, Some((&parent, events)))));
-        self.drive(bound, begun, journal, first, cancel).await
+        let (mut begun, _) = Begun::of(history, Stamp::now(), first);
+        begun.earlier = earlier;
+        let parent = Some((&parent, events));
+        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
+        self.drive(bound, Box::new(begun), cancel).await
     }
 
     /// Goes on with a run whose workflow has changed, as a new run: steps whose definition and request are what they were
@@ -269,14 +264,24 @@ impl Engine {
             .map_err(abandon)?;
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
-        let state = RunState::new(bound.program(), inputs.clone(), header.seed);
-        let begun = Begun { stamp: Stamp::now(), earlier: Earlier::default(), timers: Vec::new(), inputs, state };
-        let mut journal = begun.journal(store, bound, Some((&header, 0)));
+        let mut begun = self.begin(bound, inputs, header.seed);
+        let mut journal = begun.new_journal(store, bound, Some((&header, 0)));
         journal.recall = Some(recall);
         // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
         journal.commit().await?;
         cancel_old(store, &header, history).await?;
-        self.drive(bound, begun, Some(Box::new(journal)), Some(EventKind::Started), cancel).await
+        begun.journal = Some(Box::new(journal));
+        self.drive(bound, begun, cancel).await
+    }
+
+    /// A new run. Boxed, because the future of a run is no larger than it must be.
+    fn begin(&self, bound: &BoundProgram, inputs: LiveValue, seed: u64) -> Box<Begun> {
+        let state = RunState::new(bound.program(), inputs.clone(), seed);
+        let first = vec![EventKind::Started];
+        let (stamp, earlier) = (Stamp::now(), Earlier::default());
+        let mut begun = Begun { stamp, earlier, timers: Vec::new(), inputs, state, first, journal: None };
+        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, None)));
+        Box::new(begun)
     }
 
     /// Where the runs of a program are kept.
@@ -287,46 +292,54 @@ impl Engine {
     async fn drive(
         &self,
         bound: &Arc<BoundProgram>,
-        begun: Begun,
-        journal: Option<Box<Journal>>,
-        first: impl IntoIterator<Item = EventKind<LiveValue>>,
+        begun: Box<Begun>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
-        let Begun { stamp, earlier, timers, inputs, state } = begun;
-        let program = bound.program();
-        let audience = Audience::new(&self.sinks, || stamp.run_id());
+        let audience = Audience::new(&self.sinks, || begun.stamp.run_id());
         if let Some(audience) = &audience {
+            let program = bound.program();
             let graph = program.plan().graph(GraphId::ROOT);
             audience.tell(&RunEvent::RunStarted {
-                run_id: stamp.run_id(),
+                run_id: begun.stamp.run_id(),
                 workflow: program.name().to_owned(),
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
+        let Begun { stamp, earlier, timers, inputs, state, first, journal } = *begun;
         let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state, journal);
-        driver.set_timers(timers);
-        let driven = driver.drive(first, cancel).await;
+        driver.begin(timers, first);
+        let driven = driver.drive(cancel).await;
         let (state, journal) = driver.into_parts();
         let run = FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state };
-        let result = match (driven, journal) {
-            // Boxed, so that a run that goes on holds no room for what comes after it.
-            (Ok(()), Some(mut journal)) => Box::pin(async { journal.end(run.record()).await }).await,
-            (driven, _) => driven,
-        };
-        let record = || {
-            let mut record = run.record();
-            if record.status == Status::Running {
-                record.status = Status::Interrupted;
-            }
-            Box::new(record)
-        };
-        if let Some(audience) = &audience {
-            audience.tell(&RunEvent::RunEnded { record: record() });
+        // Boxed, so that a run that goes on holds no room for what comes after it.
+        Box::pin(end(run, driven, journal, audience)).await
+    }
+}
+
+/// Keeps how a run ended, and tells who listens.
+async fn end(
+    run: FinishedRun,
+    driven: Result<(), StoreError>,
+    journal: Option<Box<Journal>>,
+    audience: Option<Audience>,
+) -> Result<FinishedRun, EngineError> {
+    let result = match (driven, journal) {
+        (Ok(()), Some(mut journal)) => journal.end(run.record()).await,
+        (driven, _) => driven,
+    };
+    let record = || {
+        let mut record = run.record();
+        if record.status == Status::Running {
+            record.status = Status::Interrupted;
         }
-        match result {
-            Ok(()) => Ok(run),
-            Err(error) => Err(EngineError::Store { record: record(), error }),
-        }
+        Box::new(record)
+    };
+    if let Some(audience) = &audience {
+        audience.tell(&RunEvent::RunEnded { record: record() });
+    }
+    match result {
+        Ok(()) => Ok(run),
+        Err(error) => Err(EngineError::Store { record: record(), error }),
     }
 }
 
@@ -347,11 +360,14 @@ struct Begun {
     timers: Vec<(u64, Timer)>,
     inputs: LiveValue,
     state: RunState<Program>,
+    /// What happens first; the last of it starts the run or resumes it.
+    first: Vec<EventKind<LiveValue>>,
+    journal: Option<Box<Journal>>,
 }
 
 impl Begun {
     /// The log of a new run.
-    fn journal(&self, store: &RecordStore, bound: &BoundProgram, parent: Option<(&store::Header, u64)>) -> Journal {
+    fn new_journal(&self, store: &RecordStore, bound: &BoundProgram, parent: Option<(&store::Header, u64)>) -> Journal {
         let (hash, data) = bound.blueprint();
         let mut blobs = vec![Blob { hash: *hash, data: data.clone() }];
         let inputs = Kept::of(&self.inputs, &mut blobs).text();
@@ -372,10 +388,11 @@ impl Begun {
     }
 
     /// From a run's history, with where its log stands.
-    fn of(history: History, stamp: Stamp) -> (Self, (Digest, u64)) {
+    fn of(history: History, stamp: Stamp, first: Vec<EventKind<LiveValue>>) -> (Self, (Digest, u64)) {
         let History { inputs, earlier, folded, .. } = history;
         let timers = folded.timers.into_iter().filter(|(_, timer)| folded.state.awaits(*timer)).collect();
-        (Self { stamp, earlier, timers, inputs, state: folded.state }, (folded.digest, folded.events))
+        let begun = Self { stamp, earlier, timers, inputs, state: folded.state, first, journal: None };
+        (begun, (folded.digest, folded.events))
     }
 }
 
