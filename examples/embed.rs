@@ -10,7 +10,7 @@ use lumos::core::{
     Agent, AgentCall, AgentError, AgentOutput, Backend, BackendError, BackendErrorKind, BackendInfo, Basis, CallReport,
     ChatRequest, Completion, Delta, DeltaSink, Embeddings, FinishReason, Usage,
 };
-use lumos::engine::{CancellationToken, EventSink, RunEvent, RunRequest};
+use lumos::engine::{CancellationToken, EventSink, Kind, RunEvent, RunRequest};
 use lumos::{Home, Lumos};
 use serde_json::json;
 
@@ -112,7 +112,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", run.output());
 
     let store = lumos.store().ok_or("the example keeps records")?;
-    for summary in store.list(10)? {
+    for summary in store.list(&Kind { limit: 10, ..Kind::default() })? {
         let record = store.load(&summary.run_id)?;
         println!("{} {}: {} attempts", record.run_id, record.status.as_str(), record.totals.attempts);
     }

@@ -138,7 +138,7 @@ impl RecordStore {
                             (prepared, found.request_hash) = (Some(number), Some(estimate.request_hash));
                         }
                         EventKind::PrepareFailed(_, failure) => {
-                            (prepared, found.failure) = (Some(number), Some(failure))
+                            (prepared, found.failure) = (Some(number), Some(failure));
                         }
                         EventKind::Succeeded(_, value, _) => found.value = Some(value),
                         EventKind::Failed(_, failure, _) => found.failure = Some(failure),

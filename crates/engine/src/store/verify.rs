@@ -31,12 +31,11 @@ pub struct Flaw {
 
 pub(super) fn verify(reader: &mut Reader<'_>, id: Option<&str>) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
-    let headers = match id {
-        Some(id) => vec![reader.find(id)?],
-        None => {
-            verified.flaws.extend(of_the_file(reader)?);
-            reader.headers()?
-        }
+    let headers = if let Some(id) = id {
+        vec![reader.find(id)?]
+    } else {
+        verified.flaws.extend(of_the_file(reader)?);
+        reader.headers()?
     };
     for header in headers {
         verified.runs += 1;
@@ -92,12 +91,12 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
     let mut flaws = Vec::new();
     match header.status {
         Status::Running | Status::Interrupted if has_ended => {
-            flaws.push("it has ended, and the table does not say so".to_owned())
+            flaws.push("it has ended, and the table does not say so".to_owned());
         }
         Status::Running | Status::Interrupted => {}
         status if status == record.status => flaws.extend(of_the_tables(reader, header, &record)?),
         status => {
-            flaws.push(format!("it is `{}` by its log and `{}` in the table", record.status.as_str(), status.as_str()))
+            flaws.push(format!("it is `{}` by its log and `{}` in the table", record.status.as_str(), status.as_str()));
         }
     }
     Ok((history.folded.events, flaws))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use indexmap::IndexMap;
 use lumos_core::program::Program;
 use lumos_core::record::Status;
 use lumos_core::scheduler::StepId;
@@ -180,7 +181,7 @@ async fn a_fork_shares_what_was_before_its_step() {
     let step =
         |name: &str| -> StepId { history.steps()[first.steps.iter().position(|step| step.node == name).unwrap()] };
     let fork =
-        |name: &str| Fork { run_id: first.run_id.clone(), at: step(name), inputs: Default::default(), seed: None };
+        |name: &str| Fork { run_id: first.run_id.clone(), at: step(name), inputs: IndexMap::default(), seed: None };
     for (name, calls) in [("end", 1), ("quick", 2), ("start", 4)] {
         let before = agent.calls();
         let forked = engine(&store).fork(&bound, &fork(name), &CancellationToken::new()).await.unwrap().record();
@@ -284,7 +285,7 @@ async fn large_values_are_kept_once() {
     let store = store(home.path());
     let mut workflow = WorkflowSpec::new("large").output("{{ s9.got | length }}");
     for number in 0..10 {
-        workflow = workflow.node(&format!("s{number}"), node("{{ inputs.document }}"));
+        workflow = workflow.node(format!("s{number}"), node("{{ inputs.document }}"));
     }
     let bound = bind(workflow, &Counts::new(10), Durability::Full);
     let inputs = [("document".to_owned(), Value::String("x".repeat(100_000)))].into_iter().collect();
