@@ -181,7 +181,7 @@ impl Engine {
         // Outside the future, because thousands of them may wait: it holds no more than it must.
         let inputs = complete(bound.program(), request.inputs);
         let seed = request.seed;
-        async move { self.drive(bound, self.begin(bound, inputs, seed), cancel).await }
+        async move { self.drive(bound, self.begin(bound, inputs, seed, None), cancel).await }
     }
 
     /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps, with what people have
@@ -264,23 +264,29 @@ impl Engine {
             .map_err(abandon)?;
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
-        let mut begun = self.begin(bound, inputs, header.seed);
-        let mut journal = begun.new_journal(store, bound, Some((&header, 0)));
-        journal.recall = Some(recall);
-        // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
-        journal.commit().await?;
+        let mut begun = self.begin(bound, inputs, header.seed, Some((&header, 0)));
+        if let Some(journal) = &mut begun.journal {
+            journal.recall = Some(recall);
+            // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
+            journal.commit().await?;
+        }
         cancel_old(store, &header, history).await?;
-        begun.journal = Some(Box::new(journal));
         self.drive(bound, begun, cancel).await
     }
 
     /// A new run. Boxed, because the future of a run is no larger than it must be.
-    fn begin(&self, bound: &BoundProgram, inputs: LiveValue, seed: u64) -> Box<Begun> {
+    fn begin(
+        &self,
+        bound: &BoundProgram,
+        inputs: LiveValue,
+        seed: u64,
+        parent: Option<(&store::Header, u64)>,
+    ) -> Box<Begun> {
         let state = RunState::new(bound.program(), inputs.clone(), seed);
         let first = vec![EventKind::Started];
         let (stamp, earlier) = (Stamp::now(), Earlier::default());
         let mut begun = Begun { stamp, earlier, timers: Vec::new(), inputs, state, first, journal: None };
-        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, None)));
+        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
         Box::new(begun)
     }
 

@@ -32,7 +32,7 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
 pub fn told(driven: Driven, format: Option<Format>) -> Result<u8, Failure> {
     let Driven { record, lost } = driven;
     if let Some(format) = format {
-        print(&record, format)?;
+        print(&record, format, lost.is_none())?;
     }
     match lost {
         Some(error) => {
@@ -43,7 +43,7 @@ pub fn told(driven: Driven, format: Option<Format>) -> Result<u8, Failure> {
     }
 }
 
-fn print(record: &RunRecord, format: Format) -> Result<(), Failure> {
+fn print(record: &RunRecord, format: Format, is_kept: bool) -> Result<(), Failure> {
     if format == Format::Json {
         return output::json(record);
     }
@@ -54,7 +54,10 @@ fn print(record: &RunRecord, format: Format) -> Result<(), Failure> {
     }
     text.push_str(&steps(record));
     output::styled(&text)?;
-    output::log(&ending(record));
+    // What is wrong with the store says more about a run that it stopped.
+    if is_kept || record.status != Status::Interrupted {
+        output::log(&ending(record));
+    }
     Ok(())
 }
 
