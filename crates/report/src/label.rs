@@ -268,9 +268,9 @@ mod tests {
         insta::assert_snapshot!([told("frist"), told("sub/y[1]"), told("y"), told(""), told("nothing")].join("\n"), @r"
         the run has no step `frist`; did you mean `first`?
         `sub/y[1]` fits 2 steps; name one of `sub[0]/y[1]`, `sub[1]/y[1]`
-        the run has no step `y`; there are `sub/y[0]`, `sub/y[1]`, `sub/y[0]`, `sub/y[1]`
-        the run has no step ``; there are `first`, `sub[0]`, `sub/y[0]`, `sub/y[1]`, `sub/z[0]`, `sub[1]` and 3 more
-        the run has no step `nothing`; there are `first`, `sub[0]`, `sub/y[0]`, `sub/y[1]`, `sub/z[0]`, `sub[1]` and 3 more
+        the run has no step `y`; there are `sub[0]/y[0]`, `sub[0]/y[1]`, `sub[1]/y[0]`, `sub[1]/y[1]`
+        the run has no step ``; there are `first`, `sub[0]`, `sub[0]/y[0]`, `sub[0]/y[1]`, `sub[0]/z`, `sub[1]` and 3 more
+        the run has no step `nothing`; there are `first`, `sub[0]`, `sub[0]/y[0]`, `sub[0]/y[1]`, `sub[0]/z`, `sub[1]` and 3 more
         ");
     }
 
