@@ -107,7 +107,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .sink(Arc::new(Print))
         .build()?;
     let program = lumos.bind(&bundle)?;
-    let request = RunRequest { inputs: [("name".to_owned(), json!("Ada"))].into_iter().collect(), seed: 7 };
+    let request = RunRequest {
+        inputs: [("name".to_owned(), json!("Ada"))].into_iter().collect(),
+        seed: 7,
+        ..RunRequest::default()
+    };
     let run = lumos.run(&program, request, &CancellationToken::new()).await?;
     println!("{}", run.output());
 

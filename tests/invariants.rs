@@ -16,9 +16,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lumos-faults", &["lumos-core"]),
     ("lumos-engine", &["lumos-core"]),
     ("lumos-report", &["lumos-core"]),
+    ("lumos-telemetry", &["lumos-core", "lumos-engine"]),
     (
         "lumos",
-        &["lumos-core", "lumos-assets", "lumos-agents", "lumos-local", "lumos-remote", "lumos-engine", "lumos-report"],
+        &[
+            "lumos-core",
+            "lumos-assets",
+            "lumos-agents",
+            "lumos-local",
+            "lumos-remote",
+            "lumos-engine",
+            "lumos-report",
+            "lumos-telemetry",
+        ],
     ),
 ];
 

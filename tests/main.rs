@@ -12,4 +12,6 @@ mod planner;
 #[cfg(feature = "remote")]
 mod remote;
 mod shipped;
+#[cfg(all(feature = "otel", feature = "remote"))]
+mod telemetry;
 mod triage;

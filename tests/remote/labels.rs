@@ -105,7 +105,8 @@ async fn run(lumos: &Lumos, workflow: &Path, deployment: &Path, question: &str) 
         "question"
     };
     let inputs = [(input.to_owned(), json!(question))].into_iter().collect();
-    let run = lumos.run(&program, RunRequest { inputs, seed: 7 }, &CancellationToken::new()).await;
+    let run =
+        lumos.run(&program, RunRequest { inputs, seed: 7, ..RunRequest::default() }, &CancellationToken::new()).await;
     run.expect("nothing is kept").record()
 }
 

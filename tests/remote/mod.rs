@@ -91,7 +91,7 @@ async fn ask_until(
     cancel: &CancellationToken,
 ) -> RunRecord {
     let inputs = [("question".to_owned(), json!(question))].into_iter().collect();
-    let run = lumos.run(program, RunRequest { inputs, seed: 0 }, cancel).await;
+    let run = lumos.run(program, RunRequest { inputs, ..RunRequest::default() }, cancel).await;
     run.expect("the record is kept").record()
 }
 

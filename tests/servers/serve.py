@@ -27,17 +27,17 @@ REQUIREMENTS = HERE.parent / "requirements.txt"
 MODEL = "smollm2"
 
 
-def environment(cache):
+def environment(cache, requirements=REQUIREMENTS, name="servers"):
     """The Python of an environment with the requirements; made once per version of them and of Python."""
-    wanted = REQUIREMENTS.read_bytes() + sys.version.encode()
-    folder = cache / f"servers-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    wanted = requirements.read_bytes() + sys.version.encode()
+    folder = cache / f"{name}-{hashlib.sha256(wanted).hexdigest()[:12]}"
     python = folder / "bin" / "python"
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "servers.lock", "w") as lock:
+    with open(cache / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             venv.create(folder, clear=True, with_pip=True)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]
+            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
             subprocess.run(install, check=True, stdout=sys.stderr)
             (folder / "complete").touch()
     return python

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::trace::TraceContext;
 use crate::usage::CallReport;
 
 /// Who speaks in a chat message.
@@ -214,6 +215,12 @@ pub trait DeltaSink: Send + Sync {
     /// Learns that bytes announced by [`DeltaSink::sent`] have not left: no connection came about.
     fn unsent(&self, bytes: u64) {
         let _ = bytes;
+    }
+
+    /// The span that requests of this call belong to; `None` when nobody traces it. It is no part of a request: it
+    /// changes no answer.
+    fn trace_context(&self) -> Option<TraceContext> {
+        None
     }
 }
 

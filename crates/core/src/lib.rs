@@ -18,6 +18,7 @@ pub mod record;
 pub mod scheduler;
 pub mod spec;
 pub mod template;
+pub mod trace;
 pub mod usage;
 
 pub use agent::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedAgent};
@@ -31,4 +32,5 @@ pub use problem::{Problem, Severity};
 pub use record::{
     AttemptBasis, AttemptRecord, Destination, ErrorRecord, Exchange, RunRecord, Status, StepRecord, Totals,
 };
+pub use trace::{TraceContext, TraceScope};
 pub use usage::{Basis, CallReport, FinishReason, RateLimit, RateLimits, Usage};

@@ -131,6 +131,7 @@ pub(crate) fn prepare<'a>(
         audience,
         meter: meter.clone(),
         step: id.step.0,
+        attempt: id.number,
         node: &node.name,
     });
     let attempt = Attempt {

@@ -84,6 +84,11 @@ impl Stamp {
         self.id
     }
 
+    /// When, in microseconds since the Unix epoch.
+    pub(crate) fn unix_us(&self) -> u64 {
+        self.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    }
+
     pub(crate) fn run_id(&self) -> String {
         self.id.to_string()
     }

@@ -359,7 +359,15 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whether somebody wants events while the run goes on.
+    fn is_told(&self) -> bool {
+        self.audience.is_some_and(Audience::is_live)
+    }
+
     fn tell_start(&self, id: AttemptId) {
+        if !self.is_told() {
+            return;
+        }
         let backend = self.backend(id.step, self.state.candidate(id.step)).map(|(_, backend)| backend);
         self.tell(&RunEvent::AttemptStarted {
             step: self.step_ref(id.step),
@@ -371,6 +379,9 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_end(&self, kind: &EventKind<LiveValue>, at_us: u64) {
+        if !self.is_told() {
+            return;
+        }
         let (id, status, error, bill) = match kind {
             EventKind::Succeeded(id, _, bill) => (id, Status::Succeeded, None, bill),
             EventKind::Failed(id, failure, bill) => (id, Status::Failed, Some(failure.message.clone()), bill),
@@ -387,6 +398,9 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_skips(&mut self, at_us: u64) {
+        if !self.is_told() {
+            return;
+        }
         let known = self.state.steps().len();
         for index in std::mem::replace(&mut self.told_skips, known)..known {
             let id = StepId(index as u32);

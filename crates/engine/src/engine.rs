@@ -4,13 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use lumos_core::BackendError;
 use lumos_core::graph::GraphId;
 use lumos_core::load::Bundle;
 use lumos_core::program::{Header, LiveValue, Program};
 use lumos_core::record::{RunRecord, Status};
 use lumos_core::scheduler::{Decision, Event, EventKind, Outcome, RunState, StepId, Timer};
 use lumos_core::spec::Durability;
+use lumos_core::{BackendError, TraceContext};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ use crate::history::{self, Earlier, Folded, History};
 use crate::journal::Journal;
 use crate::recall::Recall;
 use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
+use crate::trace::RunTrace;
 
 /// What a run is started with.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +32,8 @@ pub struct RunRequest {
     pub inputs: IndexMap<String, Value>,
     /// Seed of everything random.
     pub seed: u64,
+    /// The span of the caller that the run belongs to.
+    pub trace_parent: Option<Box<TraceContext>>,
 }
 
 /// Why a run could not be started or its record not be kept.
@@ -180,8 +183,12 @@ impl Engine {
     ) -> impl Future<Output = Result<FinishedRun, EngineError>> + Send + use<'a> {
         // Outside the future, because thousands of them may wait: it holds no more than it must.
         let inputs = complete(bound.program(), request.inputs);
-        let seed = request.seed;
-        async move { self.drive(bound, self.begin(bound, inputs, seed, None), cancel).await }
+        let (seed, trace_parent) = (request.seed, request.trace_parent);
+        async move {
+            let mut begun = self.begin(bound, inputs, seed, None);
+            begun.trace_parent = trace_parent;
+            self.drive(bound, begun, cancel).await
+        }
     }
 
     /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps, with what people have
@@ -231,6 +238,7 @@ impl Engine {
         earlier.until(history.folded.state.attempts().len(), history.blueprint.backends.clone());
         let (mut begun, _) = Begun::of(history, Stamp::now(), first);
         begun.earlier = earlier;
+        begun.shared_us = begun.state.now_us();
         let parent = Some((&parent, events));
         begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
         self.drive(bound, Box::new(begun), cancel).await
@@ -285,7 +293,17 @@ impl Engine {
         let state = RunState::new(bound.program(), inputs.clone(), seed);
         let first = vec![EventKind::Started];
         let (stamp, earlier) = (Stamp::now(), Earlier::default());
-        let mut begun = Begun { stamp, earlier, timers: Vec::new(), inputs, state, first, journal: None };
+        let mut begun = Begun {
+            stamp,
+            earlier,
+            timers: Vec::new(),
+            inputs,
+            state,
+            first,
+            journal: None,
+            trace_parent: None,
+            shared_us: 0,
+        };
         begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
         Box::new(begun)
     }
@@ -301,24 +319,25 @@ impl Engine {
         begun: Box<Begun>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
-        let audience = Audience::new(&self.sinks, || begun.stamp.run_id());
-        if let Some(audience) = &audience {
+        let (stamp, trace_parent) = (begun.stamp, begun.trace_parent);
+        let audience = Audience::new(&self.sinks, stamp.id().0, || stamp.run_id(), trace_parent);
+        if let Some(audience) = audience.as_ref().filter(|audience| audience.is_live()) {
             let program = bound.program();
             let graph = program.plan().graph(GraphId::ROOT);
             audience.tell(&RunEvent::RunStarted {
-                run_id: begun.stamp.run_id(),
+                run_id: stamp.run_id(),
                 workflow: program.name().to_owned(),
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
-        let Begun { stamp, earlier, timers, inputs, state, first, journal } = *begun;
-        let mut driver = Driver::new(bound, &self.clock, audience.as_ref(), state, journal);
+        let Begun { earlier, timers, inputs, state, first, journal, shared_us, .. } = *begun;
+        let mut driver = Driver::new(bound, &self.clock, audience.as_deref(), state, journal);
         driver.begin(timers, first);
         let driven = driver.drive(cancel).await;
         let (state, journal) = driver.into_parts();
         let run = FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state };
         // Boxed, so that a run that goes on holds no room for what comes after it.
-        Box::pin(end(run, driven, journal, audience)).await
+        Box::pin(end(run, driven, journal, audience, shared_us)).await
     }
 }
 
@@ -327,7 +346,8 @@ async fn end(
     run: FinishedRun,
     driven: Result<(), StoreError>,
     journal: Option<Box<Journal>>,
-    audience: Option<Audience>,
+    audience: Option<Box<Audience>>,
+    shared_us: u64,
 ) -> Result<FinishedRun, EngineError> {
     let result = match (driven, journal) {
         (Ok(()), Some(mut journal)) => journal.end(run.record()).await,
@@ -341,7 +361,13 @@ async fn end(
         Box::new(record)
     };
     if let Some(audience) = &audience {
-        audience.tell(&RunEvent::RunEnded { record: record() });
+        audience.trace(|scope, content| {
+            let began_unix_us = run.stamp.unix_us();
+            RunTrace::of(&run.bound, &run.state, scope, *record(), (began_unix_us, shared_us), content)
+        });
+        if audience.is_live() {
+            audience.tell(&RunEvent::RunEnded { record: record() });
+        }
     }
     match result {
         Ok(()) => Ok(run),
@@ -369,6 +395,9 @@ struct Begun {
     /// What happens first; the last of it starts the run or resumes it.
     first: Vec<EventKind<LiveValue>>,
     journal: Option<Box<Journal>>,
+    trace_parent: Option<Box<TraceContext>>,
+    /// What happened before this moment of the run is part of the run that it was forked from.
+    shared_us: u64,
 }
 
 impl Begun {
@@ -397,7 +426,17 @@ impl Begun {
     fn of(history: History, stamp: Stamp, first: Vec<EventKind<LiveValue>>) -> (Self, (Digest, u64)) {
         let History { inputs, earlier, folded, .. } = history;
         let timers = folded.timers.into_iter().filter(|(_, timer)| folded.state.awaits(*timer)).collect();
-        let begun = Self { stamp, earlier, timers, inputs, state: folded.state, first, journal: None };
+        let begun = Self {
+            stamp,
+            earlier,
+            timers,
+            inputs,
+            state: folded.state,
+            first,
+            journal: None,
+            trace_parent: None,
+            shared_us: 0,
+        };
         (begun, (folded.digest, folded.events))
     }
 }

@@ -22,6 +22,7 @@ mod recall;
 mod recorded;
 mod replay;
 mod store;
+mod trace;
 
 pub use binding::{BoundBackend, BoundProgram, Bounds, NodeBinding, Price};
 pub use cache::ResponseCache;
@@ -36,3 +37,4 @@ pub use recorded::recorded_backend;
 pub use replay::{Asked, Asking, Difference, Replayed};
 pub use store::{Flaw, Kind, Pruned, RecordStore, RunSummary, StoreError, Verified};
 pub use tokio_util::sync::CancellationToken;
+pub use trace::{RunTrace, TracedStep};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lumos_core::admission::{Actual, End};
 use lumos_core::scheduler::Bill;
-use lumos_core::{AgentError, BackendErrorKind, Basis, CallReport, Delta, DeltaSink, Usage, Usd};
+use lumos_core::{AgentError, BackendErrorKind, Basis, CallReport, Delta, DeltaSink, TraceContext, Usage, Usd};
 
 use crate::binding::{BoundBackend, Price};
 use crate::cache::{Key, ResponseCache};
@@ -142,6 +142,7 @@ pub(crate) struct Deltas<'a> {
     pub(crate) audience: Option<&'a Audience>,
     pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) step: u32,
+    pub(crate) attempt: u32,
     pub(crate) node: &'a str,
 }
 
@@ -150,7 +151,7 @@ impl DeltaSink for Deltas<'_> {
         if let Some(meter) = &self.meter {
             meter.output_tokens.store(delta.output_tokens, Ordering::Relaxed);
         }
-        if let Some(audience) = self.audience {
+        if let Some(audience) = self.audience.filter(|audience| audience.is_live()) {
             audience.tell(&RunEvent::Delta {
                 step: self.step,
                 node: self.node.to_owned(),
@@ -170,5 +171,9 @@ impl DeltaSink for Deltas<'_> {
         if let Some(meter) = &self.meter {
             meter.bytes_sent.fetch_sub(bytes, Ordering::Relaxed);
         }
+    }
+
+    fn trace_context(&self) -> Option<TraceContext> {
+        self.audience?.context(self.step, self.attempt)
     }
 }

@@ -31,3 +31,5 @@ pub use lumos_agents as agents;
 pub use lumos_assets as assets;
 #[cfg(feature = "local")]
 pub use lumos_local as local_models;
+#[cfg(feature = "otel")]
+pub use lumos_telemetry as telemetry;

@@ -114,12 +114,16 @@ impl Transport {
     ) -> Result<Reply<'_>, Failed> {
         let body = Bytes::from(body);
         let start_us = self.clock.now_us();
+        let trace = trace_headers(deltas);
         let mut again = true;
         let response = loop {
             let mut request = Request::new(Method::POST, url.clone());
             let headers = request.headers_mut();
             headers.clone_from(&self.headers);
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            for (name, value) in &trace {
+                headers.insert(*name, value.clone());
+            }
             let bytes = head_bytes(request.url(), request.headers(), body.len()) + body.len() as u64;
             *request.body_mut() = Some(Body::from(body.clone()));
             deltas.sent(bytes);
@@ -295,6 +299,13 @@ fn complete(mut headers: HeaderMap, extra: &[(String, crate::Secret)]) -> Result
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+/// `traceparent` and `tracestate` of the call, if somebody traces it.
+fn trace_headers(deltas: &dyn DeltaSink) -> Vec<(&'static str, HeaderValue)> {
+    let Some(context) = deltas.trace_context() else { return Vec::new() };
+    let texts = [("traceparent", Some(context.parent())), ("tracestate", context.state.map(|state| state.to_string()))];
+    texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text?).ok()?))).collect()
 }
 
 /// A header's value that no formatting shows.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedBackend};
+use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, Arguments, Prepared, SharedBackend, TraceContext};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, redirect};
 use serde_json::{Value, json};
@@ -80,10 +80,16 @@ impl HttpGet {
     }
 
     /// Follows redirects as long as they stay within the allow-list.
-    async fn fetch(&self, mut url: Url) -> Result<(Url, Response), AgentError> {
+    async fn fetch(&self, mut url: Url, trace: Option<&TraceContext>) -> Result<(Url, Response), AgentError> {
         for _ in 0..=MOST_REDIRECTS {
-            let response =
-                self.client(is_local(&url))?.get(url.clone()).send().await.map_err(|error| failed(&url, &error))?;
+            let mut request = self.client(is_local(&url))?.get(url.clone());
+            if let Some(trace) = trace {
+                request = request.header("traceparent", trace.parent());
+                if let Some(state) = &trace.state {
+                    request = request.header("tracestate", &**state);
+                }
+            }
+            let response = request.send().await.map_err(|error| failed(&url, &error))?;
             if !response.status().is_redirection() {
                 return Ok((url, response));
             }
@@ -128,7 +134,8 @@ impl Agent for HttpGet {
 
     async fn run(&self, call: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
         let work = async {
-            let (url, response) = self.fetch(self.address(call.arguments)?).await?;
+            let (url, response) =
+                self.fetch(self.address(call.arguments)?, call.deltas.trace_context().as_ref()).await?;
             let status = response.status();
             if !status.is_success() {
                 let message = format!("{url} answers {status}");

@@ -289,7 +289,10 @@ async fn large_values_are_kept_once() {
     }
     let bound = bind(workflow, &Counts::new(10), Durability::Full);
     let inputs = [("document".to_owned(), Value::String("x".repeat(100_000)))].into_iter().collect();
-    engine(&store).run(&bound, RunRequest { inputs, seed: 0 }, &CancellationToken::new()).await.unwrap();
+    engine(&store)
+        .run(&bound, RunRequest { inputs, ..RunRequest::default() }, &CancellationToken::new())
+        .await
+        .unwrap();
     let database = Connection::open(home.path().join("lumos.db")).unwrap();
     // The definition, the inputs, and the ten equal answers.
     let blobs: i64 = database.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0)).unwrap();

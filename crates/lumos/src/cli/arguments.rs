@@ -93,6 +93,10 @@ pub struct Run {
     /// Print events as they happen, one JSON document per line; the last one holds the record.
     #[arg(long)]
     pub stream: bool,
+    /// Write the run's metrics as Prometheus text, for the node exporter's textfile collector.
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "FILE.prom", conflicts_with = "is_dry")]
+    pub metrics: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

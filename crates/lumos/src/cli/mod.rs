@@ -27,6 +27,8 @@ mod runs;
 mod session;
 mod steps;
 mod stream;
+#[cfg(feature = "otel")]
+mod telemetry;
 mod threads;
 
 use std::process::ExitCode;

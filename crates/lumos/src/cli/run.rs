@@ -20,12 +20,25 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     if arguments.is_dry {
         return dry_run::run(arguments.format, &home, &bundle, values, seed);
     }
-    let request = RunRequest { inputs: values, seed };
+    let request = RunRequest { inputs: values, seed, trace_parent: parent() };
     let driven = Session::with(home, arguments.stream, |session| {
         let program = session.ready(&bundle)?;
         session.drive(session.lumos.run(&program, request, &session.cancel))
     })?;
-    told(driven, (!arguments.stream).then_some(arguments.format))
+    #[cfg(feature = "otel")]
+    let written = arguments.metrics.as_deref().map(|path| super::telemetry::write_metrics(path, &driven.record));
+    let code = told(driven, (!arguments.stream).then_some(arguments.format))?;
+    #[cfg(feature = "otel")]
+    written.transpose()?;
+    Ok(code)
+}
+
+/// The caller's span.
+fn parent() -> Option<Box<lumos::core::TraceContext>> {
+    #[cfg(feature = "otel")]
+    return super::telemetry::parent();
+    #[cfg(not(feature = "otel"))]
+    None
 }
 
 /// Prints how a run ended, unless it was streamed, and gives the exit code.

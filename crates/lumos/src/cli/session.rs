@@ -54,6 +54,12 @@ impl Session {
         if let Some(stream) = &stream {
             builder = builder.sink(stream.clone());
         }
+        #[cfg(feature = "otel")]
+        let telemetry = super::telemetry::Sending::start();
+        #[cfg(feature = "otel")]
+        {
+            builder = telemetry.add_to(builder);
+        }
         let built = builder.build().map_err(Failure::from);
         let session = built.map(|lumos| Self { lumos, cancel, runtime, live: live.clone() });
         let result = session.and_then(|session| {
@@ -68,6 +74,8 @@ impl Session {
         if let Some(stream) = stream {
             stream.finish();
         }
+        #[cfg(feature = "otel")]
+        telemetry.finish();
         result
     }
 
