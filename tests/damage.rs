@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 use crate::home::lumos;
 
 /// A folder on a disk of its own, unmounted at the end.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// A disk of so many KiB; `None`, with the reason printed, where mounting is not permitted.
-    fn new(kib: u32) -> Option<Self> {
+    pub(crate) fn new(kib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let size = format!("size={kib}k");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
@@ -28,12 +28,12 @@ impl SmallDisk {
         }
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.0.path().join("home")
     }
 
     /// Takes all the room that is left.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.0.path().join("filling");
         let mut file = fs::File::create(&path).expect("a file");
         let full = std::io::copy(&mut std::io::repeat(7), &mut file);

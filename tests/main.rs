@@ -6,6 +6,8 @@ mod cli;
 #[cfg(unix)]
 mod damage;
 mod deployments;
+#[cfg(all(unix, feature = "http"))]
+mod durable;
 mod home;
 mod invariants;
 mod planner;
