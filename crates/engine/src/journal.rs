@@ -95,7 +95,7 @@ impl Journal {
     /// # Errors
     /// As for [`Self::commit`].
     pub(crate) async fn end(&mut self, record: RunRecord) -> Result<(), StoreError> {
-        self.hand_over(Some(Box::new(Rows::of(record))));
+        self.hand_over(Some(Box::new(Rows::of(&record))));
         self.is_over = true;
         self.wait().await
     }

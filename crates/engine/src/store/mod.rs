@@ -37,6 +37,9 @@ use crate::owner::Owner;
 /// How long a process may be silent before another may take its runs over.
 const LEASE: Duration = Duration::from_secs(15);
 
+/// Most memory that the writer keeps pages in.
+const CACHE_KIB: i64 = 65_536;
+
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSummary {
@@ -123,6 +126,8 @@ impl RecordStore {
         std::fs::create_dir_all(home).map_err(|error| unusable(&path, &error))?;
         let owner = Owner::register(home).map_err(|error| unusable(&path, &error))?;
         let connection = connect(&path)?;
+        // Room for the pages of a group of runs, so that each is written once; taken only as far as it is needed.
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| unusable(&path, &error))?;
         let writer = Writer::start(connection, &path, owner.id.clone(), lease)?;
         Ok(Self { path: path.into(), lease, pen: Some(Arc::new(Pen { writer, owner })) })
     }

@@ -72,7 +72,7 @@ fn remove(transaction: &Transaction<'_>, path: &Path, before: &str, keep_failed:
     }
     drop(rows);
     for (id, _) in &old {
-        for table in ["log", "steps", "attempts"] {
+        for table in ["log", "endings"] {
             transaction.prepare_cached(&format!("DELETE FROM {table} WHERE run = ?1"))?.execute([id])?;
         }
         transaction.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([id])?;

@@ -1,9 +1,10 @@
-//! A record as rows of `runs`, `steps` and `attempts`, for lists, filters and people's queries.
+//! A record as rows of `runs` and `endings`, for lists, filters and people's queries.
 
+use lumos_core::Usd;
 use lumos_core::record::{AttemptRecord, RunRecord, StepRecord, Totals};
-use lumos_core::{Destination, Usd};
 use rusqlite::{Connection, params};
-use serde::Serialize;
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 
 /// Columns of `runs` that are known when a run pauses or ends.
 pub(super) const UPDATE_RUN: &str = "
@@ -13,107 +14,87 @@ pub(super) const UPDATE_RUN: &str = "
     WHERE id = ?1 AND epoch = ?2
 ";
 
-const INSERT_STEP: &str = "
-    INSERT INTO steps (run, step, node, path, idx, iteration, kind, agent, status, error, ready_us, end_us, critical_us)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-";
-
-const INSERT_ATTEMPT: &str = "
-    INSERT INTO attempts (run, step, attempt, backend, model, provider, status, start_us, queue_us, ttft_us, duration_us,
-        input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_nano, bytes_sent, destination,
-        finish_reason, request_id, error, latency_basis, tokens_basis, cost_basis)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)
-";
+const INSERT_ENDING: &str = "INSERT OR REPLACE INTO endings (run, steps) VALUES (?1, ?2)";
 
 /// What a record says about a run, without contents.
 pub(crate) struct Rows {
     pub(super) status: &'static str,
     pub(super) totals: Totals,
-    steps: Vec<StepRecord>,
+    /// As `endings` has them.
+    steps: String,
 }
 
 impl Rows {
     /// Of a run that has paused or ended.
-    pub(crate) fn of(record: RunRecord) -> Self {
-        Self { status: record.status.as_str(), totals: record.totals, steps: record.steps }
+    pub(crate) fn of(record: &RunRecord) -> Self {
+        let steps: Vec<StepRow<'_>> = record.steps.iter().map(StepRow).collect();
+        // Neither texts nor numbers can fail to be written.
+        let steps = serde_json::to_string(&steps).unwrap_or_default();
+        Self { status: record.status.as_str(), totals: record.totals, steps }
     }
 
-    /// Replaces what the tables say about the steps of a run.
-    pub(super) fn write_steps(&self, connection: &Connection, run: i64, is_first: bool) -> rusqlite::Result<()> {
-        if !is_first {
-            connection.execute("DELETE FROM steps WHERE run = ?1", [run])?;
-            connection.execute("DELETE FROM attempts WHERE run = ?1", [run])?;
-        }
-        let mut insert_step = connection.prepare_cached(INSERT_STEP)?;
-        let mut insert_attempt = connection.prepare_cached(INSERT_ATTEMPT)?;
-        for (number, step) in self.steps.iter().enumerate() {
-            let error = step.error.as_ref().map(|error| error.message.as_str());
-            insert_step.execute(params![
-                run,
-                number as i64,
-                step.node,
-                (!step.path.is_empty()).then(|| step.path.join("/")),
-                step.index,
-                step.iteration,
-                step.kind,
-                step.agent,
-                step.status.as_str(),
-                error,
-                step.ready_us.map(int),
-                step.end_us.map(int),
-                step.critical_us.map(int),
-            ])?;
-            for attempt in &step.attempts {
-                write_attempt(&mut insert_attempt, run, number as i64, attempt)?;
-            }
-        }
+    /// Replaces what is said about the steps of a run.
+    pub(super) fn write_steps(&self, connection: &Connection, run: i64) -> rusqlite::Result<()> {
+        connection.prepare_cached(INSERT_ENDING)?.execute(params![run, self.steps])?;
         Ok(())
     }
 }
 
-fn write_attempt(
-    insert: &mut rusqlite::CachedStatement<'_>,
-    run: i64,
-    step: i64,
-    attempt: &AttemptRecord,
-) -> rusqlite::Result<usize> {
-    let destination = match attempt.destination {
-        Destination::Inside => "inside",
-        Destination::Outside => "outside",
-    };
-    insert.execute(params![
-        run,
-        step,
-        attempt.attempt,
-        attempt.backend,
-        attempt.model,
-        attempt.provider,
-        attempt.status.as_str(),
-        int(attempt.start_us),
-        int(attempt.queue_us),
-        attempt.ttft_us.map(int),
-        int(attempt.duration_us),
-        attempt.usage.input_tokens.map(int),
-        attempt.usage.cached_input_tokens.map(int),
-        attempt.usage.output_tokens.map(int),
-        attempt.usage.reasoning_tokens.map(int),
-        attempt.cost_usd.map(nano),
-        int(attempt.bytes_sent),
-        destination,
-        attempt.finish_reason.as_ref().and_then(word),
-        attempt.request_id,
-        attempt.error.as_ref().map(|error| error.message.as_str()),
-        word(&attempt.basis.latency),
-        attempt.basis.tokens.as_ref().and_then(word),
-        attempt.basis.cost.as_ref().and_then(word),
-    ])
+/// A step as an array of the columns of the view `steps`, then its attempts.
+struct StepRow<'r>(&'r StepRecord);
+
+impl Serialize for StepRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let step = self.0;
+        let path = (!step.path.is_empty()).then(|| step.path.join("/"));
+        let attempts: Vec<AttemptRow<'_>> = step.attempts.iter().map(AttemptRow).collect();
+        let mut row = serializer.serialize_seq(None)?;
+        row.serialize_element(&step.node)?;
+        row.serialize_element(&path)?;
+        row.serialize_element(&step.index)?;
+        row.serialize_element(&step.iteration)?;
+        row.serialize_element(&step.kind)?;
+        row.serialize_element(&step.agent)?;
+        row.serialize_element(&step.status)?;
+        row.serialize_element(&step.error.as_ref().map(|error| &error.message))?;
+        row.serialize_element(&step.ready_us)?;
+        row.serialize_element(&step.end_us)?;
+        row.serialize_element(&step.critical_us)?;
+        row.serialize_element(&attempts)?;
+        row.end()
+    }
 }
 
-/// The word that records use for something.
-fn word(value: &impl Serialize) -> Option<String> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Some(word),
-        _ => None,
+/// An attempt as an array of the columns of the view `attempts`.
+struct AttemptRow<'r>(&'r AttemptRecord);
+
+impl Serialize for AttemptRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let attempt = self.0;
+        let usage = &attempt.usage;
+        let mut row = serializer.serialize_seq(None)?;
+        row.serialize_element(&attempt.attempt)?;
+        row.serialize_element(&attempt.backend)?;
+        row.serialize_element(&attempt.model)?;
+        row.serialize_element(&attempt.provider)?;
+        row.serialize_element(&attempt.status)?;
+        row.serialize_element(&attempt.start_us)?;
+        row.serialize_element(&attempt.queue_us)?;
+        row.serialize_element(&attempt.ttft_us)?;
+        row.serialize_element(&attempt.duration_us)?;
+        for tokens in [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens] {
+            row.serialize_element(&tokens)?;
+        }
+        row.serialize_element(&attempt.cost_usd.map(nano))?;
+        row.serialize_element(&attempt.bytes_sent)?;
+        row.serialize_element(&attempt.destination)?;
+        row.serialize_element(&attempt.finish_reason)?;
+        row.serialize_element(&attempt.request_id)?;
+        row.serialize_element(&attempt.error.as_ref().map(|error| &error.message))?;
+        row.serialize_element(&attempt.basis.latency)?;
+        row.serialize_element(&attempt.basis.tokens)?;
+        row.serialize_element(&attempt.basis.cost)?;
+        row.end()
     }
 }
 

@@ -6,7 +6,10 @@ use crate::database::Layout;
 /// One row for each run: what lists and filters need, what a run is defined by, and who carries it out.
 ///
 /// `epoch` grows with each process that takes the run over; a write of an earlier epoch is refused. `record` is the whole
-/// record of runs that have no log: those of version 1, and those whose contents were not to be kept.
+/// record of runs that have no log: those of version 1.
+///
+/// `endings` has what a record says about the steps of a run that has paused or ended, as arrays in the order of the
+/// columns of the views that people query; one row costs less than one for each step and attempt.
 const VERSION_2: &str = "
     ALTER TABLE runs RENAME TO runs_1;
     CREATE TABLE runs (
@@ -48,49 +51,49 @@ const VERSION_2: &str = "
         hash BLOB PRIMARY KEY,
         data BLOB NOT NULL
     );
-    CREATE TABLE steps (
-        run         INTEGER NOT NULL REFERENCES runs (id),
-        step        INTEGER NOT NULL,
-        node        TEXT NOT NULL,
-        path        TEXT,
-        idx         INTEGER,
-        iteration   INTEGER,
-        kind        TEXT NOT NULL,
-        agent       TEXT,
-        status      TEXT NOT NULL,
-        error       TEXT,
-        ready_us    INTEGER,
-        end_us      INTEGER,
-        critical_us INTEGER
+    CREATE TABLE endings (
+        run   INTEGER PRIMARY KEY REFERENCES runs (id),
+        steps TEXT NOT NULL
     );
-    CREATE INDEX steps_of_run ON steps (run);
-    CREATE TABLE attempts (
-        run                 INTEGER NOT NULL REFERENCES runs (id),
-        step                INTEGER NOT NULL,
-        attempt             INTEGER NOT NULL,
-        backend             TEXT,
-        model               TEXT,
-        provider            TEXT,
-        status              TEXT NOT NULL,
-        start_us            INTEGER NOT NULL,
-        queue_us            INTEGER NOT NULL,
-        ttft_us             INTEGER,
-        duration_us         INTEGER NOT NULL,
-        input_tokens        INTEGER,
-        cached_input_tokens INTEGER,
-        output_tokens       INTEGER,
-        reasoning_tokens    INTEGER,
-        cost_nano           INTEGER,
-        bytes_sent          INTEGER NOT NULL,
-        destination         TEXT NOT NULL,
-        finish_reason       TEXT,
-        request_id          TEXT,
-        error               TEXT,
-        latency_basis       TEXT NOT NULL,
-        tokens_basis        TEXT,
-        cost_basis          TEXT
-    );
-    CREATE INDEX attempts_of_run ON attempts (run);
+    CREATE VIEW steps AS
+        SELECT run, step.key AS step,
+               step.value ->> 0 AS node,
+               step.value ->> 1 AS path,
+               step.value ->> 2 AS idx,
+               step.value ->> 3 AS iteration,
+               step.value ->> 4 AS kind,
+               step.value ->> 5 AS agent,
+               step.value ->> 6 AS status,
+               step.value ->> 7 AS error,
+               step.value ->> 8 AS ready_us,
+               step.value ->> 9 AS end_us,
+               step.value ->> 10 AS critical_us
+        FROM endings, json_each(endings.steps) AS step;
+    CREATE VIEW attempts AS
+        SELECT run, step.key AS step,
+               attempt.value ->> 0 AS attempt,
+               attempt.value ->> 1 AS backend,
+               attempt.value ->> 2 AS model,
+               attempt.value ->> 3 AS provider,
+               attempt.value ->> 4 AS status,
+               attempt.value ->> 5 AS start_us,
+               attempt.value ->> 6 AS queue_us,
+               attempt.value ->> 7 AS ttft_us,
+               attempt.value ->> 8 AS duration_us,
+               attempt.value ->> 9 AS input_tokens,
+               attempt.value ->> 10 AS cached_input_tokens,
+               attempt.value ->> 11 AS output_tokens,
+               attempt.value ->> 12 AS reasoning_tokens,
+               attempt.value ->> 13 AS cost_nano,
+               attempt.value ->> 14 AS bytes_sent,
+               attempt.value ->> 15 AS destination,
+               attempt.value ->> 16 AS finish_reason,
+               attempt.value ->> 17 AS request_id,
+               attempt.value ->> 18 AS error,
+               attempt.value ->> 19 AS latency_basis,
+               attempt.value ->> 20 AS tokens_basis,
+               attempt.value ->> 21 AS cost_basis
+        FROM endings, json_each(endings.steps) AS step, json_each(step.value, '$[11]') AS attempt;
     CREATE TABLE processes (
         owner      TEXT PRIMARY KEY,
         expires_us INTEGER NOT NULL

@@ -155,8 +155,8 @@ struct State {
     renew_at_us: u64,
     /// Whether the connection waits for the disk at each commit.
     is_full: bool,
-    /// The runs that this process carries out, and whether it began them.
-    runs: BTreeMap<Ulid, (Key, bool)>,
+    /// The runs that this process carries out.
+    runs: BTreeMap<Ulid, Key>,
     /// Runs that it had to leave, which nobody could be told yet.
     lost: Vec<Key>,
 }
@@ -192,7 +192,7 @@ impl State {
                     tracing::warn!(%error, "runs cannot be kept");
                     for (id, message) in ids.iter().zip(group) {
                         // A log with a hole could not be read: nothing more of the run is written, and others may have it.
-                        self.lost.extend(self.runs.remove(id).map(|(key, _)| key));
+                        self.lost.extend(self.runs.remove(id));
                         if let Message::Append(append) = message {
                             let _ = append.done.send(Err(error.clone()));
                         }
@@ -242,11 +242,11 @@ impl State {
         for message in group {
             written.push(match message {
                 Message::Taken(run, key) => {
-                    self.runs.insert(*run, (*key, false));
+                    self.runs.insert(*run, *key);
                     Written::Yes
                 }
                 Message::Abandoned(run) => {
-                    self.lost.extend(self.runs.remove(run).map(|(key, _)| key));
+                    self.lost.extend(self.runs.remove(run));
                     Written::Yes
                 }
                 Message::Append(append) => self::append(&transaction, &mut self.runs, append, &self.owner, now_us)?,
@@ -276,7 +276,7 @@ pub(super) fn renew(connection: &Connection, owner: &str, expires_us: u64) -> ru
 
 fn append(
     connection: &Connection,
-    runs: &mut BTreeMap<Ulid, (Key, bool)>,
+    runs: &mut BTreeMap<Ulid, Key>,
     append: &Append,
     owner: &str,
     now_us: u64,
@@ -294,9 +294,9 @@ fn append(
             begin.definition.0,
             begin.inputs,
         ])?;
-        runs.insert(append.run, (Key { run: connection.last_insert_rowid(), epoch: 0 }, true));
+        runs.insert(append.run, Key { run: connection.last_insert_rowid(), epoch: 0 });
     }
-    let Some((key, is_first)) = runs.get(&append.run).copied() else { return Ok(Written::Broken) };
+    let Some(key) = runs.get(&append.run).copied() else { return Ok(Written::Broken) };
     if !append.events.is_empty() {
         let hashes: Vec<u8> = append.blobs.iter().flat_map(|blob| blob.hash.0).collect();
         let rows = connection.prepare_cached(APPEND)?.execute(params![
@@ -335,7 +335,7 @@ fn append(
         if rows == 0 {
             return Ok(Written::Fenced);
         }
-        end.write_steps(connection, key.run, is_first)?;
+        end.write_steps(connection, key.run)?;
     }
     Ok(Written::Yes)
 }
