@@ -185,9 +185,13 @@ impl Engine {
         let inputs = complete(bound.program(), request.inputs);
         let (seed, trace_parent) = (request.seed, request.trace_parent);
         async move {
-            let mut begun = self.begin(bound, inputs, seed, None);
-            begun.trace_parent = trace_parent;
-            self.drive(bound, begun, cancel).await
+            // As in `drive`, but for the box: thousands of runs would each leave a hole of its size in memory.
+            let stamp = Stamp::now();
+            let audience = self.audience(bound, stamp, trace_parent);
+            let begun = self.begin(bound, inputs, seed, None, stamp);
+            let (mut driver, rest) = self.set_out(bound, audience.as_deref(), begun);
+            let driven = driver.drive(cancel).await;
+            Box::pin(end(rest.finished(bound, driver), driven, audience)).await
         }
     }
 
@@ -272,40 +276,31 @@ impl Engine {
             .map_err(abandon)?;
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
-        let mut begun = self.begin(bound, inputs, header.seed, Some((&header, 0)));
+        let mut begun = self.begin(bound, inputs, header.seed, Some((&header, 0)), Stamp::now());
         if let Some(journal) = &mut begun.journal {
             journal.recall = Some(recall);
             // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
             journal.commit().await?;
         }
         cancel_old(store, &header, history).await?;
-        self.drive(bound, begun, cancel).await
+        self.drive(bound, Box::new(begun), cancel).await
     }
 
-    /// A new run. Boxed, because the future of a run is no larger than it must be.
+    /// A new run.
     fn begin(
         &self,
         bound: &BoundProgram,
         inputs: LiveValue,
         seed: u64,
         parent: Option<(&store::Header, u64)>,
-    ) -> Box<Begun> {
+        stamp: Stamp,
+    ) -> Begun {
         let state = RunState::new(bound.program(), inputs.clone(), seed);
         let first = vec![EventKind::Started];
-        let (stamp, earlier) = (Stamp::now(), Earlier::default());
-        let mut begun = Begun {
-            stamp,
-            earlier,
-            timers: Vec::new(),
-            inputs,
-            state,
-            first,
-            journal: None,
-            trace_parent: None,
-            shared_us: 0,
-        };
+        let earlier = Earlier::default();
+        let mut begun = Begun { stamp, earlier, timers: Vec::new(), inputs, state, first, journal: None, shared_us: 0 };
         begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
-        Box::new(begun)
+        begun
     }
 
     /// Where the runs of a program are kept.
@@ -319,7 +314,20 @@ impl Engine {
         begun: Box<Begun>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
-        let (stamp, trace_parent) = (begun.stamp, begun.trace_parent);
+        let audience = self.audience(bound, begun.stamp, None);
+        let (mut driver, rest) = self.set_out(bound, audience.as_deref(), *begun);
+        let driven = driver.drive(cancel).await;
+        // Boxed, so that a run that goes on holds no room for what comes after it.
+        Box::pin(end(rest.finished(bound, driver), driven, audience)).await
+    }
+
+    /// Who hears of a run; they are told that it begins.
+    fn audience(
+        &self,
+        bound: &BoundProgram,
+        stamp: Stamp,
+        trace_parent: Option<Box<TraceContext>>,
+    ) -> Option<Box<Audience>> {
         let audience = Audience::new(&self.sinks, stamp.id().0, || stamp.run_id(), trace_parent);
         if let Some(audience) = audience.as_ref().filter(|audience| audience.is_live()) {
             let program = bound.program();
@@ -330,24 +338,44 @@ impl Engine {
                 nodes: graph.topological().iter().map(|id| graph.node(*id).name.to_string()).collect(),
             });
         }
-        let Begun { earlier, timers, inputs, state, first, journal, shared_us, .. } = *begun;
-        let mut driver = Driver::new(bound, &self.clock, audience.as_deref(), state, journal);
+        audience
+    }
+
+    /// The driver of a run, with what it needs to know of itself once it has ended.
+    fn set_out<'a>(
+        &'a self,
+        bound: &'a BoundProgram,
+        audience: Option<&'a Audience>,
+        begun: Begun,
+    ) -> (Driver<'a>, Rest) {
+        let Begun { stamp, earlier, timers, inputs, state, first, journal, shared_us } = begun;
+        let mut driver = Driver::new(bound, &self.clock, audience, state, journal);
         driver.begin(timers, first);
-        let driven = driver.drive(cancel).await;
+        (driver, Rest { stamp, inputs, earlier, shared_us })
+    }
+}
+
+/// What a run needs to know of itself once it has ended.
+struct Rest {
+    stamp: Stamp,
+    inputs: LiveValue,
+    earlier: Earlier,
+    shared_us: u64,
+}
+
+impl Rest {
+    fn finished(self, bound: &Arc<BoundProgram>, driver: Driver<'_>) -> (FinishedRun, Option<Box<Journal>>, u64) {
         let (state, journal) = driver.into_parts();
-        let run = FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state };
-        // Boxed, so that a run that goes on holds no room for what comes after it.
-        Box::pin(end(run, driven, journal, audience, shared_us)).await
+        let Self { stamp, inputs, earlier, shared_us } = self;
+        (FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state }, journal, shared_us)
     }
 }
 
 /// Keeps how a run ended, and tells who listens.
 async fn end(
-    run: FinishedRun,
+    (run, journal, shared_us): (FinishedRun, Option<Box<Journal>>, u64),
     driven: Result<(), StoreError>,
-    journal: Option<Box<Journal>>,
     audience: Option<Box<Audience>>,
-    shared_us: u64,
 ) -> Result<FinishedRun, EngineError> {
     let result = match (driven, journal) {
         (Ok(()), Some(mut journal)) => journal.end(run.record()).await,
@@ -395,7 +423,6 @@ struct Begun {
     /// What happens first; the last of it starts the run or resumes it.
     first: Vec<EventKind<LiveValue>>,
     journal: Option<Box<Journal>>,
-    trace_parent: Option<Box<TraceContext>>,
     /// What happened before this moment of the run is part of the run that it was forked from.
     shared_us: u64,
 }
@@ -426,17 +453,7 @@ impl Begun {
     fn of(history: History, stamp: Stamp, first: Vec<EventKind<LiveValue>>) -> (Self, (Digest, u64)) {
         let History { inputs, earlier, folded, .. } = history;
         let timers = folded.timers.into_iter().filter(|(_, timer)| folded.state.awaits(*timer)).collect();
-        let begun = Self {
-            stamp,
-            earlier,
-            timers,
-            inputs,
-            state: folded.state,
-            first,
-            journal: None,
-            trace_parent: None,
-            shared_us: 0,
-        };
+        let begun = Self { stamp, earlier, timers, inputs, state: folded.state, first, journal: None, shared_us: 0 };
         (begun, (folded.digest, folded.events))
     }
 }
