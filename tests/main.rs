@@ -8,6 +8,7 @@ mod damage;
 mod deployments;
 #[cfg(all(unix, feature = "http"))]
 mod durable;
+mod exports;
 mod home;
 mod invariants;
 mod planner;

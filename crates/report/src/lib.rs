@@ -4,6 +4,7 @@
 
 pub mod diagram;
 mod exchange;
+mod export;
 pub mod figure;
 mod label;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod timeline;
 
 pub use diagram::Diagram;
 pub use exchange::exchange;
+pub use export::{Export, ExportColumn, ExportError, ExportFormat, ExportKind, ExportTable};
 pub use label::{StepError, find_attempt, find_step, step_label, step_names};
 pub use steps::step_table;
 pub use table::{Align, Column, Line, Role, Table, clean, fit};

@@ -51,7 +51,7 @@ pub enum Command {
     /// List, fetch or verify model weights and data sets.
     Assets(Assets),
     /// Look at earlier runs.
-    Runs(Runs),
+    Runs(Box<Runs>),
     /// Look at list prices of models, with their dates and sources, or bring them up to date.
     Prices(Prices),
     /// Make a folder with a working workflow to start from.
@@ -320,6 +320,8 @@ pub enum RunsCommand {
     Verify(VerifyRuns),
     /// Remove runs that are old enough and have ended.
     Prune(PruneRuns),
+    /// Write runs for other programs.
+    Export(ExportRuns),
 }
 
 /// `lumos runs list`.
@@ -404,6 +406,53 @@ pub struct PruneRuns {
     pub format: Format,
 }
 
+/// `lumos runs export`.
+#[derive(Debug, Args)]
+pub struct ExportRuns {
+    /// The runs' ids, or how they begin [default: all runs that fit the options].
+    #[arg(value_name = "ID", conflicts_with_all = ["status", "workflow", "deployment", "since", "until", "cost_above", "limit"])]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    pub filters: Filters,
+    /// How to write them.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ExportAs,
+    /// What a row of csv or parquet is [default: attempts].
+    #[arg(long, value_enum)]
+    pub table: Option<Rows>,
+    /// The file to write [default: stdout].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats of exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ExportAs {
+    /// The run's document; of several runs, {"runs": [...]}.
+    #[default]
+    Json,
+    /// One run per line.
+    Jsonl,
+    /// One row per attempt; unknown is an empty cell.
+    Csv,
+    /// The same with types; unknown is null.
+    #[cfg(feature = "parquet")]
+    Parquet,
+    /// For Perfetto and chrome://tracing.
+    ChromeTrace,
+}
+
+/// What a row of an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rows {
+    /// A run.
+    Runs,
+    /// A step of a run.
+    Steps,
+    /// An attempt of a step.
+    Attempts,
+}
+
 impl Runs {
     /// How to list, unless a run is to be shown.
     pub fn list(&self) -> &List {
@@ -419,6 +468,8 @@ impl Runs {
             Some(RunsCommand::Show(show)) => show.format,
             Some(RunsCommand::Verify(verify)) => verify.format,
             Some(RunsCommand::Prune(prune)) => prune.format,
+            Some(RunsCommand::Export(export)) if export.format == ExportAs::Json => Format::Json,
+            Some(RunsCommand::Export(_)) => Format::Human,
             _ => self.list().format,
         }
     }

@@ -13,7 +13,7 @@
 mod bar;
 mod critical;
 mod rows;
-mod tree;
+pub(crate) mod tree;
 mod troubles;
 
 use lumos_core::RunRecord;

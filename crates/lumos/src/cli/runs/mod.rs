@@ -1,5 +1,6 @@
-//! `lumos runs`: earlier runs, and the steps of one.
+//! `lumos runs`: earlier runs, for people and for other programs.
 
+mod export;
 mod list;
 mod moment;
 mod prune;
@@ -20,6 +21,7 @@ pub fn run(arguments: &Runs, home: &Home) -> Result<u8, Failure> {
         Some(RunsCommand::Show(show)) => show::run(show, home),
         Some(RunsCommand::Verify(verify)) => verify::run(verify, home),
         Some(RunsCommand::Prune(prune)) => prune::run(prune, home),
+        Some(RunsCommand::Export(arguments)) => export::run(arguments, home),
         _ => list::run(arguments.list(), home),
     }
 }
