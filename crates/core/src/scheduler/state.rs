@@ -94,10 +94,11 @@ pub struct StepTrace<V> {
     /// Number of its latest attempt; 0 before the first.
     pub attempt: u32,
     key: u64,
-    tries_on_candidate: u32,
+    /// Stops counting at its most, beyond which no policy tries.
+    tries_on_candidate: u16,
     candidate: u32,
     /// Attempts that were interrupted: those made in their place draw what they drew.
-    interrupted: u32,
+    interrupted: u16,
     /// Its current attempt.
     lane: Lane,
     /// A second attempt beside the current one.
@@ -352,7 +353,7 @@ impl<S: Semantics> RunState<S> {
     /// whether or not an earlier one was interrupted.
     pub fn attempt_seed(&self, attempt: AttemptId) -> u64 {
         let step = self.step(attempt.step);
-        chance::draw(self.seed, step.key, attempt.number.saturating_sub(step.interrupted), Purpose::Sampling)
+        chance::draw(self.seed, step.key, attempt.number.saturating_sub(step.interrupted.into()), Purpose::Sampling)
     }
 
     /// The step whose answer a step judges.

@@ -198,16 +198,17 @@ impl<S: Semantics> RunState<S> {
         out: &mut Vec<Command>,
     ) {
         let policy = &self.node_of(plan, attempt.step).policy;
-        let (attempts, fallbacks, backoff) = (policy.attempts.max(1), policy.fallbacks, policy.backoff.clone());
+        let (attempts, fallbacks, backoff) =
+            (policy.attempts.clamp(1, u16::MAX.into()), policy.fallbacks, policy.backoff.clone());
         let last = fallbacks + u32::from(policy.cascade.is_some());
         let step = &mut self.steps[attempt.step.index()];
-        let number = attempt.number.saturating_sub(step.interrupted);
+        let number = attempt.number.saturating_sub(step.interrupted.into());
         let draw = chance::draw(self.seed, step.key, number, Purpose::Backoff);
         let exponent = f64::from(step.tries_on_candidate.saturating_sub(1).min(62));
         let ceiling = (backoff.base_s * exponent.exp2()).min(backoff.max_s).max(0.0);
         let pause_us = ((ceiling * 1e6 * chance::unit(draw)) as u64).max(failure.retry_after_us.unwrap_or(0));
         let at_us = self.now_us.saturating_add(pause_us);
-        let may_retry = failure.retryable && step.tries_on_candidate < attempts;
+        let may_retry = failure.retryable && u32::from(step.tries_on_candidate) < attempts;
         let in_time = at_us < self.deadline_us;
         let more = step.candidate < last;
         if may_retry && in_time && (first == Next::Retry || !more) {
@@ -229,7 +230,7 @@ impl<S: Semantics> RunState<S> {
         let step = &mut self.steps[id.index()];
         step.attempt += 1;
         step.lane.number = step.attempt;
-        step.tries_on_candidate += 1;
+        step.tries_on_candidate = step.tries_on_candidate.saturating_add(1);
         step.lane.phase = Phase::Preparing;
         out.push(Command::Prepare(AttemptId { step: id, number: step.attempt }));
     }

@@ -62,7 +62,8 @@ impl<S: Semantics> RunState<S> {
         if let Phase::Running(index) = lane.phase {
             let trace = &mut self.attempts[index as usize];
             (trace.status, trace.end_us) = (Status::Interrupted, self.now_us);
-            self.steps[step.index()].interrupted += 1;
+            let interrupted = &mut self.steps[step.index()].interrupted;
+            *interrupted = interrupted.saturating_add(1);
             self.forfeit(AttemptId { step, number: lane.number }, lane.reserved);
         }
     }
