@@ -1,11 +1,13 @@
 """Measures LangGraph: `langgraph_bench.py SYSTEM MEASURE` prints one figure.
 
 Systems: `langgraph`, `langgraph-sqlite`. Measures: `chain`, `fan`, `layered`, `columns` (microseconds per node),
-`diamond` (runs per second), `memory` (bytes per run in flight).
+`diamond` (runs per second), `memory` (bytes per run in flight); of `langgraph-sqlite`, `durable-chain` (microseconds per
+step), `durable` (runs per second), `size` (bytes on disk per step beyond the inputs).
 """
 
 import asyncio
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -17,6 +19,9 @@ from typing_extensions import TypedDict
 
 RUNS = 10_000
 DURABLE_RUNS = 200
+INPUT_BYTES = 1 << 20
+READERS = 50
+SIZED_RUNS = 4
 BUDGET_S = 1.5
 
 
@@ -93,6 +98,45 @@ async def runs_per_second():
     return RUNS / (time.perf_counter() - before)
 
 
+async def durable_us_per_step():
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        async with AsyncSqliteSaver.from_conn_string(os.path.join(folder, "langgraph.db")) as saver:
+            graph, nodes = build("chain", checkpointer=saver)
+            samples = []
+            # The first ones let SQLite's log grow.
+            while len(samples) < 10:
+                before = time.perf_counter()
+                await graph.ainvoke({"value": 0}, config(len(samples)))
+                samples.append((time.perf_counter() - before) * 1e6 / nodes)
+            return statistics.median(samples[5:])
+
+
+class Reading(TypedDict, total=False):
+    value: dict
+    text: str
+
+
+async def bytes_per_step():
+    async def read(state):
+        assert state["text"]
+        return {"value": {"n": 5}}
+
+    graph = StateGraph(Reading)
+    for node in range(READERS):
+        graph.add_node(f"n{node}", read)
+        graph.add_edge(f"n{node - 1}" if node else START, f"n{node}")
+    graph.add_edge(f"n{READERS - 1}", END)
+    letters = random.Random(1)
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        async with AsyncSqliteSaver.from_conn_string(os.path.join(folder, "langgraph.db")) as saver:
+            compiled = graph.compile(checkpointer=saver)
+            for run in range(SIZED_RUNS):
+                text = "".join(letters.choices("abcdefghijklmnopqrstuvwxyz", k=INPUT_BYTES))
+                await compiled.ainvoke({"text": text}, config(run))
+        size = sum(entry.stat().st_size for entry in os.scandir(folder))
+    return (size - SIZED_RUNS * INPUT_BYTES) / (SIZED_RUNS * READERS)
+
+
 async def durable_runs_per_second():
     with tempfile.TemporaryDirectory(dir=".") as folder:
         async with AsyncSqliteSaver.from_conn_string(os.path.join(folder, "langgraph.db")) as saver:
@@ -126,7 +170,8 @@ def resident_bytes():
 def main():
     system, measure = sys.argv[1:]
     if system == "langgraph-sqlite":
-        figure = durable_runs_per_second()
+        durable = {"durable-chain": durable_us_per_step, "durable": durable_runs_per_second, "size": bytes_per_step}
+        figure = durable[measure]()
     elif measure == "diamond":
         figure = runs_per_second()
     elif measure == "memory":

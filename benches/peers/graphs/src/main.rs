@@ -1,6 +1,7 @@
 //! Measures graph-flow and adk-graph: `bench-graphs SYSTEM MEASURE` prints one figure.
 //!
-//! Measures: `chain`, `fan`, `layered`, `columns` (µs per node), `diamond` (runs/s), `memory` (bytes per run in flight).
+//! Measures: `chain`, `fan`, `layered`, `columns` (µs per node), `diamond` (runs/s), `memory` (bytes per run in flight); and
+//! of what survives the process, `durable-chain` (µs per step), `durable` (runs/s), `size` (bytes per step).
 
 mod adk;
 mod flow;
@@ -35,12 +36,18 @@ async fn run(system: &str, measure: &str) -> Option<f64> {
             _ => None,
         };
     }
+    let checkpoints = system == "adk-graph-sqlite";
+    match measure {
+        "durable-chain" if checkpoints => return Some(adk::durable(&Shape::named("chain")?, false).await),
+        "durable" if checkpoints => return Some(adk::durable(&Shape::named("diamond")?, true).await),
+        "size" if checkpoints => return Some(adk::size().await),
+        _ => {}
+    }
     let shape = Shape::named(measure)?;
     let concurrent = measure == "diamond";
     match system {
         "graph-flow" => Some(flow::time(&shape, concurrent).await),
         "adk-graph" => Some(adk::time(&shape, concurrent).await),
-        "adk-graph-sqlite" if concurrent => Some(adk::durable(&shape).await),
         _ => None,
     }
 }

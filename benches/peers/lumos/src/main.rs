@@ -1,7 +1,10 @@
 //! Measures lumos and hand-written tokio: `bench-lumos SYSTEM MEASURE` prints one figure.
 //!
-//! Measures: `chain`, `fan`, `layered`, `columns` (µs per node), `diamond` (runs/s), `memory` (bytes per run in flight).
+//! Measures: `chain`, `fan`, `layered`, `columns` (µs per node), `diamond` (runs/s), `memory` (bytes per run in flight); and
+//! of what survives the process, `durable-chain` (µs per step), `durable` (runs/s), `resume-100k` (seconds), `size` (bytes
+//! per step).
 
+mod durable;
 mod engine;
 mod handwritten;
 mod scheduler;
@@ -38,8 +41,18 @@ async fn run(system: &str, measure: &str) -> Option<f64> {
             _ => None,
         };
     }
-    let shape = Shape::named(measure)?;
-    let concurrent = measure == "diamond";
+    match (system, measure) {
+        ("rusqlite", "durable-chain") => return Some(durable::floor_of_steps(Shape::named("chain")?.len()).await),
+        ("lumos-sqlite", "durable-chain") => return Some(durable::chain(Shape::named("chain")?.len()).await),
+        ("rusqlite", "durable") => return Some(durable::floor_of_runs()),
+        ("lumos-sqlite", "resume-100k") => return Some(durable::resume().await),
+        ("lumos-sqlite", "size") => return Some(durable::size().await),
+        _ => {}
+    }
+    let (shape, concurrent) = match measure {
+        "durable" => (Shape::named("diamond")?, true),
+        _ => (Shape::named(measure)?, measure == "diamond"),
+    };
     match system {
         "bare-loop" => Some(scheduler::bare_loop(&shape, concurrent).await),
         "lumos-scheduler" => Some(scheduler::scheduler(&shape, concurrent).await),

@@ -25,6 +25,9 @@ impl Semantics for Nothing {
     fn loop_ends(&self, _: View<'_, Self>, (): &()) -> Result<bool, Failure> {
         Ok(true)
     }
+    fn question(&self, _: View<'_, Self>) -> Result<String, Failure> {
+        Ok(String::new())
+    }
     fn accept(&self, _: View<'_, Self>, (): &()) -> Result<bool, Failure> {
         Ok(true)
     }
@@ -71,7 +74,7 @@ fn drive(semantics: &Nothing) {
             Command::Admit(id) => EventKind::Admitted(id),
             Command::StartAttempt(id) => EventKind::Succeeded(id, (), Bill::default()),
             Command::Finish => break,
-            Command::SetTimer { .. } | Command::CancelAttempt(_) => continue,
+            Command::SetTimer { .. } | Command::CancelAttempt(_) | Command::AskHuman(_) => continue,
         };
         state.handle(semantics, Event { at_us, kind }, &mut commands);
     }

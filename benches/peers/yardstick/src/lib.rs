@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,15 @@ use tokio::sync::Semaphore;
 
 /// Concurrent runs of the diamond, for throughput and for memory.
 pub const RUNS: usize = 10_000;
+
+/// Bytes of the input that each step of the size measure reads.
+pub const INPUT_BYTES: usize = 1 << 20;
+
+/// Steps of a run of the size measure.
+pub const READERS: usize = 50;
+
+/// Runs of the size measure, each with an input of its own.
+pub const SIZED_RUNS: usize = 4;
 
 /// How long a timed measure goes on.
 const BUDGET: Duration = Duration::from_millis(1_500);
@@ -195,10 +205,31 @@ where
     after.saturating_sub(before) as f64 / RUNS as f64
 }
 
+/// A text of [`INPUT_BYTES`] letters, another one for each number.
+pub fn text(number: usize) -> String {
+    let mut state = number as u64 + 1;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    (0..INPUT_BYTES).map(letter).collect()
+}
+
+/// Bytes of all files below a folder.
+pub fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.map(|path| if path.is_dir() { bytes_below(&path) } else { path.metadata().expect("a file").len() }).sum()
+}
+
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: usize = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).expect("a number of pages");
     pages * 4096
+}
+
+/// The time on the clock that all measures go by.
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 /// The middle of the samples.
