@@ -35,8 +35,15 @@ pub(crate) mod own {
 }
 
 /// A list of attributes; what is unknown is left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Attributes(pub(crate) Vec<KeyValue>);
+
+impl Default for Attributes {
+    fn default() -> Self {
+        // Most spans have about so many.
+        Self(Vec::with_capacity(8))
+    }
+}
 
 impl Attributes {
     fn push(&mut self, key: &str, value: Any) {

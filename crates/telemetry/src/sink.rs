@@ -1,6 +1,6 @@
 //! The sink: takes runs that have ended, and sends them from a thread of its own.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::settings::{Settings, Target};
 use crate::{logs, spans};
 
 /// Spans that are made and sent in a millisecond at most: about four hundredths of a processor.
-const SPANS_PER_MS: u64 = 25;
+const SPANS_PER_MS: u64 = 10;
 
 /// What was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +44,7 @@ pub struct Telemetry {
     traces: UnboundedSender<Box<RunTrace>>,
     stop: Arc<Notify>,
     queued: Arc<AtomicUsize>,
+    is_down: Arc<AtomicBool>,
     left_out: AtomicU64,
     loss: Arc<Mutex<Loss>>,
     done: Mutex<mpsc::Receiver<()>>,
@@ -59,11 +60,13 @@ impl Telemetry {
         let (traces, receiver) = unbounded_channel();
         let stop = Arc::new(Notify::new());
         let (finished, done) = mpsc::channel();
+        let is_down = Arc::new(AtomicBool::new(false));
         let (queued, loss) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Loss::default())));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = Worker {
             settings: settings.clone(),
             queued: queued.clone(),
+            is_down: is_down.clone(),
             loss: loss.clone(),
             spans: Vec::new(),
             logs: Vec::new(),
@@ -77,7 +80,7 @@ impl Telemetry {
             // Nobody may wait for it any more.
             let _ = finished.send(());
         })?;
-        Ok(Self { settings, traces, stop, queued, left_out: AtomicU64::new(0), loss, done: Mutex::new(done) })
+        Ok(Self { settings, traces, stop, queued, is_down, left_out: AtomicU64::new(0), loss, done: Mutex::new(done) })
     }
 
     /// Sends what waits, for at most `limit`, and says what was lost. Runs that end later are left out.
@@ -93,8 +96,9 @@ impl Telemetry {
         loss
     }
 
-    fn is_full(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) >= self.settings.queue
+    /// Whether a run would wait in vain or too long.
+    fn is_closed(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed) || self.queued.load(Ordering::Relaxed) >= self.settings.queue
     }
 }
 
@@ -106,7 +110,7 @@ impl EventSink for Telemetry {
     }
 
     fn samples(&self, trace_id: u128, parent: Option<&TraceContext>) -> Option<bool> {
-        if self.is_full() {
+        if self.is_closed() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -115,7 +119,7 @@ impl EventSink for Telemetry {
     }
 
     fn traced(&self, trace: &dyn Fn(bool) -> RunTrace) {
-        if self.is_full() {
+        if self.is_closed() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -150,6 +154,8 @@ struct Senders {
 struct Worker {
     settings: Arc<Settings>,
     queued: Arc<AtomicUsize>,
+    /// Whether a request has failed since the last tick: until then nothing is made that would be lost as well.
+    is_down: Arc<AtomicBool>,
     loss: Arc<Mutex<Loss>>,
     spans: Vec<Span>,
     logs: Vec<LogRecord>,
@@ -181,7 +187,10 @@ impl Worker {
                 biased;
                 () = stop.notified() => break,
                 _ = measured.tick() => self.send_metrics(&senders).await,
-                _ = ticks.tick() => self.send(&senders).await,
+                _ = ticks.tick() => {
+                    self.is_down.store(false, Ordering::Relaxed);
+                    self.send(&senders).await;
+                }
                 trace = traces.recv() => {
                     let Some(trace) = trace else { break };
                     taken += self.take(*trace);
@@ -261,6 +270,10 @@ impl Worker {
 
     fn told(&self, signal: &'static str, result: Result<(), String>) {
         if let Err(error) = result {
+            // Who takes traces may take nothing else.
+            if signal == "traces" {
+                self.is_down.store(true, Ordering::Relaxed);
+            }
             self.lost(signal, error);
         }
     }

@@ -22,7 +22,8 @@ const IS_REMOTE: u32 = 0x200;
 /// The spans of a run, the run's own first.
 pub(crate) fn spans(trace: &RunTrace, settings: &Settings) -> Vec<Span> {
     let builder = Builder { trace, settings };
-    let mut spans = vec![builder.run()];
+    let mut spans = Vec::with_capacity(1 + trace.steps.len() + trace.record.totals.attempts as usize);
+    spans.push(builder.run());
     for (step, traced) in trace.record.steps.iter().zip(&trace.steps) {
         // A step that was not needed took no time.
         let Some(ready_us) = step.ready_us else { continue };
