@@ -3,9 +3,8 @@
 //!
 //! The servers come from PyPI. `LUMOS_TEST_SERVERS=off` leaves them out, for machines without a way to it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 
 use lumos::assets::{AssetStore, Catalog};
@@ -33,22 +32,7 @@ struct Addresses {
 
 impl Servers {
     fn start(model: &Path) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new("python3")
-            .arg(root.join("tests/servers/serve.py"))
-            .arg("--model")
-            .arg(model)
-            .arg("--cache")
-            .arg(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("servers"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the script writes UTF-8");
-        let at = serde_json::from_str(&line).unwrap_or_else(|error| {
-            panic!("the servers did not start, see above ({error}); LUMOS_TEST_SERVERS=off leaves them out")
-        });
+        let (child, at) = crate::servers::start("serve.py", &["--model".as_ref(), model.as_ref()]);
         Self { child, at }
     }
 

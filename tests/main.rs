@@ -14,6 +14,7 @@ mod invariants;
 mod planner;
 #[cfg(feature = "remote")]
 mod remote;
+mod servers;
 mod shipped;
 #[cfg(all(feature = "otel", feature = "remote"))]
 mod telemetry;

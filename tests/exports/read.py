@@ -7,33 +7,17 @@ are of the columns of integers and of money, as decimal text. The readers come f
 """
 
 import argparse
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
-import subprocess
 import sys
-import venv
 
 HERE = pathlib.Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parents[1] / "servers"))
+
+from serve import environment  # noqa: E402
+
 REQUIREMENTS = HERE.parent / "requirements.txt"
-
-
-def environment(cache):
-    """The Python of an environment with the requirements; made once per version of them and of Python."""
-    wanted = REQUIREMENTS.read_bytes() + sys.version.encode()
-    folder = cache / f"exports-{hashlib.sha256(wanted).hexdigest()[:12]}"
-    python = folder / "bin" / "python"
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "exports.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            venv.create(folder, clear=True, with_pip=True)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS]
-            subprocess.run(install, check=True, stdout=sys.stderr)
-            (folder / "complete").touch()
-    return python
 
 
 def summed(types):
@@ -81,7 +65,7 @@ def main():
     parser.add_argument("--cache", type=pathlib.Path, help="folder for the environment")
     arguments = parser.parse_args()
     if arguments.cache is not None:
-        python = environment(arguments.cache)
+        python = environment(arguments.cache, REQUIREMENTS, "exports")
         os.execv(python, [python, HERE, arguments.file])
     print(json.dumps({"duckdb": by_duckdb(arguments.file), "polars": by_polars(arguments.file)}))
 

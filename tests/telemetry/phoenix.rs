@@ -3,10 +3,9 @@
 //! It comes from PyPI, like the servers of `backends.rs`; `LUMOS_TEST_SERVERS=off` leaves it out.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,20 +24,7 @@ struct Phoenix {
 
 impl Phoenix {
     fn start() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut child = Command::new("python3")
-            .arg(root.join("tests/servers/phoenix.py"))
-            .arg("--cache")
-            .arg(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("servers"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the script writes UTF-8");
-        let at: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
-            panic!("Phoenix did not start, see above ({error}); LUMOS_TEST_SERVERS=off leaves it out")
-        });
+        let (child, at): (Child, Value) = crate::servers::start("phoenix.py", &[]);
         let url = |name: &str| at[name].as_str().expect("an address").to_owned();
         Self { http: url("http"), grpc: url("grpc"), child }
     }
