@@ -16,6 +16,8 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use yardstick::{Gate, INPUT_BYTES, READERS, RUNS, SIZED_RUNS, median};
 
+use crate::engine::AtTheGate;
+
 /// Bytes of a row of the floor: about what an event and its step come to.
 const ROW: usize = 300;
 
@@ -35,16 +37,6 @@ struct Answer(Value);
 impl Agent for Answer {
     async fn run(&self, _: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
         Ok(self.0.clone().into())
-    }
-}
-
-struct AtTheGate(Gate);
-
-#[async_trait]
-impl Agent for AtTheGate {
-    async fn run(&self, _: AgentCall<'_>) -> Result<AgentOutput, AgentError> {
-        self.0.pass().await;
-        Ok(Value::Null.into())
     }
 }
 

@@ -32,7 +32,8 @@ impl Agent for Nothing {
     }
 }
 
-struct AtTheGate(Gate);
+/// Waits at the gate.
+pub struct AtTheGate(pub Gate);
 
 #[async_trait]
 impl Agent for AtTheGate {
