@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lumos_core::Clock;
-use lumos_core::load::{Bundle, Definition};
+use lumos_core::load::Definition;
 use lumos_core::program::{BackendRef, Header, LiveValue, Program};
 use lumos_core::record::RunRecord;
 use lumos_core::scheduler::{Command, Decision, Failure, RunState, StepId, Timer};
@@ -30,13 +30,12 @@ impl Blueprint {
     ///
     /// # Errors
     /// What keeps this version of lumos from reading it.
-    pub fn program(&self) -> Result<(Bundle, Program), String> {
+    pub fn program(&self) -> Result<Program, String> {
         let bundle = self
             .definition
             .bundle()
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-        let program = Program::compile(&bundle.workflows()).map_err(|error| error.to_string())?;
-        Ok((bundle, program))
+        Program::compile(&bundle.workflows()).map_err(|error| error.to_string())
     }
 }
 
@@ -72,7 +71,6 @@ impl Earlier {
 pub struct History {
     run_id: String,
     started_at: String,
-    seed: u64,
     /// What it was made by last.
     pub(crate) blueprint: Blueprint,
     pub(crate) inputs: LiveValue,
@@ -110,7 +108,7 @@ impl History {
         // The last one made the run itself.
         let blueprint = lineage.pop().map(|(blueprint, _)| blueprint);
         let blueprint = blueprint.ok_or_else(|| StoreError::NoLog(header.run_id.clone()))?;
-        let (_, program) = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
+        let program = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
         let (inputs, first_inputs) = (reader.inputs(header)?, reader.first_inputs(header)?);
         let mut state = RunState::new(&program, first_inputs, seed);
         let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> = BTreeMap::new();
@@ -136,7 +134,7 @@ impl History {
         earlier.extend(boundaries.into_values().map(|backends| (state.attempts().len(), backends)));
         let folded = Folded { program, state, timers, asked, digest, events };
         let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
-        Ok(Self { run_id, started_at, seed, blueprint, inputs, earlier: Earlier(earlier), folded })
+        Ok(Self { run_id, started_at, blueprint, inputs, earlier: Earlier(earlier), folded })
     }
 
     /// Everything that has happened.
@@ -185,24 +183,9 @@ impl History {
         overdue.collect()
     }
 
-    /// How it stands as far as its log goes.
-    pub fn is_over(&self) -> bool {
-        self.folded.state.outcome().is_some()
-    }
-
     /// Its id.
     pub fn run_id(&self) -> &str {
         &self.run_id
-    }
-
-    /// When it began, in RFC 3339.
-    pub fn started_at(&self) -> &str {
-        &self.started_at
-    }
-
-    /// The seed of everything random in it.
-    pub fn seed(&self) -> u64 {
-        self.seed
     }
 
     /// What it was made by.

@@ -10,8 +10,8 @@ use lumos_core::program::LiveValue;
 use lumos_core::scheduler::{Decision, StepId};
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History, RecordStore, ResponseCache,
-    RunRequest, SharedSink, SystemClock,
+    Blueprint, BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History, RecordStore,
+    ResponseCache, RunRequest, SharedSink, SystemClock,
 };
 
 use crate::bind;
@@ -211,15 +211,24 @@ impl Lumos {
     /// [`Error::Changed`] when its files are not what they were; when the run has ended or another process carries it
     /// out; when it cannot be bound or kept.
     pub async fn resume(&self, run_id: &str, cancel: &CancellationToken) -> Result<FinishedRun, Error> {
-        let history = self.history(run_id)?;
-        let changes = changes(&history.blueprint().definition).map_err(Error::Problems)?;
+        let (run_id, blueprint) = self.blueprint(run_id)?;
+        let changes = changes(&blueprint.definition).map_err(Error::Problems)?;
         if !changes.is_empty() {
-            return Err(Error::Changed { run_id: history.run_id().to_owned(), changes });
+            return Err(Error::Changed { run_id, changes });
         }
-        let bundle = history.blueprint().definition.bundle().map_err(Error::Problems)?;
+        let bundle = blueprint.definition.bundle().map_err(Error::Problems)?;
         let program = self.bind(&bundle)?;
         self.warm_up(&program).await?;
-        Ok(self.engine.resume(&program, history.run_id(), Vec::new(), cancel).await?)
+        self.resume_bound(&program, &run_id, Vec::new(), cancel).await
+    }
+
+    /// The whole id of a run, and what it was made by.
+    ///
+    /// # Errors
+    /// When there is no such run, or only its record was kept.
+    pub fn blueprint(&self, run_id: &str) -> Result<(String, Blueprint), Error> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        Ok(store.blueprint(run_id)?)
     }
 
     /// What a run was made by, and what has happened in it.

@@ -31,7 +31,7 @@ pub use verify::{Flaw, Verified};
 pub(crate) use writer::{Append, Begin};
 
 use crate::database;
-use crate::history::History;
+use crate::history::{Blueprint, History};
 use crate::owner::Owner;
 
 /// How long a process may be silent before another may take its runs over.
@@ -164,6 +164,18 @@ impl RecordStore {
         self.read(|reader| {
             let header = reader.find(id)?;
             History::read(reader, &header)
+        })
+    }
+
+    /// The whole id of a run, and what it was made by; its log is not read.
+    ///
+    /// # Errors
+    /// As for [`Self::history`].
+    pub fn blueprint(&self, id: &str) -> Result<(String, Blueprint), StoreError> {
+        self.read(|reader| {
+            let header = reader.find(id)?;
+            let blueprint = reader.blueprint(&header)?;
+            Ok((header.run_id, blueprint))
         })
     }
 

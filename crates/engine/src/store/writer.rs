@@ -167,7 +167,6 @@ impl State {
         let now_us = int(UnixClock.now_us());
         let _ = self.connection.execute("DELETE FROM processes WHERE expires_us < ?1", [now_us - LONG_US]);
         while let Some(group) = self.next_group(receiver) {
-            let ids: Vec<Ulid> = group.iter().map(Message::run).collect();
             match self.write(&group) {
                 Ok(written) => {
                     for (message, written) in group.into_iter().zip(written) {
@@ -190,9 +189,9 @@ impl State {
                 Err(error) => {
                     let error = unusable(file, &*error);
                     tracing::warn!(%error, "runs cannot be kept");
-                    for (id, message) in ids.iter().zip(group) {
+                    for message in group {
                         // A log with a hole could not be read: nothing more of the run is written, and others may have it.
-                        self.lost.extend(self.runs.remove(id));
+                        self.lost.extend(self.runs.remove(&message.run()));
                         if let Message::Append(append) = message {
                             let _ = append.done.send(Err(error.clone()));
                         }

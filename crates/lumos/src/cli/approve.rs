@@ -12,13 +12,13 @@ use super::steps::step_at;
 use super::{inputs, resume, run};
 
 pub fn run(arguments: &Approve, home: Home) -> Result<u8, Failure> {
-    let driven = Session::with(home, arguments.stream, |session| {
+    let driven = Session::with(home, arguments.printing.stream, |session| {
         let history = session.lumos.history(&arguments.id)?;
         let step = asked_step(&history, arguments.step.as_deref())?;
         let decision = decision(arguments, &history, step)?;
         resume::decided(session, &history, (step, decision))
     })?;
-    run::told(driven, (!arguments.stream).then_some(arguments.format))
+    run::told(driven, arguments.printing.of_result())
 }
 
 fn decision(arguments: &Approve, history: &History, step: StepId) -> Result<Decision<LiveValue>, Failure> {

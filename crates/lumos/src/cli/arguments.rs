@@ -73,6 +73,30 @@ pub enum Format {
     Json,
 }
 
+/// How a command that carries out a run tells of it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Printing {
+    /// Print events as they happen, one JSON document per line; the last one holds the record.
+    #[arg(long)]
+    pub stream: bool,
+    /// How to print the result.
+    // Last, whatever options of its own the command has.
+    #[arg(long, value_enum, default_value_t, display_order = 900)]
+    pub format: Format,
+}
+
+impl Printing {
+    /// The format of errors and results.
+    pub fn format(self) -> Format {
+        if self.stream { Format::Json } else { self.format }
+    }
+
+    /// The format of the result; `None` when it was streamed.
+    pub fn of_result(self) -> Option<Format> {
+        (!self.stream).then_some(self.format)
+    }
+}
+
 /// `lumos run`.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -90,23 +114,12 @@ pub struct Run {
     /// Show prompts, bindings, the worst cost and what would leave the boundary, and run nothing.
     #[arg(long = "dry-run", conflicts_with = "stream")]
     pub is_dry: bool,
-    /// Print events as they happen, one JSON document per line; the last one holds the record.
-    #[arg(long)]
-    pub stream: bool,
+    #[command(flatten)]
+    pub printing: Printing,
     /// Write the run's metrics as Prometheus text, for the node exporter's textfile collector.
     #[cfg(feature = "otel")]
     #[arg(long, value_name = "FILE.prom", conflicts_with = "is_dry")]
     pub metrics: Option<PathBuf>,
-    /// How to print the result.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl Run {
-    /// The format of errors and results.
-    pub fn format(&self) -> Format {
-        if self.stream { Format::Json } else { self.format }
-    }
 }
 
 /// `lumos resume`.
@@ -121,19 +134,8 @@ pub struct Resume {
     /// When files have changed, go on as a new run that asks again only what the changes touch.
     #[arg(long)]
     pub accept_changes: bool,
-    /// Print events as they happen, one JSON document per line; the last one holds the record.
-    #[arg(long)]
-    pub stream: bool,
-    /// How to print the result.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl Resume {
-    /// The format of errors and results.
-    pub fn format(&self) -> Format {
-        if self.stream { Format::Json } else { self.format }
-    }
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 /// `lumos approve`.
@@ -152,19 +154,8 @@ pub struct Approve {
     /// Let the step be done with other arguments: a JSON object of those that change, or `-` to read it from stdin.
     #[arg(long, value_name = "FILE.json", conflicts_with = "is_rejected")]
     pub edit: Option<PathBuf>,
-    /// Print events as they happen, one JSON document per line; the last one holds the record.
-    #[arg(long)]
-    pub stream: bool,
-    /// How to print the result.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl Approve {
-    /// The format of errors and results.
-    pub fn format(&self) -> Format {
-        if self.stream { Format::Json } else { self.format }
-    }
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 /// `lumos fork`.
@@ -181,19 +172,8 @@ pub struct Fork {
     /// The deployment from there on [default: that of the run].
     #[arg(short, long, value_name = "DEPLOYMENT")]
     pub deployment: Option<PathBuf>,
-    /// Print events as they happen, one JSON document per line; the last one holds the record.
-    #[arg(long)]
-    pub stream: bool,
-    /// How to print the result.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-impl Fork {
-    /// The format of errors and results.
-    pub fn format(&self) -> Format {
-        if self.stream { Format::Json } else { self.format }
-    }
+    #[command(flatten)]
+    pub printing: Printing,
 }
 
 /// `lumos replay`.

@@ -13,7 +13,7 @@ use super::steps::step_at;
 use super::{inputs, output, run};
 
 pub fn run(arguments: &arguments::Fork, home: Home, seed: Option<u64>) -> Result<u8, Failure> {
-    let driven = Session::with(home, arguments.stream, |session| {
+    let driven = Session::with(home, arguments.printing.stream, |session| {
         let history = session.lumos.history(&arguments.id)?;
         warn_of_changes(&history);
         let bundle = bundle(&history, arguments.deployment.as_deref())?;
@@ -23,7 +23,7 @@ pub fn run(arguments: &arguments::Fork, home: Home, seed: Option<u64>) -> Result
         let program = session.ready(&bundle)?;
         session.drive(session.lumos.fork(&program, &fork, &session.cancel))
     })?;
-    run::told(driven, (!arguments.stream).then_some(arguments.format))
+    run::told(driven, arguments.printing.of_result())
 }
 
 /// What a run was made by, with another deployment if one is named.

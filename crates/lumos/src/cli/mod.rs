@@ -48,11 +48,11 @@ pub fn main() -> ExitCode {
     let home = || home::resolve(arguments.home.as_deref());
     let seed = arguments.seed.unwrap_or_default();
     let (result, format) = match &arguments.command {
-        Command::Run(run) => (home().and_then(|home| run::run(run, home, seed)), run.format()),
-        Command::Resume(resume) => (home().and_then(|home| resume::run(resume, home)), resume.format()),
-        Command::Fork(fork) => (home().and_then(|home| fork::run(fork, home, arguments.seed)), fork.format()),
+        Command::Run(run) => (home().and_then(|home| run::run(run, home, seed)), run.printing.format()),
+        Command::Resume(resume) => (home().and_then(|home| resume::run(resume, home)), resume.printing.format()),
+        Command::Fork(fork) => (home().and_then(|home| fork::run(fork, home, arguments.seed)), fork.printing.format()),
         Command::Replay(replay) => (home().and_then(|home| replay::run(replay, home)), replay.format),
-        Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.format()),
+        Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.printing.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),

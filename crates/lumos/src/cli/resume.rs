@@ -1,7 +1,7 @@
 //! `lumos resume`: goes on with runs whose process died, or that waited for a person.
 
 use lumos::core::Status;
-use lumos::core::load::Bundle;
+use lumos::core::load::Definition;
 use lumos::core::program::LiveValue;
 use lumos::core::scheduler::{Decision, StepId};
 use lumos::engine::{History, Kind};
@@ -9,59 +9,62 @@ use lumos::{Change, Error, Home};
 use serde_json::json;
 
 use super::arguments::{Format, Resume};
-use super::failure::{FAILED, Failure};
+use super::failure::{COMMAND_LINE, FAILED, Failure};
 use super::session::{Driven, Session};
 use super::{output, run};
 
 pub fn run(arguments: &Resume, home: Home) -> Result<u8, Failure> {
-    let format = (!arguments.stream).then_some(arguments.format);
     if arguments.all {
         return all(arguments, home);
     }
     let id = arguments.id.as_deref().unwrap_or_default();
-    let driven = Session::with(home, arguments.stream, |session| one(session, id, arguments.accept_changes))?;
-    run::told(driven, format)
+    let driven = Session::with(home, arguments.printing.stream, |session| one(session, id, arguments.accept_changes))?;
+    run::told(driven, arguments.printing.of_result())
 }
 
 /// Goes on with one run.
 fn one(session: &Session, id: &str, accept_changes: bool) -> Result<Driven, Failure> {
-    let history = session.lumos.history(id)?;
-    if accept_changes && !lumos::changes(&history.blueprint().definition).map_err(Failure::Invalid)?.is_empty() {
-        let bundle = history.blueprint().definition.reread().map_err(Failure::Invalid)?;
-        let program = session.ready(&bundle)?;
-        let changed = session.lumos.resume_changed((&program, &bundle), history.run_id(), &session.cancel);
-        let driven = session.drive(changed)?;
-        output::log(&format!("run {} goes on as {}\n", history.run_id(), driven.record.run_id));
-        return Ok(driven);
+    let (run_id, blueprint) = session.lumos.blueprint(id)?;
+    let changes = lumos::changes(&blueprint.definition).map_err(Failure::Invalid)?;
+    if changes.is_empty() || !accept_changes {
+        return go_on(session, &run_id, &blueprint.definition, changes, Vec::new());
     }
-    let bundle = unchanged(&history)?;
+    let bundle = blueprint.definition.reread().map_err(Failure::Invalid)?;
     let program = session.ready(&bundle)?;
-    session.drive(session.lumos.resume_bound(&program, history.run_id(), Vec::new(), &session.cancel))
+    let changed = session.lumos.resume_changed((&program, &bundle), &run_id, &session.cancel);
+    let driven = session.drive(changed)?;
+    output::log(&format!("run {run_id} goes on as {}\n", driven.record.run_id));
+    Ok(driven)
 }
 
 /// Goes on with a run that waits for a person, as that person has decided.
 pub fn decided(
     session: &Session,
     history: &History,
-    (step, decision): (StepId, Decision<LiveValue>),
+    decision: (StepId, Decision<LiveValue>),
 ) -> Result<Driven, Failure> {
-    let bundle = unchanged(history)?;
-    let program = session.ready(&bundle)?;
-    session.drive(session.lumos.resume_bound(&program, history.run_id(), vec![(step, decision)], &session.cancel))
-}
-
-/// The files of a run, unless they have changed.
-fn unchanged(history: &History) -> Result<Bundle, Failure> {
     let definition = &history.blueprint().definition;
     let changes = lumos::changes(definition).map_err(Failure::Invalid)?;
-    if changes.is_empty() {
-        return definition.bundle().map_err(Failure::Invalid);
+    go_on(session, history.run_id(), definition, changes, vec![decision])
+}
+
+/// Goes on with a run whose files are what they were; otherwise shows what has changed.
+fn go_on(
+    session: &Session,
+    run_id: &str,
+    definition: &Definition,
+    changes: Vec<Change>,
+    decisions: Vec<(StepId, Decision<LiveValue>)>,
+) -> Result<Driven, Failure> {
+    if !changes.is_empty() {
+        output::log(&changes.iter().map(diff).collect::<String>());
+        let hint = "put the files back, or run only what the changes touch with `--accept-changes`".to_owned();
+        let error = Error::Changed { run_id: run_id.to_owned(), changes };
+        return Err(Failure::invalid(COMMAND_LINE, error.to_string(), Some(hint)));
     }
-    let diff: String = changes.iter().map(diff).collect();
-    output::log(&diff);
-    let hint = "put the files back, or run only what the changes touch with `--accept-changes`".to_owned();
-    let error = Error::Changed { run_id: history.run_id().to_owned(), changes };
-    Err(Failure::invalid(super::failure::COMMAND_LINE, error.to_string(), Some(hint)))
+    let bundle = definition.bundle().map_err(Failure::Invalid)?;
+    let program = session.ready(&bundle)?;
+    session.drive(session.lumos.resume_bound(&program, run_id, decisions, &session.cancel))
 }
 
 /// A change as `diff -u` shows it.
@@ -75,7 +78,8 @@ fn diff(change: &Change) -> String {
 /// Goes on with every run whose process died, and with those about whose steps nobody decided in time, one after the
 /// other; a run that cannot be taken up holds up no other.
 fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
-    Session::with(home, arguments.stream, |session| {
+    let printing = arguments.printing;
+    Session::with(home, printing.stream, |session| {
         let ids = waiting(session)?;
         let (mut code, mut records) = (0, Vec::new());
         for id in &ids {
@@ -83,7 +87,7 @@ fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
                 break;
             }
             let ended = match one(session, id, arguments.accept_changes) {
-                Ok(driven) if arguments.format == Format::Json || arguments.stream => {
+                Ok(driven) if printing.format() == Format::Json => {
                     records.push(driven.record.clone());
                     run::told(driven, None)?
                 }
@@ -96,7 +100,7 @@ fn all(arguments: &Resume, home: Home) -> Result<u8, Failure> {
             };
             code = if code == 0 { ended } else { code };
         }
-        if arguments.format == Format::Json && !arguments.stream {
+        if printing.of_result() == Some(Format::Json) {
             output::json(&json!({ "runs": records }))?;
         } else if ids.is_empty() {
             output::log("no run was interrupted\n");

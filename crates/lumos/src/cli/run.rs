@@ -18,16 +18,16 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
     failure::warn(&warnings);
     let values = inputs::read(arguments, &bundle)?;
     if arguments.is_dry {
-        return dry_run::run(arguments.format, &home, &bundle, values, seed);
+        return dry_run::run(arguments.printing.format, &home, &bundle, values, seed);
     }
     let request = RunRequest { inputs: values, seed, trace_parent: parent() };
-    let driven = Session::with(home, arguments.stream, |session| {
+    let driven = Session::with(home, arguments.printing.stream, |session| {
         let program = session.ready(&bundle)?;
         session.drive(session.lumos.run(&program, request, &session.cancel))
     })?;
     #[cfg(feature = "otel")]
     let written = arguments.metrics.as_deref().map(|path| super::telemetry::write_metrics(path, &driven.record));
-    let code = told(driven, (!arguments.stream).then_some(arguments.format))?;
+    let code = told(driven, arguments.printing.of_result())?;
     #[cfg(feature = "otel")]
     written.transpose()?;
     Ok(code)
