@@ -1,0 +1,6 @@
+//! Simulation: the same workflow, through the same scheduler, on a virtual clock.
+//!
+//! It decides nothing about a run; it answers how long things take. [`iteration`] is the seam between what a replica
+//! does (batching, memory) and how long one iteration of it takes on some hardware (a profile).
+
+pub mod iteration;
