@@ -29,7 +29,7 @@ fn every_deployment_serves_every_workflow_at_known_prices() {
             Program::compile(&bundle.workflows()).unwrap();
             for (name, spec) in &bundle.deployment.unwrap().parsed.spec.backends {
                 let price = price_of(name, spec, prices.catalog()).unwrap();
-                assert_ne!(price, lumos::engine::Price::Unknown, "{name} of {}", deployment.display());
+                assert_ne!(price, lumos::core::price::Price::Unknown, "{name} of {}", deployment.display());
             }
         }
     }

@@ -8,6 +8,26 @@ pub enum Purpose {
     Backoff = 1,
     /// The seed of a model's sampler or of an agent.
     Sampling = 2,
+    /// Whether a simulated condition holds.
+    Condition = 3,
+    /// The width of a simulated map.
+    Width = 4,
+    /// The rounds of a simulated loop.
+    Rounds = 5,
+    /// Whether a simulated answer is accepted.
+    Accept = 6,
+    /// The branch of a simulated router.
+    Branch = 7,
+    /// Whether a simulated guard refuses.
+    Refusal = 8,
+    /// The length of a simulated prompt.
+    Input = 9,
+    /// The length of a simulated answer.
+    Output = 10,
+    /// How long simulated work takes.
+    Duration = 11,
+    /// Whether a simulated attempt fails.
+    Failure = 12,
 }
 
 /// SplitMix64's finalizer (Steele, Lea, Flood 2014): a bijection of `u64` whose output bits all depend on all input bits.

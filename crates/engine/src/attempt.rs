@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use lumos_core::admission::End;
+use lumos_core::price::Bounds;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure, RunState};
 use lumos_core::{
@@ -17,7 +18,7 @@ use lumos_core::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::binding::{BoundBackend, BoundProgram, Bounds};
+use crate::binding::{BoundBackend, BoundProgram};
 use crate::cache::{self, Cached};
 use crate::clock::SystemClock;
 use crate::event::Audience;

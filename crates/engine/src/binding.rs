@@ -3,60 +3,18 @@
 use std::sync::{Arc, OnceLock};
 
 use lumos_core::load::Definition;
-use lumos_core::price::TokenPrice;
+use lumos_core::price::Price;
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::record::Destination;
 use lumos_core::scheduler::Failure;
 use lumos_core::spec::{Durability, Label};
-use lumos_core::{CallReport, SharedAgent, SharedBackend, Usd};
+use lumos_core::{SharedAgent, SharedBackend};
 
 use crate::cache::ResponseCache;
 use crate::gate::Gate;
 use crate::history::Blueprint;
 use crate::occupancy::Occupancy;
 use crate::store::Hash;
-
-/// What a backend costs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Price {
-    /// Dollars per hour of the machine, charged by busy time.
-    PerHour(Usd),
-    /// Dollars per token.
-    Tokens(Box<TokenPrice>),
-    /// Not known.
-    Unknown,
-}
-
-impl Price {
-    /// The cost of a call; `None` when the price or what it is charged by is unknown.
-    pub fn cost(&self, report: &CallReport) -> Option<Usd> {
-        match self {
-            Self::PerHour(usd) => usd.scaled(report.busy_us?, 3_600_000_000),
-            Self::Tokens(price) => price.cost(&report.usage, false).map(|cost| cost.usd),
-            Self::Unknown => None,
-        }
-    }
-
-    /// Most that an attempt can cost; `None` when nothing bounds it.
-    pub fn worst_cost(&self, bounds: &Bounds) -> Option<Usd> {
-        match self {
-            Self::PerHour(usd) => usd.scaled(bounds.time_us?, 3_600_000_000),
-            Self::Tokens(price) => price.worst_cost(bounds.input_tokens, bounds.output_tokens),
-            Self::Unknown => None,
-        }
-    }
-}
-
-/// What an attempt cannot exceed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bounds {
-    /// Input tokens of all its calls.
-    pub input_tokens: u64,
-    /// Output tokens of all its calls.
-    pub output_tokens: u64,
-    /// Microseconds; `None` when it may take for ever.
-    pub time_us: Option<u64>,
-}
 
 /// A backend as a node is bound to it.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ mod replay;
 mod store;
 mod trace;
 
-pub use binding::{BoundBackend, BoundProgram, Bounds, NodeBinding, Price};
+pub use binding::{BoundBackend, BoundProgram, NodeBinding};
 pub use cache::ResponseCache;
 pub use clock::{SystemClock, UnixClock, today};
 pub use engine::{Engine, EngineBuilder, EngineError, FinishedRun, RunRequest};

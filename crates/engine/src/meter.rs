@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lumos_core::admission::{Actual, End};
+use lumos_core::price::Price;
 use lumos_core::scheduler::Bill;
 use lumos_core::{AgentError, BackendErrorKind, Basis, CallReport, Delta, DeltaSink, TraceContext, Usage, Usd};
 
-use crate::binding::{BoundBackend, Price};
+use crate::binding::BoundBackend;
 use crate::cache::{Key, ResponseCache};
 use crate::event::{Audience, RunEvent};
 use crate::gate::{AskFor, Permit};

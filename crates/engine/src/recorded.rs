@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lumos_core::price::Price;
 use lumos_core::program::BackendRef;
 use lumos_core::{
     Backend, BackendError, BackendErrorKind, BackendInfo, ChatRequest, Completion, DeltaSink, Embeddings,
 };
 
-use crate::binding::{BoundBackend, Price};
+use crate::binding::BoundBackend;
 
 struct Recorded(BackendRef);
 

@@ -9,7 +9,7 @@ use lumos_core::load::{AgentSource, Bundle};
 use lumos_core::price::Catalog;
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::spec::{BackendSpec, DeploymentSpec};
-use lumos_engine::{Blueprint, BoundBackend, BoundProgram, NodeBinding, Price, recorded_backend};
+use lumos_engine::{Blueprint, BoundBackend, BoundProgram, NodeBinding, recorded_backend};
 
 use crate::error::Error;
 use crate::lumos::Lumos;
@@ -136,6 +136,13 @@ impl<'a> Binder<'a> {
         let backend = match spec {
             BackendSpec::Local(local) => self.lumos.open_local(name, local, self.bundle)?,
             BackendSpec::Remote(remote) => self.lumos.open_remote(name, remote, self.bundle)?,
+            BackendSpec::Simulated(_) => {
+                return Err(Error::Backend {
+                    backend: name.to_owned(),
+                    message: "it is only simulated, so that nothing can be asked of it".to_owned(),
+                    hint: Some("`lumos simulate` takes a scenario with this deployment".to_owned()),
+                });
+            }
             BackendSpec::Custom { name: registered, .. } => {
                 self.lumos.backends.get(registered).cloned().ok_or_else(|| Error::Backend {
                     backend: name.to_owned(),

@@ -2,9 +2,8 @@
 
 use lumos_core::SharedBackend;
 use lumos_core::load::Bundle;
-use lumos_core::price::{Catalog, Rates, TokenPrice};
+use lumos_core::price::{Catalog, Price, Rates, TokenPrice};
 use lumos_core::spec::{BackendSpec, Cost, RemoteSpec};
-use lumos_engine::Price;
 
 use crate::error::Error;
 use crate::lumos::Lumos;
@@ -26,7 +25,8 @@ pub fn price_of(name: &str, spec: &BackendSpec, prices: &Catalog) -> Result<Pric
             };
             Ok(Price::Tokens(Box::new(TokenPrice::flat(rates))))
         }
-        (Some(Cost::Unknown), _) | (None, BackendSpec::Local(_) | BackendSpec::Custom { .. }) => Ok(Price::Unknown),
+        (Some(Cost::Unknown), _)
+        | (None, BackendSpec::Local(_) | BackendSpec::Simulated(_) | BackendSpec::Custom { .. }) => Ok(Price::Unknown),
         (None, BackendSpec::Remote(remote)) => list_price(name, remote, prices),
     }
 }

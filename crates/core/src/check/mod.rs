@@ -10,13 +10,14 @@ mod limits;
 mod policies;
 mod reference;
 mod remote;
+mod scenario;
 mod shape;
 mod sink;
 mod workflow;
 
 use std::path::Path;
 
-use crate::load::{AgentSource, Bundle};
+use crate::load::{AgentSource, Bundle, Scenario};
 use crate::problem::Problem;
 use crate::read::{self, FileKind, Parsed};
 use crate::spec::{AgentSpec, DeploymentSpec};
@@ -55,12 +56,18 @@ pub fn check_deployment(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
     sorted(deployment::check(deployment))
 }
 
+/// Every problem that a scenario has, beside those of the workflow and the deployments that it names.
+pub fn check_scenario(scenario: &Scenario) -> Vec<Problem> {
+    sorted(scenario::check(scenario))
+}
+
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(Problem::by_place);
     problems
 }
 
-/// Every problem of a workflow's, agent's or deployment's file; a workflow is checked with all that it names.
+/// Every problem of a workflow's, agent's, deployment's or scenario's file; workflows and scenarios are checked with all
+/// that they name.
 pub fn check_file(path: &Path) -> Vec<Problem> {
     let shown = path.display().to_string();
     let text = match read::read_file(path) {
@@ -80,6 +87,10 @@ pub fn check_file(path: &Path) -> Vec<Problem> {
             problems.extend(deployment.iter().flat_map(check_deployment));
             problems
         }
+        Some(FileKind::Scenario) => match Scenario::open(path, &[]) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => problems,
+        },
         Some(FileKind::Workflow) | None => {
             let (bundle, mut problems) = Bundle::load(path, None);
             problems.extend(bundle.iter().flat_map(check_bundle));

@@ -4,9 +4,11 @@
 mod bundle;
 mod definition;
 mod find;
+mod scenario;
 
 pub use bundle::{AgentSource, Bundle, DeploymentSource, WorkflowSource};
 pub use definition::{AgentDefinition, Definition, DeploymentDefinition, WorkflowDefinition, Written};
+pub use scenario::Scenario;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

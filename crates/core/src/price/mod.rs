@@ -5,6 +5,7 @@
 //! or a file: the day for which a price is wanted is an argument.
 
 mod catalog;
+mod charge;
 mod date;
 mod genai_prices;
 mod matching;
@@ -13,6 +14,7 @@ mod text;
 mod token;
 
 pub use catalog::{Catalog, Change, Entry, LookupError};
+pub use charge::{Bounds, Price};
 pub use date::{Date, ParseDateError};
 pub use genai_prices::{Imported, Skipped, from_genai_prices};
 pub use reserved::{ReservedCost, reserved};

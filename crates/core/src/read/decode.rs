@@ -63,7 +63,7 @@ macro_rules! whole_number {
         }
     )*};
 }
-whole_number!(u32 i32 i64);
+whole_number!(u32 i32 i64 u64);
 
 impl Decode for Usd {
     fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {

@@ -6,7 +6,7 @@ use super::reader::{Decode, Reader, hint_of_names};
 use super::workflow::{top, version};
 use crate::spec::{
     BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
-    Provider, RemoteSpec, SecretSource, Structured, TimeoutSpec,
+    Provider, Quantization, RemoteSpec, RoutingSpec, ScalingSpec, SecretSource, SimulatedSpec, Structured, TimeoutSpec,
 };
 
 /// Reads the whole file; what can't be read is left out of the result.
@@ -92,21 +92,77 @@ impl Decode for BackendSpec {
                 fields.finish(reader);
                 Some(Self::Remote(Box::new(RemoteSpec { provider: provider?, model: model?, ..remote })))
             }
-            ("Simulated", _) => {
-                let hint = Some("use Local(…) or Remote(…)".to_owned());
-                reader.problem(raw, format!("backend {name}(…) is not available in this version"), hint);
-                None
-            }
-            ("Local" | "Remote" | "Custom", None) => {
+            ("Simulated", Some(body)) => simulated(reader, body),
+            ("Local" | "Remote" | "Simulated" | "Custom", None) => {
                 reader.problem(raw, format!("{name} needs its fields"), Some(format!("{name}(…)")));
                 None
             }
             _ => {
-                let hint = hint_of_names(name, &["Local", "Remote", "Custom"]);
+                let hint = hint_of_names(name, &["Local", "Remote", "Simulated", "Custom"]);
                 reader.problem(raw, format!("expected a kind of backend, found {}", raw.description()), Some(hint));
                 None
             }
         }
+    }
+}
+
+fn simulated(reader: &mut Reader<'_>, body: Raw<'_>) -> Option<BackendSpec> {
+    let mut fields = reader.body(body, "Simulated")?;
+    let (model, hardware) = (fields.require(reader, "model"), fields.require(reader, "hardware"));
+    let default = SimulatedSpec::default();
+    let spec = SimulatedSpec {
+        replicas: fields.take(reader, "replicas").unwrap_or(default.replicas),
+        tensor_parallel: fields.take(reader, "tensor_parallel").unwrap_or(default.tensor_parallel),
+        expert_parallel: fields.take(reader, "expert_parallel").unwrap_or(default.expert_parallel),
+        quantization: fields.take(reader, "quantization"),
+        kv_cache: fields.take(reader, "kv_cache"),
+        max_seqs: fields.take(reader, "max_seqs").unwrap_or(default.max_seqs),
+        max_batched_tokens: fields.take(reader, "max_batched_tokens").unwrap_or(default.max_batched_tokens),
+        memory_utilization: fields.take(reader, "memory_utilization").unwrap_or(default.memory_utilization),
+        prefix_cache: fields.take(reader, "prefix_cache").unwrap_or(default.prefix_cache),
+        routing: fields.take(reader, "routing").unwrap_or_default(),
+        scaling: fields.take(reader, "scaling"),
+        cost: fields.take(reader, "cost"),
+        limits: fields.take(reader, "limits").unwrap_or_default(),
+        ..default
+    };
+    fields.finish(reader);
+    Some(BackendSpec::Simulated(Box::new(SimulatedSpec { model: model?, hardware: hardware?, ..spec })))
+}
+
+impl Decode for Quantization {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        use Quantization::{Fp8, Fp16, Int4, Int8, Mxfp4, Q4KM, Q8_0};
+        let known = [
+            ("Fp16", Fp16),
+            ("Fp8", Fp8),
+            ("Int8", Int8),
+            ("Int4", Int4),
+            ("Mxfp4", Mxfp4),
+            ("Q8_0", Q8_0),
+            ("Q4KM", Q4KM),
+        ];
+        one_of(reader, raw, &known)
+    }
+}
+
+impl Decode for RoutingSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        use RoutingSpec::{LeastLoaded, PrefixAware, RoundRobin};
+        let known = [("RoundRobin", RoundRobin), ("LeastLoaded", LeastLoaded), ("PrefixAware", PrefixAware)];
+        one_of(reader, raw, &known)
+    }
+}
+
+impl Decode for ScalingSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "scaling")?;
+        let (min, max, target) =
+            (fields.require(reader, "min"), fields.require(reader, "max"), fields.require(reader, "target"));
+        let cold_start_s = fields.take(reader, "cold_start_s").unwrap_or_default();
+        let idle_s = fields.take(reader, "idle_s").unwrap_or(300.0);
+        fields.finish(reader);
+        Some(Self { min: min?, max: max?, target: target?, cold_start_s, idle_s })
     }
 }
 

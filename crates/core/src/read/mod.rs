@@ -1,4 +1,4 @@
-//! Reading workflows, agents and deployments from RON: strict, with positions, and with every problem of a file at
+//! Reading workflows, agents, deployments and scenarios from RON: strict, with positions, and with every problem of a file at
 //! once (a syntax error ends the file, because nothing after it can be told apart).
 
 mod agent;
@@ -8,12 +8,13 @@ mod file;
 mod position;
 mod raw;
 mod reader;
+mod scenario;
 mod workflow;
 
 use std::collections::BTreeSet;
 
 use crate::problem::{Problem, Severity};
-use crate::spec::{AgentSpec, DeploymentSpec, WorkflowSpec};
+use crate::spec::{AgentSpec, DeploymentSpec, ScenarioSpec, WorkflowSpec};
 
 pub use file::{MAX_FILE_BYTES, read_file, read_file_up_to};
 pub use position::{Position, Positions};
@@ -80,6 +81,11 @@ pub fn parse_deployment(file: &str, text: &str) -> (Option<Parsed<DeploymentSpec
     parse(file, text, deployment::deployment)
 }
 
+/// Reads a scenario; `file` names it in problems. Gives what could be read next to the problems.
+pub fn parse_scenario(file: &str, text: &str) -> (Option<Parsed<ScenarioSpec>>, Vec<Problem>) {
+    parse(file, text, scenario::scenario)
+}
+
 /// What a file's only value is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -89,6 +95,8 @@ pub enum FileKind {
     Agent,
     /// `Deployment(…)`.
     Deployment,
+    /// `Scenario(…)`.
+    Scenario,
 }
 
 /// The kind of a file's value; `None` for anything else, or when the value has no name.
@@ -98,6 +106,7 @@ pub fn file_kind(text: &str) -> Option<FileKind> {
     match Raw::new(body).name()? {
         "Workflow" => Some(FileKind::Workflow),
         "Deployment" => Some(FileKind::Deployment),
+        "Scenario" => Some(FileKind::Scenario),
         name if agent::ROLES.contains(&name) => Some(FileKind::Agent),
         _ => None,
     }

@@ -32,7 +32,7 @@ pub(super) fn workflow(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Workflow
     let nodes = fields.require_with(reader, "nodes", |reader, raw| entries(reader, raw, Place::Key, node));
     let output = fields.require(reader, "output");
     let limits = fields.take(reader, "limits");
-    fields.unavailable(reader, "profile", "remove it; simulation comes later");
+    fields.unavailable(reader, "profile", "profiles are in scenarios: nodes: { \"name\": (…) }");
     fields.finish(reader);
     Some(WorkflowSpec {
         name: name.unwrap_or_default(),
@@ -51,7 +51,7 @@ pub(super) fn top<'a>(reader: &mut Reader<'_>, raw: Raw<'a>, name: &'static str)
             let hint = match found {
                 "Workflow" => "this is a workflow".to_owned(),
                 "Deployment" => "this is a deployment; it goes after `-d`".to_owned(),
-                "Scenario" => "scenarios are not available in this version".to_owned(),
+                "Scenario" => "this is a scenario; `lumos simulate` takes it".to_owned(),
                 role if super::agent::ROLES.contains(&role) => {
                     "this is an agent; a workflow's node names it".to_owned()
                 }
@@ -214,7 +214,7 @@ fn options(reader: &mut Reader<'_>, fields: &mut Fields<'_>) -> NodeOptions {
         labels: fields.take(reader, "labels").unwrap_or_default(),
         approve: fields.take(reader, "approve"),
     };
-    fields.unavailable(reader, "profile", "remove it; simulation comes later");
+    fields.unavailable(reader, "profile", "profiles are in scenarios: nodes: { \"name\": (…) }");
     options
 }
 

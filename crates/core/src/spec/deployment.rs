@@ -88,6 +88,8 @@ pub enum BackendSpec {
     Local(LocalSpec),
     /// A model behind an API.
     Remote(Box<RemoteSpec>),
+    /// Replicas of a model on hardware that need not be there: it is only simulated.
+    Simulated(Box<SimulatedSpec>),
     /// A backend that the embedding program registered under this name.
     Custom {
         /// The registered name.
@@ -111,6 +113,7 @@ impl BackendSpec {
         match self {
             Self::Local(local) => local.cost.as_ref(),
             Self::Remote(remote) => remote.cost.as_ref(),
+            Self::Simulated(simulated) => simulated.cost.as_ref(),
             Self::Custom { cost, .. } => Some(cost),
         }
     }
@@ -120,6 +123,7 @@ impl BackendSpec {
         match self {
             Self::Local(local) => &local.limits,
             Self::Remote(remote) => &remote.limits,
+            Self::Simulated(simulated) => &simulated.limits,
             Self::Custom { limits, .. } => limits,
         }
     }
@@ -128,7 +132,7 @@ impl BackendSpec {
     pub fn breaker(&self) -> Option<&BreakerSpec> {
         match self {
             Self::Remote(remote) => remote.breaker.as_ref(),
-            Self::Local(_) | Self::Custom { .. } => None,
+            Self::Local(_) | Self::Simulated(_) | Self::Custom { .. } => None,
         }
     }
 }
@@ -325,6 +329,111 @@ pub enum Device {
     Cuda(u32),
     /// The Metal device.
     Metal,
+}
+
+/// Replicas of a model on some hardware.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimulatedSpec {
+    /// The model, as `catalog/models.ron` names it.
+    pub model: String,
+    /// The hardware, as `catalog/hardware/` names it.
+    pub hardware: String,
+    /// Replicas, each with all of the model.
+    pub replicas: u32,
+    /// Devices that share each layer of a replica.
+    pub tensor_parallel: u32,
+    /// Devices that share the experts of a replica.
+    pub expert_parallel: u32,
+    /// Format of the weights; the model's own when absent.
+    pub quantization: Option<Quantization>,
+    /// Format of the KV cache; the model's own when absent.
+    pub kv_cache: Option<Quantization>,
+    /// Most sequences in a replica's batch.
+    pub max_seqs: u32,
+    /// Most tokens in an iteration.
+    pub max_batched_tokens: u32,
+    /// Share of a device's memory that is used.
+    pub memory_utilization: f64,
+    /// Whether what prompts begin with is kept for the next.
+    pub prefix_cache: bool,
+    /// How a request finds its replica.
+    pub routing: RoutingSpec,
+    /// How the number of replicas follows the load; it does not when absent.
+    pub scaling: Option<ScalingSpec>,
+    /// What a replica costs, all of its devices together; unknown when absent.
+    pub cost: Option<Cost>,
+    /// How much may be asked of it.
+    pub limits: LimitSpec,
+}
+
+impl Default for SimulatedSpec {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            hardware: String::new(),
+            replicas: 1,
+            tensor_parallel: 1,
+            expert_parallel: 1,
+            quantization: None,
+            kv_cache: None,
+            max_seqs: 256,
+            max_batched_tokens: 8192,
+            memory_utilization: 0.9,
+            prefix_cache: true,
+            routing: RoutingSpec::default(),
+            scaling: None,
+            cost: None,
+            limits: LimitSpec::default(),
+        }
+    }
+}
+
+/// Format of weights, or of a KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Quantization {
+    /// 16 bits, of either kind.
+    Fp16,
+    /// 8 bits, floating.
+    Fp8,
+    /// 8 bits, whole.
+    Int8,
+    /// 4 bits with a scale per group (AWQ, GPTQ).
+    Int4,
+    /// 4 bits, floating, with a scale per 32.
+    Mxfp4,
+    /// GGUF's `Q8_0`.
+    Q8_0,
+    /// GGUF's `Q4_K_M`.
+    Q4KM,
+}
+
+/// How a request finds its replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RoutingSpec {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the least to do.
+    #[default]
+    LeastLoaded,
+    /// One that has the beginning of the prompt, unless it has much more to do than others.
+    PrefixAware,
+}
+
+/// How the number of replicas follows the load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingSpec {
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// Requests per replica above which one more is started.
+    pub target: u32,
+    /// Seconds until a new replica serves.
+    pub cold_start_s: f64,
+    /// Seconds for which a replica must have been idle before it is given up.
+    pub idle_s: f64,
 }
 
 /// What a backend costs.

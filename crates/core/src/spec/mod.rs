@@ -1,10 +1,11 @@
-//! The files that people write: workflows, agents and deployments, as data.
+//! The files that people write: workflows, agents, deployments and scenarios, as data.
 //!
 //! Reading them from RON, with positions and all problems at once, is the subject of [`crate::read`].
 
 mod agent;
 mod build;
 mod deployment;
+mod scenario;
 mod workflow;
 
 pub use agent::{
@@ -14,7 +15,11 @@ pub use agent::{
 };
 pub use deployment::{
     BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
-    Provider, RemoteSpec, SecretSource, Structured, TimeoutSpec,
+    Provider, Quantization, RemoteSpec, RoutingSpec, ScalingSpec, SecretSource, SimulatedSpec, Structured, TimeoutSpec,
+};
+pub use scenario::{
+    ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ScenarioSpec, ServiceSpec, SessionSpec, SloSpec,
+    WorkloadSpec,
 };
 pub use workflow::{
     ApprovalSpec, Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec,

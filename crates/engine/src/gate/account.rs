@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 pub fn account(backend: &BackendSpec) -> String {
     let (who, model, rest) = match backend {
         BackendSpec::Local(local) => ("local", local.model.as_str(), [None, None, None]),
+        BackendSpec::Simulated(simulated) => ("simulated", simulated.model.as_str(), [None, None, None]),
         BackendSpec::Custom { name, .. } => ("custom", name.as_str(), [None, None, None]),
         BackendSpec::Remote(remote) => {
             let secret = remote.api_key.as_ref().map(|source| match source {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use indexmap::IndexMap;
 use lumos::core::load::Bundle;
-use lumos::engine::Price;
+use lumos::core::price::Price;
 use lumos::{Home, Lumos, Prices, price_of};
 use lumos_report::{Column, Role, Table, clean, figure};
 use serde_json::Value;

@@ -2,11 +2,11 @@
 
 use indexmap::{IndexMap, IndexSet};
 use lumos::core::load::{Bundle, WorkflowSource};
+use lumos::core::price::{Bounds, Price};
 use lumos::core::program::Program;
 use lumos::core::spec::{AgentSpec, BackendSpec, DeploymentSpec, NodeKind, NodeSpec};
 use lumos::core::template::Template;
 use lumos::core::{Destination, Usd};
-use lumos::engine::{Bounds, Price};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -231,6 +231,7 @@ impl<'a> Planner<'a> {
         Some(match self.backend(backend)? {
             BackendSpec::Local(local) => local.model.clone(),
             BackendSpec::Remote(remote) => remote.model.clone(),
+            BackendSpec::Simulated(simulated) => simulated.model.clone(),
             BackendSpec::Custom { name, .. } => name.clone(),
         })
     }
@@ -252,7 +253,7 @@ impl<'a> Planner<'a> {
         let context = match self.backend(backend)? {
             BackendSpec::Remote(remote) => remote.context,
             BackendSpec::Local(local) => local.context,
-            BackendSpec::Custom { .. } => None,
+            BackendSpec::Simulated(_) | BackendSpec::Custom { .. } => None,
         };
         let written = prompt.map(|prompt| prompt.values().map(|text| text.len() as u64 + 64).sum::<u64>());
         let input = [written, context.map(u64::from)].into_iter().flatten().min()?;

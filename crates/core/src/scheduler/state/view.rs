@@ -2,6 +2,7 @@
 
 use super::super::event::Decision;
 use super::{GraphId, NodeId, RunState, ScopeId, Semantics, StepId};
+use crate::chance;
 
 /// What [`Semantics`] may look at when it answers: a node, seen from its scope.
 pub struct View<'a, S: Semantics> {
@@ -68,6 +69,17 @@ impl<'a, S: Semantics> View<'a, S> {
         match self.state.decision(self.state.step(id).judges.unwrap_or(id))? {
             Decision::Edited(arguments) => Some(arguments),
             Decision::Approved { .. } | Decision::Rejected { .. } => None,
+        }
+    }
+
+    /// Names what the view looks from; the same whatever the order of events, and so the place of what is drawn for it.
+    pub fn key(self) -> u64 {
+        match self.step {
+            Some(step) => self.state.step(step).key,
+            None => {
+                let scope = self.parent().map_or(0, View::key);
+                chance::combine(scope, self.node.map_or(0, |node| u64::from(node.0) + 1))
+            }
         }
     }
 

@@ -1,0 +1,269 @@
+//! Checks of a scenario: numbers that mean nothing, and names that lead nowhere.
+
+use indexmap::IndexSet;
+
+use super::sink::{MAX_SECONDS, Sink, suggest};
+use crate::load::{Bundle, Scenario, WorkflowSource};
+use crate::problem::Problem;
+use crate::spec::{ArrivalSpec, BackendSpec, DistSpec, NodeKind, ProfileSpec, ServiceSpec};
+
+/// Most tokens of one prompt or answer, and most entries of a map.
+const MAX_LENGTH: f64 = 1e8;
+
+/// Most arrivals per second.
+const MAX_RATE: f64 = 1e9;
+
+/// Checks a scenario with what it names.
+pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
+    let spec = scenario.spec();
+    let mut sink = Sink::new(&scenario.parsed, "");
+    if spec.deployments.is_empty() && scenario.bundles.is_empty() && sink.has("deployments") {
+        let hint = "name at least one: deployments: [\"local\"]".to_owned();
+        sink.error("deployments", "the scenario has no deployment", hint);
+    }
+    let workload = &spec.workload;
+    if let Some(arrivals) = &workload.arrivals {
+        check_arrivals(&mut sink, arrivals);
+    }
+    let is_trace = matches!(workload.arrivals, Some(ArrivalSpec::Trace { .. }));
+    if workload.arrivals.is_some() && workload.runs.is_none() && workload.duration_s.is_none() && !is_trace {
+        let hint = "runs: 10000, or duration_s: 3600".to_owned();
+        sink.error("workload", "the workload has no end", hint);
+    }
+    if workload.runs == Some(0) {
+        sink.error("workload.runs", "there are no runs", "at least 1".to_owned());
+    }
+    if workload.runs.is_some_and(|runs| runs <= workload.warmup_runs) && workload.warmup_runs > 0 {
+        let hint = "raise `runs`, or lower `warmup_runs`".to_owned();
+        sink.error("workload.warmup_runs", "all runs are left out of the results", hint);
+    }
+    if let Some(seconds) = workload.duration_s {
+        above_zero(&mut sink, "workload.duration_s", seconds, MAX_SECONDS);
+    }
+    if let Some(sessions) = &workload.sessions {
+        dist(&mut sink, "workload.sessions.turns", &sessions.turns, 1.0, MAX_LENGTH);
+        dist(&mut sink, "workload.sessions.think_s", &sessions.think_s, 0.0, MAX_SECONDS);
+        dist(&mut sink, "workload.sessions.growth_tokens", &sessions.growth_tokens, 0.0, MAX_LENGTH);
+        if matches!(workload.arrivals, Some(ArrivalSpec::Closed { .. })) {
+            let hint = "clients that come one after the other are sessions already".to_owned();
+            sink.error("workload.sessions", "closed arrivals have no sessions", hint);
+        }
+    }
+    for (field, number, most) in [
+        ("slo.run_s", spec.slo.run_s, MAX_SECONDS),
+        ("slo.ttft_s", spec.slo.ttft_s, MAX_SECONDS),
+        ("slo.tpot_ms", spec.slo.tpot_ms, MAX_SECONDS * 1e3),
+        ("slo.share", spec.slo.share, 1.0),
+    ] {
+        if let Some(number) = number {
+            above_zero(&mut sink, field, number, most);
+        }
+    }
+    nodes(&mut sink, scenario);
+    services(&mut sink, scenario);
+    sink.into_problems()
+}
+
+fn check_arrivals(sink: &mut Sink<'_>, arrivals: &ArrivalSpec) {
+    let at = |field: &str| format!("workload.arrivals.{field}");
+    let mut rate = |per_s: f64| above_zero(sink, &at("per_s"), per_s, MAX_RATE);
+    match arrivals {
+        ArrivalSpec::Poisson { per_s } | ArrivalSpec::Constant { per_s } => rate(*per_s),
+        ArrivalSpec::Gamma { per_s, cv } => {
+            rate(*per_s);
+            above_zero(sink, &at("cv"), *cv, 100.0);
+        }
+        ArrivalSpec::Weibull { per_s, shape } => {
+            rate(*per_s);
+            above_zero(sink, &at("shape"), *shape, 100.0);
+            if *shape < 0.2 && *shape > 0.0 {
+                sink.error(&at("shape"), format!("the shape is {shape}"), "at least 0.2".to_owned());
+            }
+        }
+        ArrivalSpec::Diurnal { per_s, peak, peak_h: _, day_h } => {
+            rate(*per_s);
+            if !(1.0..=2.0).contains(peak) {
+                let hint = "from 1 (level) to 2 (down to nothing at the lowest)".to_owned();
+                sink.error(&at("peak"), format!("the peak is {peak} times the mean"), hint);
+            }
+            above_zero(sink, &at("day_h"), *day_h, MAX_SECONDS / 3600.0);
+        }
+        ArrivalSpec::OnOff { per_s, on_s, off_s } => {
+            rate(*per_s);
+            above_zero(sink, &at("on_s"), *on_s, MAX_SECONDS);
+            above_zero(sink, &at("off_s"), *off_s, MAX_SECONDS);
+        }
+        ArrivalSpec::Closed { clients, think_s } => {
+            sink.at_least_one(&at("clients"), Some(*clients));
+            dist(sink, &at("think_s"), think_s, 0.0, MAX_SECONDS);
+        }
+        ArrivalSpec::Trace { speed, .. } => above_zero(sink, &at("speed"), *speed, 1e6),
+    }
+}
+
+fn nodes(sink: &mut Sink<'_>, scenario: &Scenario) {
+    let Some(bundle) = scenario.bundles.first() else { return };
+    let mut known = IndexSet::new();
+    paths(bundle, &bundle.workflow, "", &mut known);
+    for (name, profile) in &scenario.spec().nodes {
+        let at = |field: &str| format!("nodes.{name}.{field}");
+        if !known.contains(name) {
+            let hint = suggest(name, known.iter().map(String::as_str), "the nodes are");
+            sink.error(&format!("nodes.{name}"), format!("the workflow has no node `{name}`"), hint);
+        }
+        let ProfileSpec { input_tokens, output_tokens, duration_s, width, rounds, .. } = profile;
+        for (field, quantity, least, most) in [
+            ("input_tokens", input_tokens, 1.0, MAX_LENGTH),
+            ("output_tokens", output_tokens, 0.0, MAX_LENGTH),
+            ("duration_s", duration_s, 0.0, MAX_SECONDS),
+            ("width", width, 0.0, 1e6),
+            ("rounds", rounds, 1.0, 1e6),
+        ] {
+            if let Some(quantity) = quantity {
+                dist(sink, &at(field), quantity, least, most);
+            }
+        }
+        for (field, number) in
+            [("when", profile.when), ("accept", profile.accept), ("refuse", profile.refuse), ("fail", profile.fail)]
+        {
+            if let Some(number) = number {
+                chance(sink, &at(field), number);
+            }
+        }
+        for (branch, number) in &profile.branches {
+            chance(sink, &at(&format!("branches.{branch}")), *number);
+        }
+        let sum: f64 = profile.branches.values().sum();
+        if !profile.branches.is_empty() && (sum - 1.0).abs() > 1e-6 {
+            let hint = "chances of all branches add up to 1".to_owned();
+            sink.error(&at("branches"), format!("the chances add up to {sum}"), hint);
+        }
+        if let Some(service) = &profile.service
+            && !scenario.spec().services.contains_key(service)
+        {
+            let hint = suggest(service, scenario.spec().services.keys().map(String::as_str), "the services are");
+            sink.error(&at("service"), format!("there is no service `{service}`"), hint);
+        }
+    }
+}
+
+/// The paths of all nodes, judges of answers included.
+fn paths(bundle: &Bundle, source: &WorkflowSource, before: &str, known: &mut IndexSet<String>) {
+    for (name, node) in &source.parsed.spec.nodes {
+        let path = format!("{before}{name}");
+        let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+        let agent = node.kind.agent().and_then(|agent| bundle.agents.get(agent)).map(|source| source.spec());
+        let cascade = match deployment {
+            Some(deployment) => deployment.cascade(name, node, agent),
+            None => node.options.cascade.as_ref(),
+        };
+        if cascade.is_some_and(|cascade| cascade.judge.is_some()) {
+            known.insert(format!("{path}.judge"));
+        }
+        if let NodeKind::Workflow { path: written } = &node.kind
+            && let Some(inner) = bundle.subworkflow(source, written)
+        {
+            paths(bundle, inner, &format!("{path}/"), known);
+        }
+        known.insert(path);
+    }
+}
+
+fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
+    for (name, service) in &scenario.spec().services {
+        let at = |field: &str| format!("services.{name}.{field}");
+        match service {
+            ServiceSpec::Station { servers } => sink.at_least_one(&at("servers"), Some(*servers)),
+            ServiceSpec::Profile { replicas, .. } => sink.at_least_one(&at("replicas"), Some(*replicas)),
+            ServiceSpec::Api(api) => {
+                dist(sink, &at("round_trip_s"), &api.round_trip_s, 0.0, MAX_SECONDS);
+                dist(sink, &at("ttft_s"), &api.ttft_s, 0.0, MAX_SECONDS);
+                if api.tokens_per_s != DistSpec::Fixed(f64::INFINITY) {
+                    dist(sink, &at("tokens_per_s"), &api.tokens_per_s, f64::MIN_POSITIVE, 1e9);
+                }
+                chance(sink, &at("fail"), api.fail);
+                for (index, outage) in api.outages.iter().enumerate() {
+                    above_zero(sink, &at(&format!("outages.{index}.for_s")), outage.for_s, MAX_SECONDS);
+                    if outage.from_s < 0.0 {
+                        let message = format!("the outage begins at {} s", outage.from_s);
+                        sink.error(&at(&format!("outages.{index}.from_s")), message, "at least 0".to_owned());
+                    }
+                    if let Some(slower) = outage.slower {
+                        above_zero(sink, &at(&format!("outages.{index}.slower")), slower, 1e6);
+                    }
+                }
+            }
+        }
+    }
+    let known =
+        |name: &str| {
+            scenario.spec().services.contains_key(name)
+                || scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref()).any(|deployment| {
+                    matches!(deployment.parsed.spec.backends.get(name), Some(BackendSpec::Simulated(_)))
+                })
+        };
+    for deployment in scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref()) {
+        let bound = deployment.parsed.spec.bind.values().collect::<IndexSet<_>>();
+        for backend in bound.into_iter().filter(|backend| !known(backend)) {
+            let message = format!(
+                "nothing is known of the backend `{backend}` of deployment `{}`: how fast it is, and what it allows",
+                deployment.parsed.spec.name
+            );
+            let hint = format!("services: {{ \"{backend}\": Api(…), Profile(…) or Station(…) }}");
+            sink.warning("services", message, hint);
+        }
+    }
+}
+
+fn above_zero(sink: &mut Sink<'_>, path: &str, number: f64, most: f64) {
+    if !(number > 0.0 && number <= most) {
+        sink.error(path, format!("the value is {number}"), format!("above 0, at most {most}"));
+    }
+}
+
+fn chance(sink: &mut Sink<'_>, path: &str, number: f64) {
+    if !(0.0..=1.0).contains(&number) {
+        sink.error(path, format!("the chance is {number}"), "from 0 to 1".to_owned());
+    }
+}
+
+/// Checks that a quantity cannot leave `least..=most` by what it says of itself.
+fn dist(sink: &mut Sink<'_>, path: &str, dist: &DistSpec, least: f64, most: f64) {
+    let range = format!("from {least} to {most}");
+    let mut within = |what: &str, number: f64| {
+        if !(least..=most).contains(&number) {
+            sink.error(path, format!("the {what} is {number}"), range.clone());
+        }
+    };
+    match dist {
+        DistSpec::Fixed(value) => within("value", *value),
+        DistSpec::Uniform { min, max } => {
+            within("least", *min);
+            within("most", *max);
+            if min > max {
+                sink.error(path, format!("the least, {min}, is above the most, {max}"), None);
+            }
+        }
+        DistSpec::Exponential { mean } => within("mean", *mean),
+        DistSpec::Geometric { mean } => {
+            within("mean", *mean);
+            if *mean < 1.0 {
+                sink.error(path, format!("the mean is {mean}"), "a geometric count is at least 1".to_owned());
+            }
+        }
+        DistSpec::Gamma { mean, cv } | DistSpec::LogNormal { mean, cv } => {
+            within("mean", *mean);
+            if !(*cv > 0.0 && *cv <= 100.0) {
+                sink.error(path, format!("the coefficient of variation is {cv}"), "above 0, at most 100".to_owned());
+            }
+        }
+        DistSpec::Samples(samples) => {
+            if samples.is_empty() {
+                sink.error(path, "there are no samples", "[1.5, 2, …]".to_owned());
+            }
+            if let Some(wrong) = samples.iter().find(|sample| !(least..=most).contains(*sample)) {
+                sink.error(path, format!("a sample is {wrong}"), range);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A scenario with everything it names: the workflow, once with each deployment.
+
+use std::path::{Path, PathBuf};
+
+use super::find::{self, Found};
+use super::{Bundle, Problem, Severity};
+use crate::check::{check_bundle, check_scenario};
+use crate::read::{Parsed, parse_scenario, read_file};
+use crate::spec::ScenarioSpec;
+
+/// A scenario and what it names.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The specification with its positions.
+    pub parsed: Parsed<ScenarioSpec>,
+    /// Where relative paths start.
+    pub folder: PathBuf,
+    /// The workflow with each of the deployments, in the scenario's order.
+    pub bundles: Vec<Bundle>,
+}
+
+impl Scenario {
+    /// Reads a scenario and what it names; `deployments`, as a command takes them, replace its own. The scenario is
+    /// there whenever its syntax is right; it is fit for use only when no problem is an error.
+    pub fn load(path: &Path, deployments: &[PathBuf]) -> (Option<Self>, Vec<Problem>) {
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(problem) => return (None, vec![*problem]),
+        };
+        let (parsed, mut problems) = parse_scenario(&path.display().to_string(), &text);
+        let Some(parsed) = parsed else { return (None, problems) };
+        let folder = find::folder_of(path);
+        let mut bundles = Vec::new();
+        let place = |field: &str, message: String, hint: Option<String>| {
+            let position = parsed.positions.of(field);
+            Problem {
+                line: position.map(|position| position.line),
+                column: position.map(|position| position.column),
+                field: Some(field.to_owned()),
+                ..Problem::of_file(&parsed.file, message, hint)
+            }
+        };
+        if !parsed.spec.workflow.is_empty() {
+            match find::named(&parsed.spec.workflow, "workflows", &folder) {
+                Found::Nowhere { hint } => {
+                    let message = format!("there is no workflow `{}`", parsed.spec.workflow);
+                    problems.push(place("workflow", message, hint));
+                }
+                Found::At(workflow) => {
+                    let written = parsed.spec.deployments.iter().enumerate();
+                    let own = written.map(|(at, name)| match find::named(name, "deployments", &folder) {
+                        Found::At(path) => Ok(path),
+                        Found::Nowhere { hint } => {
+                            let message = format!("there is no deployment `{name}`");
+                            Err(place(&format!("deployments.{at}"), message, hint))
+                        }
+                    });
+                    let given = deployments.iter().map(|path| Ok(path.clone()));
+                    let all: Vec<_> = if deployments.is_empty() { own.collect() } else { given.collect() };
+                    for deployment in all {
+                        match deployment {
+                            Err(problem) => problems.push(problem),
+                            Ok(deployment) => {
+                                let shown = PathBuf::from(find::shown(&workflow));
+                                let (bundle, found) = Bundle::load(&shown, Some(&deployment));
+                                problems.extend(
+                                    found.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
+                                );
+                                bundles.extend(bundle);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        (Some(Self { parsed, folder, bundles }), problems)
+    }
+
+    /// Loads and checks: a scenario that is fit for use, with the warnings.
+    ///
+    /// # Errors
+    /// All problems, when one of them is an error.
+    pub fn open(path: &Path, deployments: &[PathBuf]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (scenario, mut problems) = Self::load(path, deployments);
+        if let Some(scenario) = &scenario {
+            for found in scenario.bundles.iter().flat_map(check_bundle).chain(check_scenario(scenario)) {
+                if !problems.contains(&found) {
+                    problems.push(found);
+                }
+            }
+        }
+        problems.sort_by(Problem::by_place);
+        match scenario {
+            Some(scenario) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+                Ok((scenario, problems))
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> &ScenarioSpec {
+        &self.parsed.spec
+    }
+}
