@@ -4,3 +4,4 @@
 //! does (batching, memory) and how long one iteration of it takes on some hardware (a profile).
 
 pub mod iteration;
+pub mod replica;

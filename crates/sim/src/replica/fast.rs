@@ -1,0 +1,749 @@
+//! A replica whose iterations are counted, not carried out: a stretch with an unchanged batch is one step, and a sequence
+//! that decodes is touched when it joins and when it ends.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    cache::{Cache, Hold},
+    growth::Growth,
+    request::{Progress, Reply, Request},
+    spec::{PrefillWait, ReplicaSpec, Reserve},
+    stretch::Stretch,
+    totals::Totals,
+};
+use crate::iteration::{Affine, Batch, IterationTime, PS_PER_US};
+
+const NONE: u32 = u32::MAX;
+/// No time yet.
+const NEVER: u64 = u64::MAX;
+
+/// See [`Replica`](super::Replica), whose methods these are.
+pub(super) struct Fast {
+    spec: ReplicaSpec,
+    time: Arc<dyn IterationTime>,
+    /// What iterations without prefill take, by the number of sequences; base 0 where nobody has asked yet.
+    decode_times: Vec<Affine>,
+    slots: Vec<Slot>,
+    vacant: Vec<u32>,
+    /// First come, first served; preempted ones stand in front.
+    waiting: VecDeque<u32>,
+    /// Cancelled at a time, in order; heard of at the first boundary from there.
+    cancels: VecDeque<(u64, u32, u32)>,
+    running: Running,
+    /// Decoding sequences by (iteration count at which they end, admission); those that left early are skipped.
+    ends: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    /// The sequence whose prompt is cut: the last admitted, if any.
+    partial: u32,
+    /// The sequences that prefill in the iteration under way, in order of admission.
+    prefilling: Vec<u32>,
+    growth: Growth,
+    cache: Cache,
+    /// Tokens that decoding sequences hold, together.
+    kv_tokens: u64,
+    /// Blocks that running sequences hold of their own at their ends, together.
+    reserved: u64,
+    /// The last boundary, and iterations until then.
+    boundary_ps: u64,
+    iteration: u64,
+    admissions: u64,
+    /// The stretch under way: `length` iterations that end at `end_ps`. A length of 0 waits for that time.
+    underway: bool,
+    stretch: Stretch,
+    length: u64,
+    end_ps: u64,
+    /// Whether the head of the queue can only be admitted after a change of the batch.
+    blocked: bool,
+    /// Iterations that prompts have been held back for since the last admission, and whether they are in this stretch.
+    held_back: u32,
+    holding: bool,
+    outstanding: u32,
+    outstanding_tokens: u64,
+    totals: Totals,
+    /// When blocks in use were last counted, and how many.
+    mark: (u64, u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Vacant,
+    Waiting,
+    Running,
+    /// Cancelled while it stood in the queue, where it still stands.
+    Dropped,
+}
+
+#[derive(Debug)]
+struct Slot {
+    request: Request,
+    generation: u32,
+    state: State,
+    /// Whether nobody wants to hear of its end.
+    silent: bool,
+    decoding: bool,
+    arrival_ps: u64,
+    /// Since when it waits, or runs.
+    since_ps: u64,
+    start_ps: u64,
+    first_ps: u64,
+    admission: u64,
+    /// Tokens in the cache and tokens generated, at iteration count `joined` if it decodes.
+    computed: u32,
+    generated: u32,
+    joined: u64,
+    /// Tokens to be computed before the next one is generated.
+    goal: u32,
+    hold: Hold,
+    cached_tokens: u32,
+    preemptions: u32,
+    /// Neighbours in order of admission.
+    before: u32,
+    after: u32,
+}
+
+/// Running sequences in order of admission, linked through their slots.
+#[derive(Debug)]
+struct Running {
+    head: u32,
+    tail: u32,
+    count: u32,
+}
+
+impl Running {
+    fn push(&mut self, slots: &mut [Slot], slot: u32) {
+        (slots[slot as usize].before, slots[slot as usize].after) = (self.tail, NONE);
+        match self.tail {
+            NONE => self.head = slot,
+            tail => slots[tail as usize].after = slot,
+        }
+        self.tail = slot;
+        self.count += 1;
+    }
+
+    fn remove(&mut self, slots: &mut [Slot], slot: u32) {
+        let (before, after) = (slots[slot as usize].before, slots[slot as usize].after);
+        match before {
+            NONE => self.head = after,
+            before => slots[before as usize].after = after,
+        }
+        match after {
+            NONE => self.tail = before,
+            after => slots[after as usize].before = before,
+        }
+        self.count -= 1;
+    }
+}
+
+/// Microseconds, rounded up.
+pub(super) fn us(ps: u64) -> u64 {
+    ps.div_ceil(PS_PER_US)
+}
+
+impl Fast {
+    pub fn new(spec: ReplicaSpec, time: Arc<dyn IterationTime>) -> Self {
+        Self {
+            decode_times: Vec::new(),
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            waiting: VecDeque::new(),
+            cancels: VecDeque::new(),
+            running: Running { head: NONE, tail: NONE, count: 0 },
+            ends: BinaryHeap::new(),
+            partial: NONE,
+            prefilling: Vec::new(),
+            growth: Growth::new(spec.block_tokens),
+            cache: Cache::new(spec.kv_blocks, spec.block_tokens),
+            kv_tokens: 0,
+            reserved: 0,
+            boundary_ps: 0,
+            iteration: 0,
+            admissions: 0,
+            underway: false,
+            stretch: Stretch::default(),
+            length: 0,
+            end_ps: 0,
+            blocked: false,
+            held_back: 0,
+            holding: false,
+            outstanding: 0,
+            outstanding_tokens: 0,
+            totals: Totals::default(),
+            mark: (0, 0),
+            spec,
+            time,
+        }
+    }
+
+    pub fn start_at(&mut self, at_ps: u64) {
+        self.boundary_ps = self.boundary_ps.max(at_ps);
+    }
+
+    pub fn submit(&mut self, now_ps: u64, request: Request) -> u64 {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::vacant(request));
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        *slot = Slot { generation: slot.generation, state: State::Waiting, ..Slot::vacant(request) };
+        (slot.arrival_ps, slot.since_ps, slot.goal) = (now_ps, now_ps, request.prompt_tokens);
+        let key = u64::from(index) << 32 | u64::from(slot.generation);
+        self.waiting.push_back(index);
+        self.outstanding += 1;
+        self.outstanding_tokens += request.tokens();
+        if !self.underway {
+            self.wake(now_ps);
+        } else if self.may_admit() {
+            self.cut(now_ps);
+        }
+        key
+    }
+
+    pub fn cancel(&mut self, now_ps: u64, key: u64) -> Option<Progress> {
+        let (index, generation) = ((key >> 32) as u32, key as u32);
+        let slot = self.slots.get(index as usize)?;
+        if slot.generation != generation || slot.silent || slot.state == State::Vacant {
+            return None;
+        }
+        let progress = self.progress(index, now_ps);
+        self.slots[index as usize].silent = true;
+        self.outstanding -= 1;
+        self.outstanding_tokens -= self.slots[index as usize].request.tokens();
+        self.cancels.push_back((now_ps, index, generation));
+        self.cut(now_ps);
+        Some(progress)
+    }
+
+    pub fn next_ps(&self) -> Option<u64> {
+        self.underway.then_some(self.end_ps)
+    }
+
+    pub fn advance(&mut self, now_ps: u64, out: &mut Vec<Reply>) {
+        while self.underway && self.end_ps <= now_ps {
+            self.boundary(out);
+        }
+    }
+
+    /// Goes down: what is outstanding fails, in order of arrival, and the cache is lost.
+    pub fn reset(&mut self, now_ps: u64, out: &mut Vec<Reply>) {
+        let mut lost: Vec<u32> =
+            (0..self.slots.len() as u32).filter(|i| self.slots[*i as usize].is_outstanding()).collect();
+        lost.sort_by_key(|i| (self.slots[*i as usize].arrival_ps, self.slots[*i as usize].request.id));
+        for index in lost {
+            let progress = self.progress(index, now_ps);
+            let slot = &self.slots[index as usize];
+            let passed = u128::from(now_ps.saturating_sub(slot.since_ps));
+            match slot.state {
+                State::Running => self.totals.running_ps += passed,
+                _ => self.totals.waiting_ps += passed,
+            }
+            out.push(Reply::Failed { id: slot.request.id, at_us: us(now_ps), progress });
+        }
+        if self.underway && self.length > 0 {
+            let whole = self.iterations_until(now_ps) - self.iteration;
+            self.totals.iterations += whole;
+            self.totals.busy_ps += now_ps - self.boundary_ps;
+            self.totals.output_tokens += whole * u64::from(self.growth.sequences());
+            self.cache.take(self.growth.blocks(1, whole) as u32);
+        }
+        let used = self.cache.used();
+        self.totals.peak_blocks = self.totals.peak_blocks.max(used);
+        self.totals.twice_block_ps += u128::from(now_ps.saturating_sub(self.mark.0)) * u128::from(self.mark.1 + used);
+        let totals = self.totals;
+        let generations: Vec<u32> = self.slots.iter().map(|slot| slot.generation + 1).collect();
+        let mut fresh = Self::new(self.spec.clone(), self.time.clone());
+        std::mem::swap(&mut fresh.slots, &mut self.slots);
+        for (slot, generation) in fresh.slots.iter_mut().zip(generations) {
+            (slot.state, slot.generation) = (State::Vacant, generation);
+        }
+        fresh.vacant = (0..fresh.slots.len() as u32).rev().collect();
+        fresh.totals = totals;
+        fresh.boundary_ps = now_ps;
+        fresh.mark = (now_ps, 0);
+        *self = fresh;
+    }
+
+    pub fn outstanding(&self) -> u32 {
+        self.outstanding
+    }
+
+    pub fn outstanding_tokens(&self) -> u64 {
+        self.outstanding_tokens
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Iterations that have ended by `now_ps`, of those under way too.
+    fn iterations_until(&self, now_ps: u64) -> u64 {
+        if !self.underway || now_ps <= self.boundary_ps {
+            return self.iteration;
+        }
+        let passed = now_ps - self.boundary_ps;
+        let reaching = self.stretch.reaching(passed, self.length);
+        let whole = if reaching > 0 && self.stretch.total_ps(reaching) > passed { reaching - 1 } else { reaching };
+        self.iteration + whole
+    }
+
+    fn progress(&self, index: u32, now_ps: u64) -> Progress {
+        let slot = &self.slots[index as usize];
+        let since = if slot.decoding { self.iterations_until(now_ps) - slot.joined } else { 0 };
+        let us = |ps| (ps != NEVER).then(|| us(ps));
+        Progress {
+            output_tokens: slot.generated + since as u32,
+            cached_tokens: slot.cached_tokens,
+            start_us: us(slot.start_ps),
+            first_us: us(slot.first_ps),
+        }
+    }
+
+    /// Wakes an idle replica.
+    fn wake(&mut self, at_ps: u64) {
+        self.underway = true;
+        self.length = 0;
+        self.end_ps = at_ps.max(self.boundary_ps);
+    }
+
+    /// Whether a request that arrives now could change the batch at the next boundary.
+    fn may_admit(&self) -> bool {
+        !self.blocked
+            && self.length > 1
+            && self.running.count < self.spec.max_num_seqs
+            && self.growth.sequences() < self.spec.max_num_batched_tokens
+    }
+
+    /// Ends the stretch under way at its first boundary from `at_ps` on.
+    fn cut(&mut self, at_ps: u64) {
+        if self.underway && self.length > 1 && at_ps < self.end_ps {
+            self.length = self.stretch.reaching(at_ps.saturating_sub(self.boundary_ps), self.length);
+            self.end_ps = self.boundary_ps.saturating_add(self.stretch.total_ps(self.length));
+        }
+    }
+
+    /// What happens between the stretch that ends and the next.
+    fn boundary(&mut self, out: &mut Vec<Reply>) {
+        let length = self.length;
+        if length > 0 {
+            let decodes = u64::from(self.growth.sequences());
+            self.totals.iterations += length;
+            self.totals.busy_ps += self.end_ps - self.boundary_ps;
+            self.totals.output_tokens += decodes * length;
+            self.kv_tokens += decodes * length;
+            self.cache.take(self.growth.blocks(1, length - 1) as u32);
+            self.growth.advance(length);
+            self.iteration += length;
+            if self.holding {
+                self.held_back += (length - 1) as u32;
+            }
+        }
+        self.boundary_ps = self.end_ps;
+        let used = self.cache.used();
+        self.totals.peak_blocks = self.totals.peak_blocks.max(used);
+
+        let mut changed = !self.prefilling.is_empty();
+        while let Some(&Reverse((end, admission, index))) = self.ends.peek() {
+            if end > self.iteration {
+                break;
+            }
+            self.ends.pop();
+            if self.decodes(index, admission) {
+                self.finish(index, out);
+                changed = true;
+            }
+        }
+        let mut prefilling = std::mem::take(&mut self.prefilling);
+        for index in prefilling.drain(..) {
+            if self.slots[index as usize].computed == self.slots[index as usize].goal {
+                self.prefilled(index, out);
+            }
+        }
+        self.prefilling = prefilling;
+        while let Some(&(at_ps, index, generation)) = self.cancels.front()
+            && at_ps <= self.boundary_ps
+        {
+            self.cancels.pop_front();
+            changed |= self.drop_cancelled(index, generation);
+        }
+        changed |= self.plan();
+        if changed {
+            let (since_ps, before) = self.mark;
+            self.totals.twice_block_ps += u128::from(self.boundary_ps - since_ps) * u128::from(before + used);
+            self.mark = (self.boundary_ps, self.cache.used());
+        }
+    }
+
+    fn decodes(&self, index: u32, admission: u64) -> bool {
+        let slot = &self.slots[index as usize];
+        slot.state == State::Running && slot.decoding && slot.admission == admission
+    }
+
+    /// A prompt is computed: its sequence has its first token, or the first after a preemption.
+    fn prefilled(&mut self, index: u32, out: &mut Vec<Reply>) {
+        let (iteration, boundary_ps) = (self.iteration, self.boundary_ps);
+        let slot = &mut self.slots[index as usize];
+        if slot.first_ps == NEVER {
+            slot.first_ps = boundary_ps;
+        }
+        if slot.request.output_tokens > 0 {
+            slot.generated += 1;
+            self.totals.output_tokens += 1;
+        }
+        if slot.generated == slot.request.output_tokens {
+            self.finish(index, out);
+            return;
+        }
+        (slot.decoding, slot.joined) = (true, iteration);
+        let end = iteration + u64::from(slot.request.output_tokens - slot.generated);
+        self.ends.push(Reverse((end, slot.admission, index)));
+        self.kv_tokens += u64::from(slot.computed);
+        self.growth.join(slot.computed);
+    }
+
+    fn finish(&mut self, index: u32, out: &mut Vec<Reply>) {
+        self.stop(index, true);
+        let slot = &self.slots[index as usize];
+        if !slot.silent {
+            self.totals.completed += 1;
+            self.outstanding -= 1;
+            self.outstanding_tokens -= slot.request.tokens();
+            out.push(Reply::Done {
+                id: slot.request.id,
+                at_us: us(self.boundary_ps),
+                start_us: us(slot.start_ps),
+                first_us: us(slot.first_ps),
+                cached_tokens: slot.cached_tokens,
+                preemptions: slot.preemptions,
+            });
+        }
+        self.vacate(index);
+    }
+
+    fn vacate(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Vacant;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.vacant.push(index);
+    }
+
+    /// Whether a request that was cancelled was still running.
+    fn drop_cancelled(&mut self, index: u32, generation: u32) -> bool {
+        if self.slots[index as usize].generation != generation {
+            return false;
+        }
+        match self.slots[index as usize].state {
+            State::Running => {
+                self.stop(index, false);
+                self.vacate(index);
+                true
+            }
+            State::Waiting => {
+                let slot = &mut self.slots[index as usize];
+                slot.state = State::Dropped;
+                self.totals.waiting_ps += u128::from(self.boundary_ps - slot.since_ps);
+                false
+            }
+            State::Vacant | State::Dropped => false,
+        }
+    }
+
+    /// Takes a running sequence out of the batch and its blocks from it.
+    fn stop(&mut self, index: u32, done: bool) {
+        self.running.remove(&mut self.slots, index);
+        let boundary_ps = self.boundary_ps;
+        let slot = &mut self.slots[index as usize];
+        self.totals.running_ps += u128::from(boundary_ps - slot.since_ps);
+        if slot.decoding {
+            let passed = (self.iteration - slot.joined) as u32;
+            slot.computed += passed;
+            slot.generated += passed;
+            slot.decoding = false;
+            self.kv_tokens -= u64::from(slot.computed);
+            self.growth.leave(slot.computed);
+        } else if self.partial == index {
+            self.partial = NONE;
+        }
+        let total = self.spec.blocks(slot.request.cached_at_end());
+        self.reserved -= u64::from(total - slot.hold.blocks());
+        let blocks = self.spec.blocks(slot.computed);
+        self.cache.release(&slot.request, slot.hold, blocks, slot.computed, done);
+        slot.hold = Hold::EMPTY;
+    }
+
+    /// Schedules the next iteration, and finds how many more pass with the same batch. Returns whether the batch has changed.
+    fn plan(&mut self) -> bool {
+        let (chunk, preempted) = self.schedule_running();
+        let mut batch = Batch { decodes: self.growth.sequences(), ..Batch::default() };
+        let mut budget = self.spec.max_num_batched_tokens - batch.decodes;
+        if chunk > 0 {
+            budget -= chunk;
+            self.compute(self.partial, chunk, &mut batch);
+        }
+        let admitted = self.admissions;
+        let mut next_arrival = NEVER;
+        (self.blocked, self.holding) = (preempted, false);
+        if !preempted {
+            next_arrival = self.admit(budget, &mut batch);
+        }
+        let changed = preempted || self.admissions != admitted || batch.chunks > 0;
+        if self.running.count == 0 {
+            self.underway = false;
+            if next_arrival != NEVER {
+                self.wake(next_arrival);
+            }
+            return changed;
+        }
+        self.underway = true;
+        let affine = self.affine(&batch);
+        self.stretch = Stretch {
+            first_ps: affine.base_ps.max(1).saturating_add(affine.per_kv_token_ps.saturating_mul(self.kv_tokens)),
+            step_ps: affine.per_kv_token_ps.saturating_mul(u64::from(batch.decodes)),
+        };
+        self.length = if batch.chunks > 0 || preempted { 1 } else { self.steady() };
+        self.end_ps = self.boundary_ps.saturating_add(self.stretch.total_ps(self.length));
+        if next_arrival != NEVER {
+            self.cut(next_arrival);
+        }
+        if let Some((at_ps, ..)) = self.cancels.front() {
+            self.cut(*at_ps);
+        }
+        changed
+    }
+
+    fn affine(&mut self, batch: &Batch) -> Affine {
+        if batch.chunks > 0 {
+            return self.time.affine(batch);
+        }
+        let index = batch.decodes as usize;
+        if self.decode_times.len() <= index {
+            self.decode_times.resize(index + 1, Affine::default());
+        }
+        if self.decode_times[index].base_ps == 0 {
+            let affine = self.time.affine(batch);
+            self.decode_times[index] = Affine { base_ps: affine.base_ps.max(1), ..affine };
+        }
+        self.decode_times[index]
+    }
+
+    /// How many iterations pass, from the next one on, before a sequence ends, a block is missing or waiting is over.
+    fn steady(&mut self) -> u64 {
+        while let Some(&Reverse((end, admission, index))) = self.ends.peek() {
+            if self.decodes(index, admission) {
+                let most = end - self.iteration;
+                let most = match self.spec.prefill_wait {
+                    Some(wait) if self.holding => most.min(u64::from(wait.iterations - self.held_back) + 1),
+                    _ => most,
+                };
+                return 1 + self.growth.fitting(most - 1, self.cache.free());
+            }
+            self.ends.pop();
+        }
+        1
+    }
+
+    /// Gives those that decode the blocks that their next tokens need, preempting the last admitted where there are none, and
+    /// sees whether the prompt that is cut can go on. Returns its tokens, and whether anybody was preempted.
+    ///
+    /// In the order in which a loop over the sequences does it: what is free is taken before anybody is preempted, because
+    /// which prefixes are lost depends on it.
+    fn schedule_running(&mut self) -> (u32, bool) {
+        let (mut taken, mut preempted) = (0, false);
+        loop {
+            let (needed, free) = (self.growth.next() - taken, self.cache.free());
+            self.cache.take(needed.min(free));
+            if needed <= free {
+                break;
+            }
+            taken += free;
+            self.preempt(self.running.tail);
+            preempted = true;
+        }
+        if self.partial == NONE {
+            return (0, preempted);
+        }
+        let slot = &self.slots[self.partial as usize];
+        let chunk = (slot.goal - slot.computed).min(self.spec.max_num_batched_tokens - self.growth.sequences());
+        if self.spec.blocks(slot.computed + chunk) - self.spec.blocks(slot.computed) > self.cache.free() {
+            self.preempt(self.partial);
+            return (0, true);
+        }
+        (chunk, preempted)
+    }
+
+    fn preempt(&mut self, index: u32) {
+        self.stop(index, false);
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Waiting;
+        slot.since_ps = self.boundary_ps;
+        slot.goal = slot.request.prompt_tokens + slot.generated;
+        slot.computed = 0;
+        slot.preemptions += 1;
+        self.totals.preemptions += 1;
+        self.waiting.push_front(index);
+    }
+
+    /// The next `chunk` tokens of a prompt are computed in the iteration that is planned.
+    fn compute(&mut self, index: u32, chunk: u32, batch: &mut Batch) {
+        let slot = &mut self.slots[index as usize];
+        let (there, size) = (u64::from(slot.computed), u64::from(chunk));
+        self.cache.take(self.spec.blocks(slot.computed + chunk) - self.spec.blocks(slot.computed));
+        slot.computed += chunk;
+        let shared = slot.hold.blocks();
+        self.cache.share(&slot.request, &mut slot.hold, slot.computed);
+        self.reserved -= u64::from(slot.hold.blocks() - shared);
+        batch.chunks += 1;
+        batch.chunk_tokens += chunk;
+        batch.chunk_pairs += size * there + size * (size + 1) / 2;
+        batch.chunk_history += there;
+        self.totals.prefill_tokens += size;
+        self.partial = if slot.computed < slot.goal { index } else { NONE };
+        self.prefilling.push(index);
+    }
+
+    /// Admits waiting requests in order. Returns when the first of those arrives that are still to come, or `NEVER`.
+    fn admit(&mut self, mut budget: u32, batch: &mut Batch) -> u64 {
+        let mut admitted = false;
+        while let Some(&index) = self.waiting.front() {
+            let slot = &self.slots[index as usize];
+            if slot.state == State::Dropped {
+                self.waiting.pop_front();
+                self.vacate(index);
+                continue;
+            }
+            if slot.arrival_ps > self.boundary_ps {
+                return slot.arrival_ps;
+            }
+            if budget == 0 || self.running.count == self.spec.max_num_seqs {
+                self.blocked = true;
+                return NEVER;
+            }
+            if !admitted && batch.chunks == 0 && self.holds_back(batch.decodes) {
+                self.holding = true;
+                self.held_back += 1;
+                return self.first_to_come();
+            }
+            let Some((found, chunk)) = self.admissible(index, budget) else {
+                self.blocked = true;
+                return NEVER;
+            };
+            admitted = true;
+            self.held_back = 0;
+            self.waiting.pop_front();
+            self.start(index, found);
+            budget -= chunk;
+            self.compute(index, chunk, batch);
+        }
+        NEVER
+    }
+
+    /// What the head of the queue finds in the cache and computes first, if it can be admitted now.
+    fn admissible(&self, index: u32, budget: u32) -> Option<(Hold, u32)> {
+        let slot = &self.slots[index as usize];
+        let found = self.cache.find(&slot.request, slot.goal);
+        let there = found.blocks() * self.spec.block_tokens;
+        let rest = slot.goal - there;
+        let alone = rest > self.spec.max_num_batched_tokens && self.running.count == 0;
+        if rest > budget && !self.spec.chunked_prefill && !alone {
+            return None;
+        }
+        let chunk = rest.min(budget);
+        let first = self.spec.blocks(there + chunk) - found.blocks();
+        let needed = match self.spec.reserve {
+            Reserve::Chunk => first,
+            Reserve::Prompt => self.spec.blocks(slot.goal) - found.blocks(),
+            Reserve::Sequence => {
+                let own = self.spec.blocks(slot.request.cached_at_end()) - found.blocks();
+                let all = self.reserved + u64::from(self.cache.held() + self.cache.unheld(&found) + own);
+                if all > u64::from(self.spec.kv_blocks) {
+                    return None;
+                }
+                first
+            }
+        };
+        let watermark = if self.running.count > 0 { self.spec.watermark_blocks } else { 0 };
+        let needed = u64::from(needed) + u64::from(self.cache.unheld(&found)) + u64::from(watermark);
+        (needed <= u64::from(self.cache.free())).then_some((found, chunk))
+    }
+
+    fn start(&mut self, index: u32, found: Hold) {
+        let boundary_ps = self.boundary_ps;
+        self.running.push(&mut self.slots, index);
+        self.admissions += 1;
+        let slot = &mut self.slots[index as usize];
+        let there = found.blocks() * self.spec.block_tokens;
+        slot.hold = self.cache.hold(&slot.request, found);
+        slot.state = State::Running;
+        slot.admission = self.admissions;
+        slot.computed = there;
+        self.totals.admissions += 1;
+        self.totals.cached_tokens += u64::from(there);
+        self.totals.waiting_ps += u128::from(boundary_ps - slot.since_ps);
+        slot.since_ps = boundary_ps;
+        if slot.start_ps == NEVER {
+            slot.start_ps = boundary_ps;
+            slot.cached_tokens = there;
+        }
+        self.reserved += u64::from(self.spec.blocks(slot.request.cached_at_end()) - found.blocks());
+    }
+
+    /// Whether those who wait wait on for others to join them.
+    fn holds_back(&self, decodes: u32) -> bool {
+        let Some(PrefillWait { iterations, tokens }) = self.spec.prefill_wait else { return false };
+        if decodes == 0 || self.held_back >= iterations {
+            return false;
+        }
+        let mut gathered = u64::from(decodes);
+        for index in &self.waiting {
+            let slot = &self.slots[*index as usize];
+            if slot.arrival_ps > self.boundary_ps || gathered >= u64::from(tokens) {
+                break;
+            }
+            if slot.state == State::Waiting {
+                gathered += u64::from(slot.goal);
+            }
+        }
+        gathered < u64::from(tokens)
+    }
+
+    /// When the first request arrives that has not arrived yet, or `NEVER`.
+    fn first_to_come(&self) -> u64 {
+        let arrivals = self.waiting.iter().rev().map(|index| self.slots[*index as usize].arrival_ps);
+        arrivals.take_while(|at| *at > self.boundary_ps).last().unwrap_or(NEVER)
+    }
+}
+
+impl Slot {
+    fn vacant(request: Request) -> Self {
+        Self {
+            request,
+            generation: 0,
+            state: State::Vacant,
+            silent: false,
+            decoding: false,
+            arrival_ps: 0,
+            since_ps: 0,
+            start_ps: NEVER,
+            first_ps: NEVER,
+            admission: 0,
+            computed: 0,
+            generated: 0,
+            joined: 0,
+            goal: 0,
+            hold: Hold::EMPTY,
+            cached_tokens: 0,
+            preemptions: 0,
+            before: NONE,
+            after: NONE,
+        }
+    }
+
+    fn is_outstanding(&self) -> bool {
+        !self.silent && matches!(self.state, State::Waiting | State::Running)
+    }
+}
