@@ -4,4 +4,5 @@
 //! does (batching, memory) and how long one iteration of it takes on some hardware (a profile).
 
 pub mod iteration;
+pub mod profile;
 pub mod replica;
