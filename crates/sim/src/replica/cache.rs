@@ -113,9 +113,10 @@ impl Cache {
         self.held
     }
 
-    /// Tokens of `id` that are there, from its beginning.
-    pub fn cached_tokens(&self, id: u64) -> u32 {
-        self.by_id.get(&id).map_or(0, |e| self.entries[*e as usize].cached * self.block_tokens)
+    /// Blocks of `id` that are there.
+    #[cfg(test)]
+    pub fn cached(&self, id: u64) -> u32 {
+        self.by_id.get(&id).map_or(0, |e| self.entries[*e as usize].cached)
     }
 
     /// What of `request`, whose first `tokens` are to be computed, is there. The last token is always computed, and with it

@@ -31,7 +31,7 @@ pub(super) struct Fast {
     vacant: Vec<u32>,
     /// First come, first served; preempted ones stand in front.
     waiting: VecDeque<u32>,
-    /// Cancelled at a time, in order; heard of at the first boundary from there.
+    /// Cancelled at a time, in order; heard of at the first boundary after it.
     cancels: VecDeque<(u64, u32, u32)>,
     running: Running,
     /// Decoding sequences by (iteration count at which they end, admission); those that left early are skipped.
@@ -55,6 +55,12 @@ pub(super) struct Fast {
     stretch: Stretch,
     length: u64,
     end_ps: u64,
+    /// Iterations of it whose blocks have been taken.
+    settled: u64,
+    /// Requests that arrived before this are seen.
+    seen_ps: u64,
+    /// When the request arrived that has woken it.
+    woken_ps: u64,
     /// Whether the head of the queue can only be admitted after a change of the batch.
     blocked: bool,
     /// Iterations that prompts have been held back for since the last admission, and whether they are in this stretch.
@@ -165,6 +171,9 @@ impl Fast {
             stretch: Stretch::default(),
             length: 0,
             end_ps: 0,
+            settled: 0,
+            seen_ps: 0,
+            woken_ps: 0,
             blocked: false,
             held_back: 0,
             holding: false,
@@ -246,7 +255,7 @@ impl Fast {
             self.totals.iterations += whole;
             self.totals.busy_ps += now_ps - self.boundary_ps;
             self.totals.output_tokens += whole * u64::from(self.growth.sequences());
-            self.cache.take(self.growth.blocks(1, whole) as u32);
+            self.take_until(whole + 1);
         }
         let used = self.cache.used();
         self.totals.peak_blocks = self.totals.peak_blocks.max(used);
@@ -292,6 +301,22 @@ impl Fast {
         self.iteration + whole
     }
 
+    /// Takes the blocks of the first `iterations` of the stretch under way, those that have been taken excepted.
+    fn take_until(&mut self, iterations: u64) {
+        let blocks = self.growth.blocks(self.settled, iterations - self.settled);
+        self.cache.take(blocks as u32);
+        self.settled = iterations;
+    }
+
+    /// Takes the blocks of all iterations that have begun by `now_ps`, so that the cache is as it is then. Otherwise they are
+    /// taken when the stretch ends, before the cache is next looked at from inside.
+    pub fn settle(&mut self, now_ps: u64) {
+        if self.underway && self.length > 0 {
+            let begun = (self.iterations_until(now_ps) - self.iteration + 1).min(self.length);
+            self.take_until(begun.max(self.settled));
+        }
+    }
+
     fn progress(&self, index: u32, now_ps: u64) -> Progress {
         let slot = &self.slots[index as usize];
         let since = if slot.decoding { self.iterations_until(now_ps) - slot.joined } else { 0 };
@@ -308,6 +333,7 @@ impl Fast {
     fn wake(&mut self, at_ps: u64) {
         self.underway = true;
         self.length = 0;
+        self.woken_ps = at_ps;
         self.end_ps = at_ps.max(self.boundary_ps);
     }
 
@@ -319,10 +345,10 @@ impl Fast {
             && self.growth.sequences() < self.spec.max_num_batched_tokens
     }
 
-    /// Ends the stretch under way at its first boundary from `at_ps` on.
+    /// Ends the stretch under way at its first boundary after `at_ps`.
     fn cut(&mut self, at_ps: u64) {
         if self.underway && self.length > 1 && at_ps < self.end_ps {
-            self.length = self.stretch.reaching(at_ps.saturating_sub(self.boundary_ps), self.length);
+            self.length = self.stretch.reaching(at_ps.saturating_sub(self.boundary_ps) + 1, self.length);
             self.end_ps = self.boundary_ps.saturating_add(self.stretch.total_ps(self.length));
         }
     }
@@ -336,7 +362,7 @@ impl Fast {
             self.totals.busy_ps += self.end_ps - self.boundary_ps;
             self.totals.output_tokens += decodes * length;
             self.kv_tokens += decodes * length;
-            self.cache.take(self.growth.blocks(1, length - 1) as u32);
+            self.take_until(length);
             self.growth.advance(length);
             self.iteration += length;
             if self.holding {
@@ -344,6 +370,8 @@ impl Fast {
             }
         }
         self.boundary_ps = self.end_ps;
+        let at_once = length == 0 && self.woken_ps == self.boundary_ps;
+        self.seen_ps = self.boundary_ps.saturating_add(u64::from(at_once));
         let used = self.cache.used();
         self.totals.peak_blocks = self.totals.peak_blocks.max(used);
 
@@ -366,7 +394,7 @@ impl Fast {
         }
         self.prefilling = prefilling;
         while let Some(&(at_ps, index, generation)) = self.cancels.front()
-            && at_ps <= self.boundary_ps
+            && at_ps < self.boundary_ps
         {
             self.cancels.pop_front();
             changed |= self.drop_cancelled(index, generation);
@@ -505,6 +533,7 @@ impl Fast {
             first_ps: affine.base_ps.max(1).saturating_add(affine.per_kv_token_ps.saturating_mul(self.kv_tokens)),
             step_ps: affine.per_kv_token_ps.saturating_mul(u64::from(batch.decodes)),
         };
+        self.settled = 1;
         self.length = if batch.chunks > 0 || preempted { 1 } else { self.steady() };
         self.end_ps = self.boundary_ps.saturating_add(self.stretch.total_ps(self.length));
         if next_arrival != NEVER {
@@ -616,7 +645,7 @@ impl Fast {
                 self.vacate(index);
                 continue;
             }
-            if slot.arrival_ps > self.boundary_ps {
+            if slot.arrival_ps >= self.seen_ps {
                 return slot.arrival_ps;
             }
             if budget == 0 || self.running.count == self.spec.max_num_seqs {
@@ -701,7 +730,7 @@ impl Fast {
         let mut gathered = u64::from(decodes);
         for index in &self.waiting {
             let slot = &self.slots[*index as usize];
-            if slot.arrival_ps > self.boundary_ps || gathered >= u64::from(tokens) {
+            if slot.arrival_ps >= self.seen_ps || gathered >= u64::from(tokens) {
                 break;
             }
             if slot.state == State::Waiting {
@@ -714,7 +743,7 @@ impl Fast {
     /// When the first request arrives that has not arrived yet, or `NEVER`.
     fn first_to_come(&self) -> u64 {
         let arrivals = self.waiting.iter().rev().map(|index| self.slots[*index as usize].arrival_ps);
-        arrivals.take_while(|at| *at > self.boundary_ps).last().unwrap_or(NEVER)
+        arrivals.take_while(|at| *at >= self.seen_ps).last().unwrap_or(NEVER)
     }
 }
 

@@ -52,8 +52,8 @@ impl Growth {
         self.counts[self.cursor as usize]
     }
 
-    /// Blocks that `iterations` need after the next `skip` (0 or 1).
-    pub fn blocks(&self, skip: u32, iterations: u64) -> u64 {
+    /// Blocks that `iterations` need after the next `skip`.
+    pub fn blocks(&self, skip: u64, iterations: u64) -> u64 {
         let length = u64::from(self.block_tokens());
         let mut blocks = 0;
         let mut rest = iterations;
@@ -61,7 +61,7 @@ impl Growth {
             blocks = rest / length * u64::from(self.sequences);
             rest %= length;
         }
-        let mut at = (self.cursor + skip) as usize;
+        let mut at = self.cursor as usize + if skip < length { skip } else { skip % length } as usize;
         for _ in 0..rest {
             if at >= self.counts.len() {
                 at -= self.counts.len();
@@ -126,6 +126,7 @@ mod tests {
             prop_assert_eq!(u64::from(growth.next()), need(0));
             prop_assert_eq!(growth.blocks(0, most), (0..most).map(need).sum::<u64>());
             prop_assert_eq!(growth.blocks(1, most), (1..=most).map(need).sum::<u64>());
+            prop_assert_eq!(growth.blocks(before, most), (before..before + most).map(need).sum::<u64>());
             let wanted = (0..=most).take_while(|m| (1..=*m).map(need).sum::<u64>() <= u64::from(free)).last().unwrap_or(0);
             prop_assert_eq!(growth.fitting(most, free), wanted);
             growth.advance(most);

@@ -3,7 +3,8 @@
 //! An iteration computes one token of each sequence that decodes and, with the rest of its token budget, chunks of prompts
 //! in order of arrival. The iteration that ends a prompt generates its first token. When blocks of the KV cache run out,
 //! the sequence that was admitted last is preempted: it loses its blocks and is computed again, before all others that
-//! wait. Requests are seen between iterations only; an idle replica begins at once.
+//! wait. Requests and cancellations are seen at the first boundary between iterations after them; an idle replica begins at
+//! once, with all that is submitted at that microsecond before it is advanced.
 //!
 //! Time is integer picoseconds inside and microseconds outside, rounded up. A stretch of iterations in which the batch does
 //! not change is advanced in closed form, so a request costs the same whether it generates ten tokens or ten thousand;
@@ -14,7 +15,9 @@ mod cache;
 mod exact;
 mod fast;
 mod growth;
+mod pool;
 mod request;
+mod routing;
 mod spec;
 mod stepwise;
 mod stretch;
@@ -22,7 +25,9 @@ mod totals;
 
 use std::{fmt, sync::Arc};
 
+pub use pool::{Outage, Pool, PoolSpec, PoolTotals, Scaling};
 pub use request::{Prefix, Progress, Rejection, Reply, Request, Ticket};
+pub use routing::Routing;
 pub use spec::{PrefillWait, ReplicaError, ReplicaSpec, Reserve};
 pub use totals::Totals;
 
@@ -108,8 +113,7 @@ impl Replica {
         inner!(self, next_ps()).map(us)
     }
 
-    /// Goes on to `now_us` and appends what has ended until then, in order. Boundaries at `now_us` itself are closed: a
-    /// request that is submitted afterwards is seen at the next.
+    /// Goes on to `now_us` and appends what has ended until then, in order.
     pub fn advance(&mut self, now_us: u64, out: &mut Vec<Reply>) {
         inner!(mut self, advance(ps(now_us), out));
     }
@@ -137,9 +141,12 @@ impl Replica {
         inner!(self, outstanding_tokens())
     }
 
-    /// Tokens of a prefix that are in the cache, from its beginning.
-    pub fn cached_tokens(&self, id: u64) -> u32 {
-        self.cache().cached_tokens(id)
+    /// Tokens of a request's prompt that are in the cache at `now_us`.
+    pub fn warm_tokens(&mut self, now_us: u64, request: &Request) -> u32 {
+        if let Inner::Fast(fast) = &mut self.inner {
+            fast.settle(ps(now_us));
+        }
+        self.cache().find(request, request.prompt_tokens).blocks() * self.spec.block_tokens
     }
 
     /// Blocks that running requests hold, as of the last boundary that it was advanced over, and all blocks.

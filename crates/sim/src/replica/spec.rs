@@ -112,15 +112,15 @@ pub enum ReplicaError {
     /// A pool without replicas.
     #[error("a pool needs at least one replica")]
     NoReplicas,
-    /// Limits of scaling that contradict each other.
-    #[error(
-        "scaling between {min} and {max} replicas: the least must not exceed the most, and the most must be at least 1"
-    )]
+    /// Limits of scaling that contradict each other or the replicas at the start.
+    #[error("scaling between {min} and {max} replicas from {replicas}: wants min <= replicas <= max and max >= 1")]
     Scaling {
         /// The least.
         min: u32,
         /// The most.
         max: u32,
+        /// At the start.
+        replicas: u32,
     },
     /// Scaling on no load at all.
     #[error("scaling needs a target of at least 1 outstanding request per replica")]

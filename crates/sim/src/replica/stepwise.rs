@@ -22,6 +22,10 @@ pub(super) struct Stepwise {
     cancels: VecDeque<(u64, u64)>,
     cache: Cache,
     boundary_ps: u64,
+    /// Requests that arrived before this are seen.
+    seen_ps: u64,
+    /// When the request arrived that has woken it.
+    woken_ps: u64,
     /// The end of the iteration under way; with nothing running, when it wakes.
     end_ps: Option<u64>,
     held_back: u32,
@@ -73,6 +77,8 @@ impl Stepwise {
             cancels: VecDeque::new(),
             cache: Cache::new(spec.kv_blocks, spec.block_tokens),
             boundary_ps: 0,
+            seen_ps: 0,
+            woken_ps: 0,
             end_ps: None,
             held_back: 0,
             keys: 0,
@@ -106,9 +112,13 @@ impl Stepwise {
             preemptions: 0,
         });
         if self.end_ps.is_none() {
-            self.end_ps = Some(now_ps.max(self.boundary_ps));
+            self.wake(now_ps);
         }
         self.keys
+    }
+
+    fn wake(&mut self, at_ps: u64) {
+        (self.woken_ps, self.end_ps) = (at_ps, Some(at_ps.max(self.boundary_ps)));
     }
 
     pub fn cancel(&mut self, now_ps: u64, key: u64) -> Option<Progress> {
@@ -172,6 +182,8 @@ impl Stepwise {
     }
 
     fn boundary(&mut self, end_ps: u64, out: &mut Vec<Reply>) {
+        let at_once = self.running.is_empty() && self.woken_ps == end_ps;
+        self.seen_ps = end_ps.saturating_add(u64::from(at_once));
         if !self.running.is_empty() {
             self.totals.iterations += 1;
             self.totals.busy_ps += end_ps - self.boundary_ps;
@@ -236,7 +248,7 @@ impl Stepwise {
     fn drop_cancelled(&mut self) -> bool {
         let mut changed = false;
         while let Some(&(at_ps, key)) = self.cancels.front()
-            && at_ps <= self.boundary_ps
+            && at_ps < self.boundary_ps
         {
             self.cancels.pop_front();
             if let Some(index) = self.running.iter().position(|sequence| sequence.key == key) {
@@ -282,7 +294,10 @@ impl Stepwise {
         }
         let admitted = self.running.len() > before;
         if self.running.is_empty() {
-            self.end_ps = self.waiting.front().map(|sequence| sequence.arrival_ps);
+            self.end_ps = None;
+            if let Some(head) = self.waiting.front() {
+                self.wake(head.arrival_ps);
+            }
         } else {
             let affine = self.time.affine(&batch);
             let took_ps = affine.base_ps.max(1).saturating_add(affine.per_kv_token_ps.saturating_mul(kv_tokens));
@@ -321,7 +336,7 @@ impl Stepwise {
     fn admit(&mut self, mut budget: u32, batch: &mut Batch) {
         let mut admitted = false;
         while let Some(head) = self.waiting.front() {
-            if head.arrival_ps > self.boundary_ps {
+            if head.arrival_ps >= self.seen_ps {
                 return;
             }
             if budget == 0 || self.running.len() == self.spec.max_num_seqs as usize {
@@ -383,7 +398,7 @@ impl Stepwise {
 
     fn holds_back(&self, decodes: u32) -> bool {
         let Some(wait) = self.spec.prefill_wait else { return false };
-        let arrived = self.waiting.iter().filter(|s| s.arrival_ps <= self.boundary_ps);
+        let arrived = self.waiting.iter().filter(|s| s.arrival_ps < self.seen_ps);
         let gathered = u64::from(decodes) + arrived.map(|s| u64::from(s.tokens())).sum::<u64>();
         decodes > 0 && self.held_back < wait.iterations && gathered < u64::from(wait.tokens)
     }
