@@ -1,6 +1,9 @@
 //! A replica whose iterations are counted, not carried out: a stretch with an unchanged batch is one step, and a sequence
 //! that decodes is touched when it joins and when it ends.
 
+mod admission;
+mod slots;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
@@ -11,15 +14,12 @@ use super::{
     cache::{Cache, Hold},
     growth::Growth,
     request::{Progress, Reply, Request},
-    spec::{PrefillWait, ReplicaSpec, Reserve},
+    spec::ReplicaSpec,
     stretch::Stretch,
     totals::Totals,
 };
 use crate::iteration::{Affine, Batch, IterationTime, PS_PER_US};
-
-const NONE: u32 = u32::MAX;
-/// No time yet.
-const NEVER: u64 = u64::MAX;
+use slots::{NEVER, NONE, Running, Slot, State};
 
 /// See [`Replica`](super::Replica), whose methods these are.
 pub(super) struct Fast {
@@ -73,76 +73,6 @@ pub(super) struct Fast {
     mark: (u64, u32),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Vacant,
-    Waiting,
-    Running,
-    /// Cancelled while it stood in the queue, where it still stands.
-    Dropped,
-}
-
-#[derive(Debug)]
-struct Slot {
-    request: Request,
-    generation: u32,
-    state: State,
-    /// Whether nobody wants to hear of its end.
-    silent: bool,
-    decoding: bool,
-    arrival_ps: u64,
-    /// Since when it waits, or runs.
-    since_ps: u64,
-    start_ps: u64,
-    first_ps: u64,
-    admission: u64,
-    /// Tokens in the cache and tokens generated, at iteration count `joined` if it decodes.
-    computed: u32,
-    generated: u32,
-    joined: u64,
-    /// Tokens to be computed before the next one is generated.
-    goal: u32,
-    hold: Hold,
-    cached_tokens: u32,
-    preemptions: u32,
-    /// Neighbours in order of admission.
-    before: u32,
-    after: u32,
-}
-
-/// Running sequences in order of admission, linked through their slots.
-#[derive(Debug)]
-struct Running {
-    head: u32,
-    tail: u32,
-    count: u32,
-}
-
-impl Running {
-    fn push(&mut self, slots: &mut [Slot], slot: u32) {
-        (slots[slot as usize].before, slots[slot as usize].after) = (self.tail, NONE);
-        match self.tail {
-            NONE => self.head = slot,
-            tail => slots[tail as usize].after = slot,
-        }
-        self.tail = slot;
-        self.count += 1;
-    }
-
-    fn remove(&mut self, slots: &mut [Slot], slot: u32) {
-        let (before, after) = (slots[slot as usize].before, slots[slot as usize].after);
-        match before {
-            NONE => self.head = after,
-            before => slots[before as usize].after = after,
-        }
-        match after {
-            NONE => self.tail = before,
-            after => slots[after as usize].before = before,
-        }
-        self.count -= 1;
-    }
-}
-
 /// Microseconds, rounded up.
 pub(super) fn us(ps: u64) -> u64 {
     ps.div_ceil(PS_PER_US)
@@ -156,7 +86,7 @@ impl Fast {
             vacant: Vec::new(),
             waiting: VecDeque::new(),
             cancels: VecDeque::new(),
-            running: Running { head: NONE, tail: NONE, count: 0 },
+            running: Running::new(),
             ends: BinaryHeap::new(),
             partial: NONE,
             prefilling: Vec::new(),
@@ -633,146 +563,5 @@ impl Fast {
         self.totals.prefill_tokens += size;
         self.partial = if slot.computed < slot.goal { index } else { NONE };
         self.prefilling.push(index);
-    }
-
-    /// Admits waiting requests in order. Returns when the first of those arrives that are still to come, or `NEVER`.
-    fn admit(&mut self, mut budget: u32, batch: &mut Batch) -> u64 {
-        let mut admitted = false;
-        while let Some(&index) = self.waiting.front() {
-            let slot = &self.slots[index as usize];
-            if slot.state == State::Dropped {
-                self.waiting.pop_front();
-                self.vacate(index);
-                continue;
-            }
-            if slot.arrival_ps >= self.seen_ps {
-                return slot.arrival_ps;
-            }
-            if budget == 0 || self.running.count == self.spec.max_num_seqs {
-                self.blocked = true;
-                return NEVER;
-            }
-            if !admitted && batch.chunks == 0 && self.holds_back(batch.decodes) {
-                self.holding = true;
-                self.held_back += 1;
-                return self.first_to_come();
-            }
-            let Some((found, chunk)) = self.admissible(index, budget) else {
-                self.blocked = true;
-                return NEVER;
-            };
-            admitted = true;
-            self.held_back = 0;
-            self.waiting.pop_front();
-            self.start(index, found);
-            budget -= chunk;
-            self.compute(index, chunk, batch);
-        }
-        NEVER
-    }
-
-    /// What the head of the queue finds in the cache and computes first, if it can be admitted now.
-    fn admissible(&self, index: u32, budget: u32) -> Option<(Hold, u32)> {
-        let slot = &self.slots[index as usize];
-        let found = self.cache.find(&slot.request, slot.goal);
-        let there = found.blocks() * self.spec.block_tokens;
-        let rest = slot.goal - there;
-        let alone = rest > self.spec.max_num_batched_tokens && self.running.count == 0;
-        if rest > budget && !self.spec.chunked_prefill && !alone {
-            return None;
-        }
-        let chunk = rest.min(budget);
-        let first = self.spec.blocks(there + chunk) - found.blocks();
-        let needed = match self.spec.reserve {
-            Reserve::Chunk => first,
-            Reserve::Prompt => self.spec.blocks(slot.goal) - found.blocks(),
-            Reserve::Sequence => {
-                let own = self.spec.blocks(slot.request.cached_at_end()) - found.blocks();
-                let all = self.reserved + u64::from(self.cache.held() + self.cache.unheld(&found) + own);
-                if all > u64::from(self.spec.kv_blocks) {
-                    return None;
-                }
-                first
-            }
-        };
-        let watermark = if self.running.count > 0 { self.spec.watermark_blocks } else { 0 };
-        let needed = u64::from(needed) + u64::from(self.cache.unheld(&found)) + u64::from(watermark);
-        (needed <= u64::from(self.cache.free())).then_some((found, chunk))
-    }
-
-    fn start(&mut self, index: u32, found: Hold) {
-        let boundary_ps = self.boundary_ps;
-        self.running.push(&mut self.slots, index);
-        self.admissions += 1;
-        let slot = &mut self.slots[index as usize];
-        let there = found.blocks() * self.spec.block_tokens;
-        slot.hold = self.cache.hold(&slot.request, found);
-        slot.state = State::Running;
-        slot.admission = self.admissions;
-        slot.computed = there;
-        self.totals.admissions += 1;
-        self.totals.cached_tokens += u64::from(there);
-        self.totals.waiting_ps += u128::from(boundary_ps - slot.since_ps);
-        slot.since_ps = boundary_ps;
-        if slot.start_ps == NEVER {
-            slot.start_ps = boundary_ps;
-            slot.cached_tokens = there;
-        }
-        self.reserved += u64::from(self.spec.blocks(slot.request.cached_at_end()) - found.blocks());
-    }
-
-    /// Whether those who wait wait on for others to join them.
-    fn holds_back(&self, decodes: u32) -> bool {
-        let Some(PrefillWait { iterations, tokens }) = self.spec.prefill_wait else { return false };
-        if decodes == 0 || self.held_back >= iterations {
-            return false;
-        }
-        let mut gathered = u64::from(decodes);
-        for index in &self.waiting {
-            let slot = &self.slots[*index as usize];
-            if slot.arrival_ps >= self.seen_ps || gathered >= u64::from(tokens) {
-                break;
-            }
-            if slot.state == State::Waiting {
-                gathered += u64::from(slot.goal);
-            }
-        }
-        gathered < u64::from(tokens)
-    }
-
-    /// When the first request arrives that has not arrived yet, or `NEVER`.
-    fn first_to_come(&self) -> u64 {
-        let arrivals = self.waiting.iter().rev().map(|index| self.slots[*index as usize].arrival_ps);
-        arrivals.take_while(|at| *at >= self.seen_ps).last().unwrap_or(NEVER)
-    }
-}
-
-impl Slot {
-    fn vacant(request: Request) -> Self {
-        Self {
-            request,
-            generation: 0,
-            state: State::Vacant,
-            silent: false,
-            decoding: false,
-            arrival_ps: 0,
-            since_ps: 0,
-            start_ps: NEVER,
-            first_ps: NEVER,
-            admission: 0,
-            computed: 0,
-            generated: 0,
-            joined: 0,
-            goal: 0,
-            hold: Hold::EMPTY,
-            cached_tokens: 0,
-            preemptions: 0,
-            before: NONE,
-            after: NONE,
-        }
-    }
-
-    fn is_outstanding(&self) -> bool {
-        !self.silent && matches!(self.state, State::Waiting | State::Running)
     }
 }

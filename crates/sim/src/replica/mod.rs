@@ -21,6 +21,8 @@ mod routing;
 mod spec;
 mod stepwise;
 mod stretch;
+#[cfg(test)]
+mod timelines;
 mod totals;
 
 use std::{fmt, sync::Arc};
