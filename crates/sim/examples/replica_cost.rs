@@ -1,7 +1,7 @@
 //! What a simulated request costs the simulator: Poisson-like arrivals of requests of about 200 prompt and 150 output tokens
 //! at a mean batch of about 32, on one replica driven as a scenario drives it.
 //!
-//! `cargo run --release -p lumos-sim --example replica_cost [requests] [stepwise]`; time it from outside (`perf stat`, `time`),
+//! `cargo run --release -p lumos-sim --example replica_cost [requests [gap_us [kv_blocks]]] [stepwise]`; time it from outside (`perf stat`, `time`),
 //! since the crate reads no clock.
 
 use std::{env, sync::Arc};
@@ -23,7 +23,9 @@ fn next(state: &mut u64) -> u64 {
 fn main() -> Result<(), ReplicaError> {
     let arguments: Vec<String> = env::args().collect();
     let requests: u64 = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
-    let spec = ReplicaSpec { stepwise: arguments.iter().any(|a| a == "stepwise"), ..ReplicaSpec::vllm(40_000) };
+    let gap_us: f64 = arguments.get(2).and_then(|n| n.parse().ok()).unwrap_or(54_000.0);
+    let kv_blocks: u32 = arguments.get(3).and_then(|n| n.parse().ok()).unwrap_or(40_000);
+    let spec = ReplicaSpec { stepwise: arguments.iter().any(|a| a == "stepwise"), ..ReplicaSpec::vllm(kv_blocks) };
     // 8 ms per iteration, 20 µs per sequence and 30 µs per prompt token: a model of some 8B parameters on a large GPU.
     let time = |batch: &Batch| Affine {
         base_ps: 8_000_000_000 + 20_000_000 * u64::from(batch.decodes) + 30_000_000 * u64::from(batch.chunk_tokens),
@@ -33,7 +35,7 @@ fn main() -> Result<(), ReplicaError> {
     let (mut seed, mut now_us, mut replies, mut sum_us, mut wakes) = (1, 0_u64, Vec::new(), 0_u64, 0_u64);
     for id in 0..requests {
         let uniform = (next(&mut seed) >> 11) as f64 / (1_u64 << 53) as f64;
-        now_us += (-uniform.max(1e-12).ln() * 54_000.0) as u64;
+        now_us += (-uniform.max(1e-12).ln() * gap_us) as u64;
         while let Some(next_us) = replica.next_us().filter(|next_us| *next_us <= now_us) {
             replica.advance(next_us, &mut replies);
             wakes += 1;

@@ -417,6 +417,20 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_does_not_hasten_a_cold_start() -> Result<(), Box<dyn std::error::Error>> {
+        let scaling = Some(Scaling { min: 0, max: 1, target: 1, idle_us: 0 });
+        let outages = vec![Outage { replica: 0, at_us: 10_000, for_us: 5_000 }];
+        let mut pool = Pool::new(PoolSpec { scaling, outages, ..spec(0, Routing::RoundRobin) }, time())?;
+        pool.submit(0, request(0, 1))?;
+        let mut replies = Vec::new();
+        pool.advance(10_000, &mut replies);
+        assert_eq!(ends(&replies), [(0, 10_000)]);
+        pool.submit(10_001, request(1, 1))?;
+        assert_eq!(ends(&drain(&mut pool)), [(1, 51_000)]);
+        Ok(())
+    }
+
+    #[test]
     fn pools_that_make_no_sense_are_refused() {
         let zero = Pool::new(spec(0, Routing::RoundRobin), time()).map(|_| ());
         assert_eq!(zero, Err(ReplicaError::NoReplicas));
