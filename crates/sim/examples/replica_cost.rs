@@ -57,6 +57,7 @@ fn main() -> Result<(), ReplicaError> {
     }
     while let Some(next_us) = replica.next_us() {
         replica.advance(next_us, &mut replies);
+        now_us = next_us;
     }
     let totals = replica.totals();
     let mean = |sum: u128| sum as f64 / 1e6 / now_us as f64;
