@@ -3,6 +3,15 @@
 //! It decides nothing about a run; it answers how long things take. [`iteration`] is the seam between what a replica
 //! does (batching, memory) and how long one iteration of it takes on some hardware (a profile).
 
+pub mod arrivals;
+pub mod chance;
+mod driver;
 pub mod iteration;
+pub mod model;
 pub mod profile;
 pub mod replica;
+pub mod results;
+pub mod service;
+pub mod trace;
+
+pub use driver::{Options, simulate};

@@ -57,16 +57,18 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
             BackendSpec::Remote(remote) => super::remote::check(&mut sink, &path, remote),
             BackendSpec::Simulated(simulated) => {
                 for (field, number) in [
-                    ("replicas", simulated.replicas),
-                    ("tensor_parallel", simulated.tensor_parallel),
-                    ("expert_parallel", simulated.expert_parallel),
+                    ("replicas", Some(simulated.replicas)),
+                    ("tensor_parallel", Some(simulated.tensor_parallel)),
+                    ("expert_parallel", Some(simulated.expert_parallel)),
                     ("max_seqs", simulated.max_seqs),
                     ("max_batched_tokens", simulated.max_batched_tokens),
                 ] {
-                    sink.at_least_one(&format!("{path}.{field}"), Some(number));
+                    sink.at_least_one(&format!("{path}.{field}"), number);
                 }
-                if !(simulated.memory_utilization > 0.0 && simulated.memory_utilization <= 1.0) {
-                    let message = format!("the share of the memory is {}", simulated.memory_utilization);
+                if let Some(share) = simulated.memory_utilization
+                    && !(share > 0.0 && share <= 1.0)
+                {
+                    let message = format!("the share of the memory is {share}");
                     sink.error(&format!("{path}.memory_utilization"), message, "above 0, at most 1".to_owned());
                 }
             }

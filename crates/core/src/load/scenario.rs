@@ -40,38 +40,36 @@ impl Scenario {
                 ..Problem::of_file(&parsed.file, message, hint)
             }
         };
-        if !parsed.spec.workflow.is_empty() {
-            match find::named(&parsed.spec.workflow, "workflows", &folder) {
-                Found::Nowhere { hint } => {
-                    let message = format!("there is no workflow `{}`", parsed.spec.workflow);
-                    problems.push(place("workflow", message, hint));
+        let mut named: Vec<PathBuf> = deployments.to_vec();
+        if deployments.is_empty() {
+            for (at, name) in parsed.spec.deployments.iter().enumerate() {
+                match find::named(name, "deployments", &folder) {
+                    Found::At(path) => named.push(path),
+                    Found::Nowhere { hint } => {
+                        let message = format!("there is no deployment `{name}`");
+                        problems.push(place(&format!("deployments.{at}"), message, hint));
+                    }
                 }
-                Found::At(workflow) => {
-                    let written = parsed.spec.deployments.iter().enumerate();
-                    let own = written.map(|(at, name)| match find::named(name, "deployments", &folder) {
-                        Found::At(path) => Ok(path),
-                        Found::Nowhere { hint } => {
-                            let message = format!("there is no deployment `{name}`");
-                            Err(place(&format!("deployments.{at}"), message, hint))
-                        }
-                    });
-                    let given = deployments.iter().map(|path| Ok(path.clone()));
-                    let all: Vec<_> = if deployments.is_empty() { own.collect() } else { given.collect() };
-                    for deployment in all {
-                        match deployment {
-                            Err(problem) => problems.push(problem),
-                            Ok(deployment) => {
-                                let shown = PathBuf::from(find::shown(&workflow));
-                                let (bundle, found) = Bundle::load(&shown, Some(&deployment));
-                                problems.extend(
-                                    found.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>(),
-                                );
-                                bundles.extend(bundle);
-                            }
+            }
+        }
+        match find::named(&parsed.spec.workflow, "workflows", &folder) {
+            Found::At(path) => {
+                let workflow = PathBuf::from(find::shown(&path));
+                for deployment in named {
+                    let (bundle, found) = Bundle::load(&workflow, Some(&deployment));
+                    bundles.extend(bundle);
+                    for problem in found {
+                        if !problems.contains(&problem) {
+                            problems.push(problem);
                         }
                     }
                 }
             }
+            Found::Nowhere { hint } if !parsed.spec.workflow.is_empty() => {
+                let message = format!("there is no workflow `{}`", parsed.spec.workflow);
+                problems.push(place("workflow", message, hint));
+            }
+            Found::Nowhere { .. } => {}
         }
         (Some(Self { parsed, folder, bundles }), problems)
     }

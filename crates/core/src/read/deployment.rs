@@ -116,15 +116,17 @@ fn simulated(reader: &mut Reader<'_>, body: Raw<'_>) -> Option<BackendSpec> {
         expert_parallel: fields.take(reader, "expert_parallel").unwrap_or(default.expert_parallel),
         quantization: fields.take(reader, "quantization"),
         kv_cache: fields.take(reader, "kv_cache"),
-        max_seqs: fields.take(reader, "max_seqs").unwrap_or(default.max_seqs),
-        max_batched_tokens: fields.take(reader, "max_batched_tokens").unwrap_or(default.max_batched_tokens),
-        memory_utilization: fields.take(reader, "memory_utilization").unwrap_or(default.memory_utilization),
+        engine: fields.take(reader, "engine").unwrap_or(default.engine),
+        max_seqs: fields.take(reader, "max_seqs"),
+        max_batched_tokens: fields.take(reader, "max_batched_tokens"),
+        memory_utilization: fields.take(reader, "memory_utilization"),
         prefix_cache: fields.take(reader, "prefix_cache").unwrap_or(default.prefix_cache),
         routing: fields.take(reader, "routing").unwrap_or_default(),
         scaling: fields.take(reader, "scaling"),
         cost: fields.take(reader, "cost"),
         limits: fields.take(reader, "limits").unwrap_or_default(),
-        ..default
+        model: String::new(),
+        hardware: String::new(),
     };
     fields.finish(reader);
     Some(BackendSpec::Simulated(Box::new(SimulatedSpec { model: model?, hardware: hardware?, ..spec })))
@@ -132,14 +134,15 @@ fn simulated(reader: &mut Reader<'_>, body: Raw<'_>) -> Option<BackendSpec> {
 
 impl Decode for Quantization {
     fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
-        use Quantization::{Fp8, Fp16, Int4, Int8, Mxfp4, Q4KM, Q8_0};
+        use Quantization::{Fp8, Fp16, Int4, Mxfp4, Q4KM, Q5KM, Q6K, Q8_0};
         let known = [
             ("Fp16", Fp16),
             ("Fp8", Fp8),
-            ("Int8", Int8),
             ("Int4", Int4),
             ("Mxfp4", Mxfp4),
             ("Q8_0", Q8_0),
+            ("Q6K", Q6K),
+            ("Q5KM", Q5KM),
             ("Q4KM", Q4KM),
         ];
         one_of(reader, raw, &known)

@@ -347,14 +347,16 @@ pub struct SimulatedSpec {
     pub expert_parallel: u32,
     /// Format of the weights; the model's own when absent.
     pub quantization: Option<Quantization>,
-    /// Format of the KV cache; the model's own when absent.
+    /// Format of the KV cache: `Fp16`, unless `Fp8` is said.
     pub kv_cache: Option<Quantization>,
-    /// Most sequences in a replica's batch.
-    pub max_seqs: u32,
-    /// Most tokens in an iteration.
-    pub max_batched_tokens: u32,
-    /// Share of a device's memory that is used.
-    pub memory_utilization: f64,
+    /// The serving engine, as `catalog/engines.ron` names it.
+    pub engine: String,
+    /// Most sequences in a replica's batch; the engine's default when absent.
+    pub max_seqs: Option<u32>,
+    /// Most tokens in an iteration; the engine's default when absent.
+    pub max_batched_tokens: Option<u32>,
+    /// Share of a device's memory that is used; the engine's default when absent.
+    pub memory_utilization: Option<f64>,
     /// Whether what prompts begin with is kept for the next.
     pub prefix_cache: bool,
     /// How a request finds its replica.
@@ -377,9 +379,10 @@ impl Default for SimulatedSpec {
             expert_parallel: 1,
             quantization: None,
             kv_cache: None,
-            max_seqs: 256,
-            max_batched_tokens: 8192,
-            memory_utilization: 0.9,
+            engine: "vllm".to_owned(),
+            max_seqs: None,
+            max_batched_tokens: None,
+            memory_utilization: None,
             prefix_cache: true,
             routing: RoutingSpec::default(),
             scaling: None,
@@ -396,14 +399,16 @@ pub enum Quantization {
     Fp16,
     /// 8 bits, floating.
     Fp8,
-    /// 8 bits, whole.
-    Int8,
     /// 4 bits with a scale per group (AWQ, GPTQ).
     Int4,
     /// 4 bits, floating, with a scale per 32.
     Mxfp4,
     /// GGUF's `Q8_0`.
     Q8_0,
+    /// GGUF's `Q6_K`.
+    Q6K,
+    /// GGUF's `Q5_K_M`.
+    Q5KM,
     /// GGUF's `Q4_K_M`.
     Q4KM,
 }

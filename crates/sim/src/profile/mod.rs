@@ -5,6 +5,7 @@
 //! whose coefficients are fitted to measurements (`catalog/hardware`), and of an engine's constants
 //! (`catalog/engines.ron`). [`Profile`] tabulates the sum once, so that asking costs a few loads and additions.
 
+mod calibrated;
 mod catalog;
 mod engine;
 mod format;
@@ -16,6 +17,7 @@ mod model;
 mod setup;
 mod table;
 
+pub use calibrated::{Calibrated, HeldOut};
 pub use catalog::CatalogError;
 pub use engine::{Engine, Engines};
 pub use format::{Format, KvFormat, Precision};

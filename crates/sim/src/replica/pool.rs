@@ -66,6 +66,18 @@ pub struct PoolTotals {
     pub failed: u64,
 }
 
+impl PoolTotals {
+    /// Sums of two pools, or of two simulations of one.
+    pub fn merge(&mut self, other: &Self) {
+        self.replicas.merge(&other.replicas);
+        self.provisioned_us += other.provisioned_us;
+        self.peak_replicas = self.peak_replicas.max(other.peak_replicas);
+        self.started += other.started;
+        self.stopped += other.stopped;
+        self.failed += other.failed;
+    }
+}
+
 /// Replicas behind a router, with the calls of a single [`Replica`].
 pub struct Pool {
     spec: PoolSpec,

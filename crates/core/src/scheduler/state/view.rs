@@ -74,13 +74,11 @@ impl<'a, S: Semantics> View<'a, S> {
 
     /// Names what the view looks from; the same whatever the order of events, and so the place of what is drawn for it.
     pub fn key(self) -> u64 {
-        match self.step {
-            Some(step) => self.state.step(step).key,
-            None => {
-                let scope = self.parent().map_or(0, View::key);
-                chance::combine(scope, self.node.map_or(0, |node| u64::from(node.0) + 1))
-            }
+        if let Some(step) = self.step {
+            return self.state.step(step).key;
         }
+        let scope = self.parent().map_or(0, View::key);
+        chance::combine(scope, self.node.map_or(0, |node| u64::from(node.0) + 1))
     }
 
     /// The view from the step whose sub-workflow this scope executes.

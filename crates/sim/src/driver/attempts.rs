@@ -1,0 +1,550 @@
+//! The life of a simulated attempt: prepared, admitted, served, settled.
+
+use lumos_core::admission::End;
+use lumos_core::chance::{self, Purpose, unit};
+use lumos_core::graph::{GraphId, NodeId};
+use lumos_core::price::{Bounds, Price};
+use lumos_core::scheduler::{AttemptId, Bill, Estimate, EventKind, Failure};
+use lumos_core::{Basis, CallReport, Usage, Usd};
+
+use super::flight::{Fate, Flight, NOBODY, Phase};
+use super::happening::{Handle, Happening};
+use super::{Driver, Work};
+use crate::model::SimValue;
+use crate::replica::{Prefix, Reply, Request};
+use crate::service::{Answer, ApiAsk, Passage};
+
+impl Driver<'_> {
+    pub(super) fn prepare(&mut self, run: Handle, id: AttemptId) {
+        let model = self.model;
+        let Some(entry) = self.runs.get(run) else { return };
+        let step = entry.state.step(id.step);
+        let (graph, node_id) = (entry.state.graph_of(id.step), step.node);
+        let node = model.node(graph, node_id);
+        let candidate = entry.state.candidate(id.step) as usize;
+        let service = node.candidates.get(candidate).copied().unwrap_or(NOBODY);
+        let draw = entry.state.attempt_seed(id);
+        let key = entry.state.view(id.step).key();
+        // A prompt is the same however often it is sent; an answer is not.
+        let input = match (&node.input, entry.lengths) {
+            (Some(input), _) => input.count(chance::draw(entry.state.seed(), key, 0, Purpose::Input)),
+            (None, lengths) => lengths.map_or(1, |(input, _)| input),
+        };
+        let output = match (&node.output, entry.lengths) {
+            (Some(output), _) => output.count(chance::combine(draw, Purpose::Output as u64)),
+            (None, lengths) => lengths.map_or(1, |(_, output)| output),
+        };
+        let output = node.max_output.map_or(output, |most| output.min(most));
+        let context = if node.context { entry.context } else { 0 };
+        let input = input.saturating_add(context).max(1);
+        let fails = node.fail > 0.0 && unit(chance::combine(draw, Purpose::Failure as u64)) < node.fail;
+        let output_at_most = node.max_output.unwrap_or(output);
+        let flight = Flight {
+            run,
+            attempt: id,
+            graph: graph.0,
+            node: node_id.0,
+            service,
+            phase: Phase::Prepared,
+            draw,
+            input,
+            output,
+            output_at_most,
+            cached: 0,
+            asked_us: self.now_us,
+            came_us: self.now_us,
+            sent_us: self.now_us,
+            first_us: self.now_us,
+            fate: if fails { Fate::Failed } else { Fate::Answered },
+            permit: None,
+            ticket: None,
+            share: 0,
+        };
+        let worst_cost = self.worst_cost(&flight, graph, node_id);
+        let handle = self.flights.insert(flight);
+        if let Some(entry) = self.runs.get(run) {
+            entry.flights.push((id, handle));
+        }
+        let estimate = Estimate { worst_cost, input_tokens: Some(u64::from(input)), request_hash: 0 };
+        self.handle(run, EventKind::Prepared(id, estimate), true);
+    }
+
+    /// The most that an attempt can cost, where somebody asks for it.
+    fn worst_cost(&self, flight: &Flight, graph: GraphId, node: NodeId) -> Option<Usd> {
+        let service = self.model.services.get(flight.service as usize)?;
+        if self.model.plan.limits.cost.is_none() && service.rules.usd_per_day.is_none() {
+            return None;
+        }
+        service.price.worst_cost(&Bounds {
+            input_tokens: u64::from(flight.input),
+            output_tokens: u64::from(flight.output_at_most),
+            time_us: self.model.plan.graph(graph).node(node).policy.timeout_us,
+        })
+    }
+
+    pub(super) fn admit(&mut self, run: Handle, id: AttemptId) {
+        let Some(handle) = self.flight_of(run, id) else { return };
+        let Some(flight) = self.flights.get(handle) else { return };
+        flight.asked_us = self.now_us;
+        let (index, input, output, service) = (handle.index, flight.input, flight.output_at_most, flight.service);
+        let has_gate = self.services.get(service as usize).is_some_and(|service| service.gate.is_some());
+        if !has_gate {
+            flight.phase = Phase::Admitted;
+            return self.handle(run, EventKind::Admitted(id), true);
+        }
+        flight.phase = Phase::Waiting;
+        let (graph, node) = (GraphId(flight.graph), NodeId(flight.node));
+        let flight = flight.clone();
+        let worst_cost = self.worst_cost(&flight, graph, node);
+        if let Some(gate) = &mut self.services[service as usize].gate {
+            gate.enter(index, input, output, worst_cost);
+        }
+        // Whoever passes does so as an event of their own, after this run's commands.
+        self.agenda.at(self.now_us, Happening::Gate(service));
+        if let Some(gate) = &mut self.services[service as usize].gate {
+            gate.wake_us = self.now_us;
+        }
+    }
+
+    /// Lets pass whoever may.
+    pub(super) fn open_gate(&mut self, service: u32) {
+        loop {
+            let Some(gate) = &mut self.services[service as usize].gate else { return };
+            gate.wake_us = u64::MAX;
+            match gate.next(self.now_us) {
+                None => {
+                    if gate.wake_us != u64::MAX {
+                        let at_us = gate.wake_us;
+                        self.agenda.at(at_us, Happening::Gate(service));
+                    }
+                    return;
+                }
+                Some(Passage::Admitted { flight, ticket }) => {
+                    let handle = self.flights.handle(flight);
+                    let Some(flight) = self.flights.get(handle) else { continue };
+                    (flight.permit, flight.phase) = (Some(ticket), Phase::Admitted);
+                    let (run, id) = (flight.run, flight.attempt);
+                    self.feed(run, EventKind::Admitted(id));
+                }
+                Some(Passage::Rejected { flight, failure }) => {
+                    let handle = self.flights.handle(flight);
+                    let Some(flight) = self.flights.get(handle) else { continue };
+                    let (run, id) = (flight.run, flight.attempt);
+                    self.forget(handle);
+                    self.feed(run, EventKind::Rejected(id, failure));
+                }
+            }
+        }
+    }
+
+    pub(super) fn start_attempt(&mut self, run: Handle, id: AttemptId) {
+        let Some(handle) = self.flight_of(run, id) else { return };
+        let now_us = self.now_us;
+        let Some(flight) = self.flights.get(handle) else { return };
+        (flight.phase, flight.sent_us, flight.came_us) = (Phase::Running, now_us, now_us);
+        let service = flight.service;
+        if service == NOBODY {
+            let flight = flight.clone();
+            let duration_us = self.duration_us(&flight);
+            if duration_us == 0 {
+                return self.conclude(handle, true);
+            }
+            return self.agenda.at(now_us + duration_us, Happening::Done(handle));
+        }
+        let index = service as usize;
+        let measures = &mut self.measures.services[index];
+        measures.advance(now_us);
+        measures.requests += 1;
+        measures.here += 1;
+        measures.most = measures.most.max(measures.here);
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
+        let shared =
+            (node.shared_tokens > 0).then(|| (u64::from(node.position) + 1, node.shared_tokens.min(flight.input)));
+        if let Some(occupancy) = &mut self.services[index].occupancy {
+            flight.share = occupancy.enter(now_us);
+        }
+        match &mut self.services[index].work {
+            Work::Station(station) => {
+                flight.phase = Phase::Queued;
+                if station.enter(handle.index) {
+                    self.serve(handle);
+                }
+            }
+            Work::Api(api) => {
+                let ask = ApiAsk { draw: flight.draw, input: flight.input, output: flight.output, shared };
+                let answer = api.send(now_us, &ask);
+                self.measures.services[index].serving += 1;
+                let at_us = match answer {
+                    Answer::Tokens { first_us, done_us, cached } => {
+                        (flight.first_us, flight.cached) = (first_us, cached);
+                        done_us
+                    }
+                    Answer::RateLimited { at_us, retry_after_us } => {
+                        flight.fate = Fate::RateLimited { retry_after_us };
+                        at_us
+                    }
+                    Answer::Failed { at_us } => {
+                        flight.fate = Fate::Failed;
+                        at_us
+                    }
+                };
+                self.agenda.at(at_us, Happening::Done(handle));
+            }
+            Work::Pool(..) => self.submit(handle, shared),
+        }
+    }
+
+    fn submit(&mut self, handle: Handle, shared: Option<(u64, u32)>) {
+        let now_us = self.now_us;
+        let Some(flight) = self.flights.get(handle).map(|flight| flight.clone()) else { return };
+        let index = flight.service as usize;
+        // What has ended until now has ended before this request comes.
+        self.catch_up(flight.service);
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
+        let session = self.runs.get(flight.run).map_or((u32::MAX, 0), |run| (run.session, run.context));
+        let talk = node.context && session.0 != u32::MAX;
+        let name = (1 << 40) | u64::from(session.0) << 8 | u64::from(node.position & 0xff);
+        let request = Request {
+            id: handle.id(),
+            prompt_tokens: flight.input,
+            output_tokens: flight.output,
+            prefix: shared.map(|(id, tokens)| Prefix { id, tokens }),
+            session: (talk && session.1 > 0)
+                .then(|| Prefix { id: name, tokens: (node.shared_tokens + session.1).min(flight.input) }),
+            keep: talk.then_some(name),
+        };
+        let Work::Pool(pool, _) = &mut self.services[index].work else { return };
+        let ticket = pool.submit(now_us, request).ok();
+        self.measures.services[index].serving += 1;
+        if let Some(flight) = self.flights.get(handle) {
+            flight.ticket = ticket;
+            if ticket.is_none() {
+                // It could never be served.
+                flight.fate = Fate::Failed;
+                self.agenda.at(now_us, Happening::Done(handle));
+            }
+        }
+        self.note_pool(index);
+    }
+
+    /// Notes when a pool wants to be advanced.
+    fn note_pool(&mut self, index: usize) {
+        let service = &mut self.services[index];
+        let Work::Pool(pool, _) = &service.work else { return };
+        if let Some(next_us) = pool.next_us()
+            && next_us < service.wake_us
+        {
+            service.wake_us = next_us;
+            self.agenda.at(next_us.max(self.now_us), Happening::Pool(index as u32));
+        }
+    }
+
+    pub(super) fn wake(&mut self, service: u32) {
+        let index = service as usize;
+        if self.services[index].wake_us <= self.now_us {
+            self.services[index].wake_us = u64::MAX;
+            self.advance_pool(index);
+        }
+        self.deliver(index);
+        self.note_pool(index);
+    }
+
+    /// Brings a pool up to now, if it is behind; whoever is answered by that is told by an event of its own.
+    fn catch_up(&mut self, service: u32) {
+        let index = service as usize;
+        let due = match &self.services[index].work {
+            Work::Pool(pool, _) => pool.next_us().is_some_and(|next_us| next_us <= self.now_us),
+            Work::Station(_) | Work::Api(_) => false,
+        };
+        if due {
+            self.agenda.at(self.now_us, Happening::Pool(service));
+            self.advance_pool(index);
+        }
+    }
+
+    /// Brings a pool up to now; what has ended is kept until [`Driver::deliver`].
+    fn advance_pool(&mut self, index: usize) {
+        let now_us = self.now_us;
+        let service = &mut self.services[index];
+        if let Work::Pool(pool, _) = &mut service.work {
+            pool.advance(now_us, &mut service.replies);
+        }
+    }
+
+    /// Hands out what pools have answered.
+    fn deliver(&mut self, index: usize) {
+        let overhead_us = match &self.services[index].work {
+            Work::Pool(_, overhead_us) => *overhead_us,
+            Work::Station(_) | Work::Api(_) => 0,
+        };
+        // Whoever is told may ask again, and the pool answer, before the last is told.
+        let mut replies = std::mem::take(&mut self.services[index].replies);
+        for reply in replies.drain(..) {
+            let (id, at_us) = match reply {
+                Reply::Done { id, at_us, first_us, cached_tokens, .. } => {
+                    let handle = Handle::of(id);
+                    if let Some(flight) = self.flights.get(handle) {
+                        (flight.first_us, flight.cached, flight.ticket) = (first_us + overhead_us, cached_tokens, None);
+                    }
+                    (id, at_us)
+                }
+                Reply::Failed { id, at_us, progress } => {
+                    let handle = Handle::of(id);
+                    if let Some(flight) = self.flights.get(handle) {
+                        (flight.fate, flight.output) = (Fate::Failed, progress.output_tokens);
+                        flight.ticket = None;
+                    }
+                    (id, at_us)
+                }
+            };
+            let handle = Handle::of(id);
+            let at_us = at_us + overhead_us;
+            if at_us <= self.now_us {
+                self.done(handle);
+            } else {
+                self.agenda.at(at_us, Happening::Done(handle));
+            }
+        }
+        let later = &mut self.services[index].replies;
+        if later.is_empty() {
+            *later = replies;
+        }
+    }
+
+    /// Begins the work of a station.
+    fn serve(&mut self, handle: Handle) {
+        let now_us = self.now_us;
+        let Some(flight) = self.flights.get(handle) else { return };
+        (flight.phase, flight.sent_us) = (Phase::Running, now_us);
+        let flight = flight.clone();
+        let measures = &mut self.measures.services[flight.service as usize];
+        measures.advance(now_us);
+        measures.serving += 1;
+        let duration_us = self.duration_us(&flight);
+        self.agenda.at(now_us + duration_us, Happening::Done(handle));
+    }
+
+    fn duration_us(&self, flight: &Flight) -> u64 {
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
+        node.duration.us(chance::combine(flight.draw, Purpose::Duration as u64))
+    }
+
+    /// An attempt has ended by itself.
+    pub(super) fn done(&mut self, handle: Handle) {
+        if self.flights.get(handle).is_some() {
+            self.conclude(handle, false);
+        }
+    }
+
+    /// Ends an attempt: bills it, gives back what it held, and tells its run. `inside`: while the run's commands are carried
+    /// out.
+    fn conclude(&mut self, handle: Handle, inside: bool) {
+        let Some(flight) = self.forget(handle) else { return };
+        let now_us = self.now_us;
+        let (report, cost) = self.settle(&flight, flight.output);
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
+        let (run, id) = (flight.run, flight.attempt);
+        let failed = flight.fate != Fate::Answered;
+        let tpot_ns = (now_us.saturating_sub(flight.first_us) * 1000)
+            .checked_div(u64::from(flight.output.saturating_sub(1)))
+            .filter(|_| report.is_some());
+        if let Some(entry) = self.runs.get(run) {
+            entry.cost += cost.unwrap_or(Usd::ZERO);
+            let ttft_us = flight.first_us.saturating_sub(flight.sent_us);
+            if report.is_some() && !failed {
+                entry.worst_ttft_us = entry.worst_ttft_us.max(ttft_us);
+                entry.worst_tpot_ns = entry.worst_tpot_ns.max(tpot_ns.unwrap_or(0));
+            }
+            if entry.counts {
+                let batch = usize::from(entry.batch);
+                let measures = &mut self.measures.nodes[node.position as usize];
+                measures.attempts += 1;
+                measures.again += u64::from(id.number > 1);
+                measures.failed += u64::from(failed);
+                measures.rate_limited += u64::from(matches!(flight.fate, Fate::RateLimited { .. }));
+                measures.queue.record(batch, flight.sent_us - flight.asked_us);
+                measures.duration.record(batch, now_us - flight.sent_us);
+                measures.cost += cost.unwrap_or(Usd::ZERO);
+                if let Some(report) = &report {
+                    measures.input_tokens += report.usage.input_tokens.unwrap_or(0);
+                    measures.cached_tokens += report.usage.cached_input_tokens.unwrap_or(0);
+                    measures.output_tokens += report.usage.output_tokens.unwrap_or(0);
+                    if !failed {
+                        measures.ttft.record(batch, ttft_us);
+                        if let Some(tpot_ns) = tpot_ns {
+                            measures.tpot.record(batch, tpot_ns);
+                        }
+                    }
+                }
+            }
+        }
+        let bill = Bill { cost, report: None };
+        let kind = match flight.fate {
+            Fate::Answered => EventKind::Succeeded(id, SimValue { tokens: flight.output }, bill),
+            Fate::Failed => {
+                let failure = Failure { retryable: true, ..Failure::fatal("the attempt failed") };
+                EventKind::Failed(id, failure, bill)
+            }
+            Fate::RateLimited { retry_after_us } => {
+                let failure = Failure { retryable: true, retry_after_us, ..Failure::fatal("429: too many requests") };
+                EventKind::Failed(id, failure, bill)
+            }
+        };
+        if inside {
+            self.handle(run, kind, false);
+        } else {
+            self.feed(run, kind);
+        }
+        self.follow(&flight);
+    }
+
+    /// What becomes possible when an attempt has left its service.
+    fn follow(&mut self, flight: &Flight) {
+        let Some(service) = self.services.get_mut(flight.service as usize) else { return };
+        if let Work::Station(station) = &mut service.work
+            && flight.phase == Phase::Running
+            && let Some(next) = station.leave()
+        {
+            let handle = self.flights.handle(next);
+            self.serve(handle);
+        }
+        if flight.permit.is_some() {
+            // Somebody who waits may pass; as an event of its own, because this may be in the middle of another run.
+            if let Some(gate) = &mut self.services[flight.service as usize].gate {
+                gate.wake_us = self.now_us;
+            }
+            self.agenda.at(self.now_us, Happening::Gate(flight.service));
+        }
+    }
+
+    /// What an attempt used and cost; gives back its permit and its place.
+    fn settle(&mut self, flight: &Flight, output: u32) -> (Option<CallReport>, Option<Usd>) {
+        let now_us = self.now_us;
+        let index = flight.service as usize;
+        let Some(service) = self.services.get_mut(index) else { return (None, None) };
+        let model = &self.model.services[index];
+        let busy_us = service.occupancy.as_mut().map(|occupancy| occupancy.leave(now_us, flight.share));
+        let is_station = matches!(service.work, Work::Station(_));
+        let was_taken = !matches!(flight.fate, Fate::RateLimited { .. }) && !is_station;
+        let is_counted = was_taken
+            && (flight.fate == Fate::Answered
+                || flight.ticket.is_some()
+                || output > 0 && !matches!(service.work, Work::Api(_)));
+        let report = is_counted.then(|| CallReport {
+            usage: Usage {
+                input_tokens: Some(u64::from(flight.input)),
+                cached_input_tokens: Some(u64::from(flight.cached)),
+                cache_write_tokens: Some(0),
+                output_tokens: Some(u64::from(output)),
+                ..Usage::default()
+            },
+            busy_us,
+            ..CallReport::new(Basis::Simulated)
+        });
+        let cost = match (&model.price, &report) {
+            (Price::PerHour(usd), _) => busy_us.and_then(|busy_us| usd.scaled(busy_us, 3_600_000_000)),
+            (price, Some(report)) => price.cost(report),
+            // A refused request costs nothing.
+            (Price::Tokens(_), None) => Some(Usd::ZERO),
+            (Price::Unknown, None) => None,
+        };
+        if cost.is_none() && !is_station {
+            self.measures.cost_complete = false;
+        }
+        let end = match flight.fate {
+            Fate::Answered => End::Succeeded,
+            Fate::Failed => End::Failed { retry_after_us: None },
+            Fate::RateLimited { retry_after_us } => End::RateLimited { retry_after_us },
+        };
+        if let (Some(gate), Some(permit)) = (&mut service.gate, flight.permit) {
+            gate.settle(now_us, permit, report.as_ref(), cost, end);
+        }
+        if let Work::Api(api) = &mut service.work
+            && flight.fate == Fate::Answered
+        {
+            api.end(now_us, output);
+        }
+        let measures = &mut self.measures.services[index];
+        measures.advance(now_us);
+        measures.here -= 1;
+        if flight.phase == Phase::Running {
+            measures.serving -= 1;
+        }
+        measures.sojourn_us += u128::from(now_us - flight.came_us);
+        match flight.fate {
+            Fate::Answered => {}
+            Fate::Failed => measures.failed += 1,
+            Fate::RateLimited { .. } => measures.rate_limited += 1,
+        }
+        (report, cost)
+    }
+
+    pub(super) fn cancel(&mut self, run: Handle, id: AttemptId) {
+        let Some(handle) = self.flight_of(run, id) else { return };
+        if let Some(service) =
+            self.flights.get(handle).map(|flight| flight.service).filter(|service| *service != NOBODY)
+        {
+            self.catch_up(service);
+        }
+        let Some(flight) = self.forget(handle) else { return };
+        let now_us = self.now_us;
+        let counts = self.runs.get(run).is_some_and(|run| run.counts);
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node)).position as usize;
+        if counts && matches!(flight.phase, Phase::Running | Phase::Queued) {
+            self.measures.nodes[node].cancelled += 1;
+        }
+        let bill = match flight.phase {
+            Phase::Prepared => Some(Bill { cost: Some(Usd::ZERO), report: None }),
+            Phase::Waiting | Phase::Admitted => {
+                if let Some(gate) = self.services.get_mut(flight.service as usize).and_then(|at| at.gate.as_mut()) {
+                    gate.give_up(now_us, handle.index);
+                }
+                Some(Bill { cost: Some(Usd::ZERO), report: None })
+            }
+            Phase::Queued | Phase::Running => {
+                let mut output = 0;
+                match self.services.get_mut(flight.service as usize).map(|service| &mut service.work) {
+                    Some(Work::Station(station)) if flight.phase == Phase::Queued => station.give_up(handle.index),
+                    Some(Work::Pool(pool, _)) => {
+                        let progress = flight.ticket.and_then(|ticket| pool.cancel(now_us, ticket));
+                        output = progress.map_or(flight.output, |progress| progress.output_tokens);
+                    }
+                    // A server that nobody listens to any more has generated what it could until then.
+                    Some(Work::Api(_)) if now_us >= flight.first_us => {
+                        let whole = flight.output;
+                        output = whole;
+                    }
+                    _ => {}
+                }
+                let (_, cost) = self.settle(&flight, output);
+                if let Some(entry) = self.runs.get(run) {
+                    entry.cost += cost.unwrap_or(Usd::ZERO);
+                }
+                if counts {
+                    self.measures.nodes[node].cost += cost.unwrap_or(Usd::ZERO);
+                }
+                self.follow(&flight);
+                Some(Bill { cost, report: None })
+            }
+        };
+        if let Some(bill) = bill {
+            self.handle(run, EventKind::Settled(id, bill), false);
+        }
+    }
+
+    fn flight_of(&mut self, run: Handle, id: AttemptId) -> Option<Handle> {
+        let entry = self.runs.get(run)?;
+        entry.flights.iter().find(|(attempt, _)| *attempt == id).map(|(_, handle)| *handle)
+    }
+
+    /// Takes an attempt out of those that go on.
+    fn forget(&mut self, handle: Handle) -> Option<Flight> {
+        let flight = self.flights.remove(handle)?;
+        if let Some(entry) = self.runs.get(flight.run)
+            && let Some(position) = entry.flights.iter().position(|(_, known)| *known == handle)
+        {
+            entry.flights.swap_remove(position);
+        }
+        Some(flight)
+    }
+}

@@ -1,0 +1,332 @@
+//! The simulated driver: carries out the scheduler's commands on a virtual clock. It decides nothing.
+
+mod attempts;
+mod flight;
+mod happening;
+mod load;
+
+use std::collections::VecDeque;
+
+use lumos_core::record::Status;
+use lumos_core::scheduler::{Command, Event, EventKind, RunState};
+
+use crate::arrivals::Arrivals;
+use crate::model::{Model, ServiceKind, SimValue};
+use crate::replica::{Pool, ReplicaError, Reply};
+use crate::results::{BATCHES, Measures, Watch};
+use crate::service::{Api, Gate, Occupancy, Station};
+use crate::trace::Arrival;
+
+use flight::{Flight, Run, Session, status};
+use happening::{Agenda, Handle, Happening, Slab};
+
+/// How a simulation goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Everything random.
+    pub seed: u64,
+    /// How many times as often runs arrive as the scenario says.
+    pub load_factor: f64,
+    /// Runs at most, in place of the scenario's.
+    pub runs: Option<u64>,
+    /// One iteration of a replica at a time, to prove that the closed form gives the same.
+    pub stepwise: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 0, load_factor: 1.0, runs: None, stepwise: false }
+    }
+}
+
+/// What the draws of arrivals are for, beside the seeds of runs, which are counted from 0.
+const ARRIVALS: u64 = 1 << 60;
+
+/// Simulates a model once.
+///
+/// # Errors
+/// When a pool of replicas cannot be.
+pub fn simulate(model: &Model, options: Options) -> Result<Measures, ReplicaError> {
+    let mut driver = Driver::new(model, options)?;
+    driver.run();
+    Ok(driver.finish())
+}
+
+struct Driver<'m> {
+    model: &'m Model,
+    options: Options,
+    now_us: u64,
+    agenda: Agenda,
+    runs: Slab<Run>,
+    flights: Slab<Flight>,
+    sessions: Slab<Session>,
+    services: Vec<Service<'m>>,
+    arrivals: Arrivals,
+    next_arrival: Option<Arrival>,
+    measures: Measures,
+    /// Runs that are to arrive at most.
+    total: Option<u64>,
+    started: u64,
+    watch: Watch,
+    watched_middle: bool,
+    last_arrival_us: u64,
+    area_since_us: u64,
+    commands: VecDeque<Command>,
+    fresh: Vec<Command>,
+    spare: Vec<Vec<(lumos_core::scheduler::AttemptId, Handle)>>,
+}
+
+/// A place where work is done, in use.
+struct Service<'m> {
+    work: Work<'m>,
+    gate: Option<Gate>,
+    occupancy: Option<Occupancy>,
+    /// When the pool's next event is noted for.
+    wake_us: u64,
+    /// What the pool has answered and nobody has been told yet.
+    replies: Vec<Reply>,
+}
+
+enum Work<'m> {
+    Station(Station),
+    Api(Box<Api<'m>>),
+    Pool(Box<Pool>, u64),
+}
+
+impl<'m> Driver<'m> {
+    fn new(model: &'m Model, options: Options) -> Result<Self, ReplicaError> {
+        let mut services = Vec::with_capacity(model.services.len());
+        for service in &model.services {
+            let (work, machines) = match &service.kind {
+                ServiceKind::Station { servers } => (Work::Station(Station::new(*servers)), *servers),
+                ServiceKind::Api(api) => (Work::Api(Box::new(Api::new(api))), 1),
+                ServiceKind::Pool { spec, time, overhead_us } => {
+                    let mut spec = (**spec).clone();
+                    spec.replica.stepwise |= options.stepwise;
+                    let machines = spec.replicas;
+                    (Work::Pool(Box::new(Pool::new(spec, time.clone())?), *overhead_us), machines)
+                }
+            };
+            let hourly = matches!(service.price, lumos_core::price::Price::PerHour(_));
+            services.push(Service {
+                work,
+                gate: (!service.rules.is_empty()).then(|| Gate::new(service.rules)),
+                occupancy: hourly.then(|| Occupancy::new(machines)),
+                wake_us: u64::MAX,
+                replies: Vec::new(),
+            });
+        }
+        let workload = &model.workload;
+        let draw = lumos_core::chance::combine(options.seed, ARRIVALS);
+        let arrivals = Arrivals::new(&workload.arrivals, options.load_factor, workload.rows.clone(), draw);
+        let nodes = model.nodes.iter().map(Vec::len).sum();
+        Ok(Self {
+            model,
+            options,
+            now_us: 0,
+            agenda: Agenda::default(),
+            runs: Slab::default(),
+            flights: Slab::default(),
+            sessions: Slab::default(),
+            services,
+            arrivals,
+            next_arrival: None,
+            measures: Measures::new(nodes, model.services.len()),
+            total: options.runs.or(workload.runs),
+            started: 0,
+            watch: Watch::default(),
+            watched_middle: false,
+            last_arrival_us: 0,
+            area_since_us: 0,
+            commands: VecDeque::new(),
+            fresh: Vec::new(),
+            spare: Vec::new(),
+        })
+    }
+
+    /// Runs until nothing is left to happen.
+    fn run(&mut self) {
+        self.begin();
+        while let Some((at_us, happening)) = self.agenda.next() {
+            self.now_us = at_us;
+            match happening {
+                Happening::Arrival => self.arrive(),
+                Happening::Client => self.client(),
+                Happening::Turn(session) => self.turn(session),
+                Happening::Done(flight) => self.done(flight),
+                Happening::Pool(service) => self.wake(service),
+                Happening::Gate(service) => {
+                    if self.services[service as usize].gate.as_ref().is_some_and(|gate| gate.wake_us <= at_us) {
+                        self.open_gate(service);
+                    }
+                }
+                Happening::Timer(run, timer) => {
+                    if self.runs.get(run).is_some_and(|run| run.state.awaits(timer)) {
+                        self.feed(run, EventKind::TimerFired(timer));
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Measures {
+        self.integrate();
+        let now_us = self.now_us;
+        self.measures.horizon_us = now_us;
+        self.measures.arriving_us = self.last_arrival_us;
+        for (index, service) in self.services.iter().enumerate() {
+            let measures = &mut self.measures.services[index];
+            measures.advance(now_us);
+            let hourly = match self.model.services[index].price {
+                lumos_core::price::Price::PerHour(usd) => Some(usd),
+                _ => None,
+            };
+            let paid_us = match &service.work {
+                Work::Pool(pool, _) => {
+                    let totals = pool.totals(now_us);
+                    measures.pool = Some(totals);
+                    totals.provisioned_us
+                }
+                Work::Station(_) | Work::Api(_) => now_us,
+            };
+            measures.reserved = hourly.and_then(|usd| usd.scaled(paid_us, 3_600_000_000));
+        }
+        self.measures.close(self.watch);
+        self.measures
+    }
+
+    /// Adds up the runs in the system until now.
+    fn integrate(&mut self) {
+        let passed = u128::from(self.now_us - self.area_since_us);
+        self.measures.area_us += passed * self.runs.len() as u128;
+        self.area_since_us = self.now_us;
+    }
+
+    /// Begins a run.
+    fn start(&mut self, lengths: Option<(u32, u32)>, session: u32, context: u32) {
+        self.integrate();
+        let number = self.started;
+        self.started += 1;
+        self.measures.arrived += 1;
+        self.last_arrival_us = self.now_us;
+        let workload = &self.model.workload;
+        let batch = match (self.total, workload.duration_us) {
+            (Some(total), _) => (u128::from(number) * BATCHES as u128 / u128::from(total.max(1))) as usize,
+            (None, Some(duration)) => {
+                (u128::from(self.now_us) * BATCHES as u128 / u128::from(duration.max(1))) as usize
+            }
+            (None, None) => number as usize * BATCHES / workload.rows.len().max(1),
+        };
+        self.look_at_middle(batch);
+        let seed = lumos_core::chance::combine(self.options.seed, number);
+        let run = Run {
+            state: RunState::new(self.model, SimValue::default(), seed),
+            arrived_us: self.now_us,
+            counts: number >= workload.warmup_runs,
+            batch: batch.min(BATCHES - 1) as u8,
+            lengths,
+            context,
+            session,
+            worst_ttft_us: 0,
+            worst_tpot_ns: 0,
+            cost: lumos_core::Usd::ZERO,
+            flights: self.spare.pop().unwrap_or_default(),
+        };
+        let run = self.runs.insert(run);
+        self.measures.most_runs = self.measures.most_runs.max(self.runs.len() as u64);
+        self.feed(run, EventKind::Started);
+    }
+
+    fn look_at_middle(&mut self, batch: usize) {
+        if !self.watched_middle && batch >= BATCHES / 2 {
+            self.watched_middle = true;
+            let services = self.measures.services.iter().map(|service| service.here);
+            self.watch.middle(self.now_us, self.measures.arrived, self.runs.len() as u64, services);
+        }
+        let services = self.measures.services.iter().map(|service| service.here);
+        if batch + 1 >= BATCHES {
+            self.watch.end(self.now_us, self.measures.arrived, self.runs.len() as u64, services);
+        }
+    }
+
+    /// Feeds an event to a run and carries out what follows from it.
+    fn feed(&mut self, run: Handle, kind: EventKind<SimValue>) {
+        // An answer to a run that another event of the same moment has ended.
+        if self.runs.get(run).is_none() {
+            return;
+        }
+        self.handle(run, kind, false);
+        while let Some(command) = self.commands.pop_front() {
+            self.carry_out(run, command);
+        }
+        if self.runs.get(run).is_some_and(|run| run.state.outcome().is_some()) {
+            self.end(run);
+        }
+    }
+
+    /// Hands an event to the scheduler; what it asks for is done before everything else, or after it.
+    fn handle(&mut self, run: Handle, kind: EventKind<SimValue>, next: bool) {
+        let Some(entry) = self.runs.get(run) else { return };
+        let at_us = self.now_us - entry.arrived_us;
+        entry.state.handle(self.model, Event { at_us, kind }, &mut self.fresh);
+        if next {
+            for command in self.fresh.drain(..).rev() {
+                self.commands.push_front(command);
+            }
+        } else {
+            self.commands.extend(self.fresh.drain(..));
+        }
+    }
+
+    fn carry_out(&mut self, run: Handle, command: Command) {
+        let Some(entry) = self.runs.get(run) else { return };
+        if entry.state.outcome().is_some() && !matches!(command, Command::CancelAttempt(_)) {
+            return;
+        }
+        match command {
+            Command::Prepare(id) => self.prepare(run, id),
+            Command::Admit(id) => self.admit(run, id),
+            Command::StartAttempt(id) => self.start_attempt(run, id),
+            Command::SetTimer { timer, at_us } => {
+                let at_us = entry.arrived_us.saturating_add(at_us);
+                self.agenda.at(at_us, Happening::Timer(run, timer));
+            }
+            Command::CancelAttempt(id) => self.cancel(run, id),
+            // A simulated person agrees at once.
+            Command::AskHuman(step) => {
+                let by = lumos_core::scheduler::By::Person;
+                self.handle(run, EventKind::Decided(step, lumos_core::scheduler::Decision::Approved { by }), true);
+            }
+            Command::Finish => {}
+        }
+    }
+
+    /// Takes a run that has ended out of the system.
+    fn end(&mut self, handle: Handle) {
+        self.integrate();
+        let Some(mut run) = self.runs.remove(handle) else { return };
+        let latency_us = self.now_us - run.arrived_us;
+        self.measures.ended += 1;
+        self.measures.sojourn_us += u128::from(latency_us);
+        if run.counts {
+            let status = status(&run).unwrap_or(Status::Failed);
+            self.measures.count(status);
+            let batch = usize::from(run.batch);
+            let nanos = u64::try_from(run.cost.nanos()).unwrap_or(u64::MAX);
+            self.measures.cost.record(batch, nanos);
+            if status == Status::Succeeded {
+                self.measures.latency.record(batch, latency_us);
+                let within =
+                    |limit: Option<f64>, value: u64, per: f64| limit.is_none_or(|limit| value as f64 <= limit * per);
+                let slo = &self.model.slo;
+                let good = within(slo.run_s, latency_us, 1e6)
+                    && within(slo.ttft_s, run.worst_ttft_us, 1e6)
+                    && within(slo.tpot_ms, run.worst_tpot_ns, 1e6);
+                self.measures.good += u64::from(good);
+            }
+        }
+        run.flights.clear();
+        self.spare.push(run.flights);
+        self.after(run.session);
+    }
+}

@@ -1,0 +1,121 @@
+//! A scenario compiled for simulation: the scheduler's plan, what is known of each node, and the services that do the work.
+
+mod build;
+mod meaning;
+mod node;
+mod pools;
+mod services;
+
+use std::sync::Arc;
+
+use lumos_core::admission::Rules;
+use lumos_core::graph::{GraphId, NodeId, Plan};
+use lumos_core::price::Price;
+use lumos_core::record::Destination;
+use lumos_core::spec::{ArrivalSpec, SloSpec};
+
+use crate::chance::Quantity;
+use crate::iteration::IterationTime;
+use crate::replica::PoolSpec;
+use crate::service::ApiModel;
+use crate::trace::Arrival;
+
+pub use build::Sources;
+pub use meaning::SimValue;
+pub use node::NodeModel;
+
+/// A scenario with one of its deployments, ready to be simulated. Immutable: many simulations share one.
+pub struct Model {
+    pub(crate) plan: Plan,
+    /// By graph, then by node.
+    pub(crate) nodes: Vec<Vec<NodeModel>>,
+    pub(crate) services: Vec<ServiceModel>,
+    pub(crate) workload: Workload,
+    pub(crate) slo: SloSpec,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The deployment's name.
+    pub deployment: String,
+    /// What is taken for granted because the scenario does not say it.
+    pub assumptions: Vec<String>,
+}
+
+/// Who comes, ready to be drawn.
+pub(crate) struct Workload {
+    pub arrivals: ArrivalSpec,
+    /// Of a trace.
+    pub rows: Vec<Arrival>,
+    pub runs: Option<u64>,
+    pub duration_us: Option<u64>,
+    pub warmup_runs: u64,
+    pub sessions: Option<Sessions>,
+    pub think: Quantity,
+}
+
+pub(crate) struct Sessions {
+    pub turns: Quantity,
+    pub think: Quantity,
+    pub growth: Quantity,
+}
+
+/// A place where work is done.
+pub struct ServiceModel {
+    /// The backend's name, or that of a service of the scenario.
+    pub name: String,
+    /// The model it serves, where it serves one.
+    pub model: Option<String>,
+    /// How it works.
+    pub kind: ServiceKind,
+    /// What it costs.
+    pub price: Price,
+    /// What lumos's own limiter keeps.
+    pub rules: Rules,
+    /// Which side of the boundary it is on.
+    pub destination: Destination,
+    /// Where its times come from, for people.
+    pub basis: String,
+}
+
+/// How a place works.
+pub enum ServiceKind {
+    /// So many servers and one queue.
+    Station {
+        /// Servers.
+        servers: u32,
+    },
+    /// A model behind an API.
+    Api(Box<ApiModel>),
+    /// Replicas of a model.
+    Pool {
+        /// Batching, memory and routing.
+        spec: Box<PoolSpec>,
+        /// What an iteration takes.
+        time: Arc<dyn IterationTime>,
+        /// Microseconds that a request takes beside the replica's work: network, tokenizing, sampling of the first token.
+        overhead_us: u64,
+    },
+}
+
+impl Model {
+    /// What is known of a node.
+    pub fn node(&self, graph: GraphId, node: NodeId) -> &NodeModel {
+        &self.nodes[graph.index()][node.index()]
+    }
+
+    /// All nodes, with their position in results.
+    pub fn all_nodes(&self) -> impl Iterator<Item = &NodeModel> {
+        self.nodes.iter().flatten()
+    }
+
+    /// The places where work is done.
+    pub fn services(&self) -> &[ServiceModel] {
+        &self.services
+    }
+
+    /// What must hold for a run to count as good.
+    pub fn slo(&self) -> &SloSpec {
+        &self.slo
+    }
+}

@@ -1,0 +1,92 @@
+//! The services of a model: the deployment's backends as the scenario describes them, and its own stations.
+
+use lumos_core::Problem;
+use lumos_core::admission::Rules;
+use lumos_core::load::{Bundle, Scenario};
+use lumos_core::price::Price;
+use lumos_core::record::Destination;
+use lumos_core::spec::{BackendSpec, DeploymentSpec, ServiceSpec};
+
+use super::build::{Sources, problem};
+use super::{ServiceKind, ServiceModel};
+use crate::service::ApiModel;
+
+/// Services by name, made when a node first needs one.
+pub(super) struct Services<'a> {
+    pub(super) scenario: &'a Scenario,
+    deployment: Option<&'a DeploymentSpec>,
+    pub(super) sources: &'a Sources<'a>,
+    made: Vec<ServiceModel>,
+    missing: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Services<'a> {
+    pub(super) fn new(scenario: &'a Scenario, bundle: &'a Bundle, sources: &'a Sources<'a>) -> Self {
+        let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+        Self { scenario, deployment, sources, made: Vec::new(), missing: Vec::new(), problems: Vec::new() }
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<ServiceModel>, Vec<Problem>) {
+        (self.made, self.problems)
+    }
+
+    pub(super) fn counts_tokens(&self, index: u32) -> bool {
+        !matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
+    }
+
+    /// The position of a service; `None` after a problem was noted.
+    pub(super) fn index(&mut self, name: &str) -> Option<u32> {
+        if let Some(index) = self.made.iter().position(|service| service.name == name) {
+            return Some(index as u32);
+        }
+        if self.missing.iter().any(|missing| missing == name) {
+            return None;
+        }
+        let Some(service) = self.make(name) else {
+            self.missing.push(name.to_owned());
+            return None;
+        };
+        self.made.push(service);
+        Some(self.made.len() as u32 - 1)
+    }
+
+    fn make(&mut self, name: &str) -> Option<ServiceModel> {
+        let backend = self.deployment.and_then(|deployment| deployment.backends.get(name));
+        let written = self.scenario.spec().services.get(name);
+        let (kind, basis) = match (written, backend) {
+            (Some(ServiceSpec::Station { servers }), _) => {
+                (ServiceKind::Station { servers: *servers }, "declared".to_owned())
+            }
+            (Some(ServiceSpec::Api(api)), _) => (ServiceKind::Api(Box::new(ApiModel::new(api))), "declared".to_owned()),
+            (Some(ServiceSpec::Profile { file, replicas }), _) => self.calibrated(name, file, *replicas)?,
+            (None, Some(BackendSpec::Simulated(simulated))) => self.replicas(name, simulated)?,
+            (None, _) => {
+                let message = format!("nothing is known of `{name}`: how fast it is, and what it allows");
+                let hint = format!("services: {{ \"{name}\": Api(…), Profile(…) or Station(…) }}");
+                self.problems.push(problem(self.scenario, "services", message, hint));
+                return None;
+            }
+        };
+        let model = backend.and_then(|backend| match backend {
+            BackendSpec::Local(local) => Some(local.model.clone()),
+            BackendSpec::Remote(remote) => Some(remote.model.clone()),
+            BackendSpec::Simulated(simulated) => Some(simulated.model.clone()),
+            BackendSpec::Custom { .. } => None,
+        });
+        let rules = backend.map_or_else(Rules::default, |backend| Rules::new(backend.limits(), backend.breaker()));
+        let inside = Destination::Inside;
+        Some(ServiceModel {
+            name: name.to_owned(),
+            model,
+            kind,
+            price: self.sources.prices.get(name).cloned().unwrap_or(Price::Unknown),
+            rules,
+            destination: match (backend, self.deployment) {
+                (Some(_), Some(deployment)) => deployment.destination(name),
+                _ => inside,
+            },
+            basis,
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! A profile that was measured on a running backend: few coefficients, with the error that they were found to have.
+
+use lumos_core::spec::Quantization;
+use serde::{Deserialize, Serialize};
+
+use crate::iteration::{Affine, Batch, IterationTime};
+use crate::replica::ReplicaSpec;
+
+const PS_PER_US: f64 = 1e6;
+
+/// Tokens of a block of the KV cache, where a server has blocks at all.
+const BLOCK_TOKENS: u32 = 16;
+
+/// A measured profile, as `lumos calibrate` writes it to `profiles/*.ron`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Profile", deny_unknown_fields)]
+pub struct Calibrated {
+    /// Name in results.
+    pub name: String,
+    /// What was measured: the model, the server and the machine, in words.
+    pub of: String,
+    /// The day on which it was measured, as YYYY-MM-DD.
+    pub measured_on: String,
+    /// Format of the weights, where known.
+    #[serde(default)]
+    pub quantization: Option<Quantization>,
+    /// Microseconds of an iteration, whatever is in it.
+    pub iteration_us: f64,
+    /// Microseconds that each generating sequence adds.
+    pub sequence_us: f64,
+    /// Microseconds that each token of a prompt adds.
+    pub prompt_token_us: f64,
+    /// Nanoseconds that each pair of a prompt's tokens adds: attention.
+    pub prompt_pair_ns: f64,
+    /// Nanoseconds that each token in the KV cache adds to an iteration that generates.
+    pub kv_token_ns: f64,
+    /// Microseconds of a request beside its iterations: network, tokenizing.
+    pub request_us: f64,
+    /// Sequences that the server serves at the same time.
+    pub max_seqs: u32,
+    /// Tokens of an iteration.
+    pub max_batched_tokens: u32,
+    /// Tokens that fit into the KV cache.
+    pub kv_tokens: u32,
+    /// How far predictions were off on loads that it was not fitted to.
+    #[serde(default)]
+    pub held_out: Vec<HeldOut>,
+}
+
+/// A load that a profile was checked with, and how far off it was: prediction over measurement, less 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// The load in words.
+    pub load: String,
+    /// Error of the median time to first token, in percent.
+    pub ttft_p50_percent: f64,
+    /// Error of its 95th percentile, in percent.
+    pub ttft_p95_percent: f64,
+    /// Error of the mean time per output token, in percent.
+    pub tpot_percent: f64,
+    /// Error of the median time of a request, in percent.
+    pub latency_p50_percent: f64,
+    /// Error of its 95th percentile, in percent.
+    pub latency_p95_percent: f64,
+}
+
+impl Calibrated {
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let profile: Self = options.from_str(text).map_err(|error| error.to_string())?;
+        match profile.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(profile),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        let times = [
+            ("iteration_us", self.iteration_us),
+            ("sequence_us", self.sequence_us),
+            ("prompt_token_us", self.prompt_token_us),
+            ("prompt_pair_ns", self.prompt_pair_ns),
+            ("kv_token_ns", self.kv_token_ns),
+            ("request_us", self.request_us),
+        ];
+        if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
+            return Some(format!("`{name}` is {time}: times are not negative"));
+        }
+        let limits = [
+            ("max_seqs", self.max_seqs),
+            ("max_batched_tokens", self.max_batched_tokens),
+            ("kv_tokens", self.kv_tokens / BLOCK_TOKENS),
+        ];
+        let zero = limits.iter().find(|(_, limit)| *limit == 0);
+        zero.map(|(name, _)| format!("`{name}` leaves nothing to serve with"))
+    }
+
+    /// Limits of a replica with this profile.
+    pub fn replica(&self) -> ReplicaSpec {
+        ReplicaSpec {
+            max_num_seqs: self.max_seqs,
+            max_num_batched_tokens: self.max_batched_tokens.max(self.max_seqs),
+            ..ReplicaSpec::vllm(self.kv_tokens / BLOCK_TOKENS)
+        }
+    }
+}
+
+impl IterationTime for Calibrated {
+    fn affine(&self, batch: &Batch) -> Affine {
+        let us = self.iteration_us
+            + self.sequence_us * f64::from(batch.decodes)
+            + self.prompt_token_us * f64::from(batch.chunk_tokens)
+            + self.prompt_pair_ns / 1e3 * batch.chunk_pairs as f64;
+        Affine {
+            base_ps: ((us * PS_PER_US).round() as u64).max(1),
+            per_kv_token_ps: if batch.decodes > 0 { (self.kv_token_ns * 1e3).round() as u64 } else { 0 },
+        }
+    }
+}

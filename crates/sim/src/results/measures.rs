@@ -1,0 +1,228 @@
+//! Raw measurements of one simulation, or of several merged.
+
+use lumos_core::Usd;
+use lumos_core::record::Status;
+
+use super::series::{Interval, Series};
+use super::verdict::Watch;
+use crate::replica::PoolTotals;
+
+/// What was measured.
+#[derive(Debug, Clone, Default)]
+pub struct Measures {
+    /// Runs that arrived, those of the warm-up too.
+    pub arrived: u64,
+    /// Runs that count, by how they ended.
+    pub succeeded: u64,
+    /// Runs that count and failed.
+    pub failed: u64,
+    /// Runs that count and were refused.
+    pub refused: u64,
+    /// Runs that count and met a budget, a deadline or another limit.
+    pub limited: u64,
+    /// Runs that count, succeeded and met the SLO.
+    pub good: u64,
+    /// Microseconds from arrival to end, of runs that succeeded.
+    pub latency: Series,
+    /// What runs cost in nano-dollars, as far as it is known.
+    pub cost: Series,
+    /// Whether every attempt's cost is known.
+    pub cost_complete: bool,
+    /// By position of the node.
+    pub nodes: Vec<NodeMeasures>,
+    /// By position of the service.
+    pub services: Vec<ServiceMeasures>,
+    /// Microseconds from the first arrival that could be to the last end, of all simulations together.
+    pub horizon_us: u64,
+    /// Microseconds during which runs arrived.
+    pub arriving_us: u64,
+    /// Runs in the system, added up over time, in microseconds.
+    pub area_us: u128,
+    /// Microseconds that runs spent in the system, added up over runs; with `area_us`, Little's law.
+    pub sojourn_us: u128,
+    /// Runs that ended, those of the warm-up too.
+    pub ended: u64,
+    /// The most runs in the system at a time.
+    pub most_runs: u64,
+    /// How the backlog grew, by simulation.
+    pub watches: Vec<Watch>,
+    /// The mean latency of each simulation in seconds.
+    pub mean_latency_s: Vec<f64>,
+    /// The 95th percentile of each simulation's latency in seconds.
+    pub p95_latency_s: Vec<f64>,
+}
+
+/// What was measured at a node, over attempts of runs that count.
+#[derive(Debug, Clone, Default)]
+pub struct NodeMeasures {
+    /// Attempts.
+    pub attempts: u64,
+    /// Attempts that failed, those refused by a rate limit too.
+    pub failed: u64,
+    /// Attempts that were cancelled: hedges that lost, timeouts.
+    pub cancelled: u64,
+    /// Attempts beyond a step's first.
+    pub again: u64,
+    /// Answers 429.
+    pub rate_limited: u64,
+    /// Microseconds of waiting: for admission, or for a free server.
+    pub queue: Series,
+    /// Microseconds from sending to the first token.
+    pub ttft: Series,
+    /// Nanoseconds per token after the first.
+    pub tpot: Series,
+    /// Microseconds from sending, or from the start of work, to the end.
+    pub duration: Series,
+    /// Tokens of prompts.
+    pub input_tokens: u64,
+    /// Tokens of prompts that came from a cache.
+    pub cached_tokens: u64,
+    /// Tokens of answers.
+    pub output_tokens: u64,
+    /// What the attempts cost, as far as it is known.
+    pub cost: Usd,
+}
+
+/// What was measured at a service, over everything that was asked of it.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceMeasures {
+    /// Requests that were sent to it.
+    pub requests: u64,
+    /// Requests that it refused with 429.
+    pub rate_limited: u64,
+    /// Requests that failed otherwise.
+    pub failed: u64,
+    /// Requests that waited or were served, added up over time, in microseconds.
+    pub area_us: u128,
+    /// Requests that were served, added up over time, in microseconds.
+    pub served_us: u128,
+    /// Microseconds that requests spent there, added up over requests.
+    pub sojourn_us: u128,
+    /// The most requests at a time.
+    pub most: u64,
+    /// Requests there now.
+    pub(crate) here: u64,
+    /// Requests that are served now.
+    pub(crate) serving: u64,
+    pub(crate) since_us: u64,
+    /// What its replicas did.
+    pub pool: Option<PoolTotals>,
+    /// What its machines cost, busy or idle, where they are paid by the hour.
+    pub reserved: Option<Usd>,
+}
+
+impl ServiceMeasures {
+    pub(crate) fn advance(&mut self, now_us: u64) {
+        let passed = u128::from(now_us - self.since_us);
+        self.area_us += passed * u128::from(self.here);
+        self.served_us += passed * u128::from(self.serving);
+        self.since_us = now_us;
+    }
+}
+
+impl Measures {
+    pub(crate) fn new(nodes: usize, services: usize) -> Self {
+        Self {
+            cost_complete: true,
+            nodes: vec![NodeMeasures::default(); nodes],
+            services: vec![ServiceMeasures::default(); services],
+            ..Self::default()
+        }
+    }
+
+    /// Runs that count.
+    pub fn counted(&self) -> u64 {
+        self.succeeded + self.failed + self.refused + self.limited
+    }
+
+    pub(crate) fn count(&mut self, status: Status) {
+        *match status {
+            Status::Succeeded => &mut self.succeeded,
+            Status::Refused => &mut self.refused,
+            Status::Limited => &mut self.limited,
+            _ => &mut self.failed,
+        } += 1;
+    }
+
+    /// Notes this simulation's own means, which merging keeps apart.
+    pub(crate) fn close(&mut self, watch: Watch) {
+        self.watches.push(watch);
+        self.mean_latency_s.extend(self.latency.mean().map(|mean| mean / 1e6));
+        self.p95_latency_s.extend(self.latency.quantile(0.95).map(|us| us as f64 / 1e6));
+    }
+
+    /// The mean latency in seconds: with an interval over simulations when there are several, else over batches.
+    pub fn latency_interval(&self) -> Option<Interval> {
+        if self.mean_latency_s.len() > 1 {
+            let value = self.latency.mean()? / 1e6;
+            return Some(Interval { value, half: Interval::of(&self.mean_latency_s).half });
+        }
+        let Interval { value, half } = self.latency.mean_interval()?;
+        Some(Interval { value: value / 1e6, half: half.map(|half| half / 1e6) })
+    }
+
+    /// Adds what another simulation of the same model measured.
+    pub fn merge(&mut self, other: &Self) {
+        self.arrived += other.arrived;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.refused += other.refused;
+        self.limited += other.limited;
+        self.good += other.good;
+        self.latency.merge(&other.latency);
+        self.cost.merge(&other.cost);
+        self.cost_complete &= other.cost_complete;
+        for (node, more) in self.nodes.iter_mut().zip(&other.nodes) {
+            node.merge(more);
+        }
+        for (service, more) in self.services.iter_mut().zip(&other.services) {
+            service.merge(more);
+        }
+        self.horizon_us += other.horizon_us;
+        self.arriving_us += other.arriving_us;
+        self.area_us += other.area_us;
+        self.sojourn_us += other.sojourn_us;
+        self.ended += other.ended;
+        self.most_runs = self.most_runs.max(other.most_runs);
+        self.watches.extend(other.watches.iter().cloned());
+        self.mean_latency_s.extend(&other.mean_latency_s);
+        self.p95_latency_s.extend(&other.p95_latency_s);
+    }
+}
+
+impl NodeMeasures {
+    fn merge(&mut self, other: &Self) {
+        self.attempts += other.attempts;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.again += other.again;
+        self.rate_limited += other.rate_limited;
+        self.queue.merge(&other.queue);
+        self.ttft.merge(&other.ttft);
+        self.tpot.merge(&other.tpot);
+        self.duration.merge(&other.duration);
+        self.input_tokens += other.input_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cost += other.cost;
+    }
+}
+
+impl ServiceMeasures {
+    fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.rate_limited += other.rate_limited;
+        self.failed += other.failed;
+        self.area_us += other.area_us;
+        self.served_us += other.served_us;
+        self.sojourn_us += other.sojourn_us;
+        self.most = self.most.max(other.most);
+        if let (Some(pool), Some(more)) = (&mut self.pool, &other.pool) {
+            pool.merge(more);
+        }
+        self.reserved = match (self.reserved, other.reserved) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+}

@@ -1,0 +1,11 @@
+//! What a simulation finds: sums and histograms that can be merged, whatever the number of runs.
+
+mod measures;
+mod series;
+mod summary;
+mod verdict;
+
+pub use measures::{Measures, NodeMeasures, ServiceMeasures};
+pub use series::{BATCHES, Interval, Series};
+pub use summary::{NodeResult, Percentiles, PoolResult, Results, ServiceResult, summarize};
+pub use verdict::{Verdict, Watch};

@@ -1,0 +1,357 @@
+//! Results as people and programs read them: every figure of them is simulated.
+
+use lumos_core::Usd;
+use lumos_core::price::reserved;
+use serde::Serialize;
+
+use super::measures::{Measures, NodeMeasures, ServiceMeasures};
+use super::series::{Interval, Series};
+use super::verdict::Verdict;
+use crate::model::{Model, ServiceKind};
+
+/// What one deployment does under the scenario's load.
+#[derive(Debug, Clone, Serialize)]
+pub struct Results {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The deployment's name.
+    pub deployment: String,
+    /// Where the figures come from: always `simulated`.
+    pub basis: &'static str,
+    /// How many times as often runs arrive as the scenario says.
+    pub load_factor: f64,
+    /// Seeds that were simulated; their figures are added up.
+    pub seeds: Vec<u64>,
+    /// Whether a queue grows without bound; percentiles are absent then.
+    pub verdict: Verdict,
+    /// Runs that count: those after the warm-up.
+    pub runs: u64,
+    /// Of those, how many succeeded.
+    pub succeeded: u64,
+    /// Of those, how many failed.
+    pub failed: u64,
+    /// Of those, how many were refused.
+    pub refused: u64,
+    /// Of those, how many met a limit.
+    pub limited: u64,
+    /// Simulated seconds during which runs arrived.
+    pub duration_s: f64,
+    /// Runs that ended per simulated second.
+    pub throughput_per_s: f64,
+    /// Runs that met the SLO, as a share of those that count; absent without an SLO.
+    pub good_share: Option<f64>,
+    /// Runs per second that met the SLO; absent without an SLO.
+    pub goodput_per_s: Option<f64>,
+    /// Whether the share of good runs is what the SLO asks for; absent without an SLO.
+    pub meets_slo: Option<bool>,
+    /// Seconds from arrival to end, of runs that succeeded.
+    pub latency_s: Option<Percentiles>,
+    /// Mean runs in the system, and what Little's law makes of throughput and time there.
+    pub runs_in_system: f64,
+    /// The most runs in the system at a time.
+    pub most_runs_in_system: u64,
+    /// What attempts cost: per token, and the busy share of machines paid by the hour.
+    pub cost_usd: Usd,
+    /// Whether every attempt's cost is known.
+    pub cost_complete: bool,
+    /// `cost_usd` per run.
+    pub cost_per_run_usd: Option<Usd>,
+    /// What is paid in all: tokens, and machines by the hour whether busy or idle.
+    pub reserved_cost_usd: Usd,
+    /// `reserved_cost_usd` per run.
+    pub reserved_cost_per_run_usd: Option<Usd>,
+    /// By node, in the order of the file.
+    pub nodes: Vec<NodeResult>,
+    /// By service.
+    pub services: Vec<ServiceResult>,
+    /// What was taken for granted.
+    pub assumptions: Vec<String>,
+}
+
+/// Percentiles of a quantity; its mean with a 95 % confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Mean.
+    pub mean: Interval,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+impl Percentiles {
+    /// Of a series whose unit is divided by `per`; `None` without values.
+    pub fn of(series: &Series, per: f64) -> Option<Self> {
+        let at = |share: f64| Some(series.quantile(share)? as f64 / per);
+        let Interval { value, half } = series.mean_interval()?;
+        Some(Self {
+            mean: Interval { value: value / per, half: half.map(|half| half / per) },
+            p50: at(0.5)?,
+            p90: at(0.9)?,
+            p95: at(0.95)?,
+            p99: at(0.99)?,
+            max: series.max()? as f64 / per,
+        })
+    }
+}
+
+/// What was found at a node.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeResult {
+    /// Its path.
+    pub node: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Where its first attempts go; absent where nobody waits.
+    pub service: Option<String>,
+    /// Attempts of runs that count.
+    pub attempts: u64,
+    /// Of those, how many failed.
+    pub failed: u64,
+    /// Of those, how many were cancelled.
+    pub cancelled: u64,
+    /// Attempts beyond a step's first.
+    pub retries: u64,
+    /// Answers 429.
+    pub rate_limited: u64,
+    /// Seconds of waiting for admission, or for a free server.
+    pub queue_s: Option<Percentiles>,
+    /// Seconds from sending to the first token.
+    pub ttft_s: Option<Percentiles>,
+    /// Milliseconds per token after the first.
+    pub tpot_ms: Option<Percentiles>,
+    /// Seconds from sending to the end.
+    pub duration_s: Option<Percentiles>,
+    /// Tokens of prompts.
+    pub input_tokens: u64,
+    /// Of those, from a cache.
+    pub cached_input_tokens: u64,
+    /// Tokens of answers.
+    pub output_tokens: u64,
+    /// What its attempts cost, as far as it is known.
+    pub cost_usd: Usd,
+}
+
+/// What was found at a service.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceResult {
+    /// Its name.
+    pub service: String,
+    /// The model, where it serves one.
+    pub model: Option<String>,
+    /// `station`, `api` or `replicas`.
+    pub kind: &'static str,
+    /// Where its times come from.
+    pub basis: String,
+    /// Requests that were sent to it.
+    pub requests: u64,
+    /// Of those, refused with 429.
+    pub rate_limited: u64,
+    /// Of those, failed otherwise.
+    pub failed: u64,
+    /// Requests that were served, on average over time.
+    pub mean_served: f64,
+    /// Requests that waited or were served, on average over time.
+    pub mean_there: f64,
+    /// The most requests at a time.
+    pub most_there: u64,
+    /// Share of the time in which servers, or replicas, were busy; absent for an API.
+    pub utilization: Option<f64>,
+    /// What its replicas did.
+    pub replicas: Option<PoolResult>,
+    /// What its machines cost, busy or idle; absent where nothing is paid by the hour.
+    pub reserved_usd: Option<Usd>,
+    /// The part of that for idle time.
+    pub idle_usd: Option<Usd>,
+}
+
+/// What replicas did.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct PoolResult {
+    /// Replicas on average over time.
+    pub mean_replicas: f64,
+    /// The most replicas at a time.
+    pub most_replicas: u32,
+    /// Iterations.
+    pub iterations: u64,
+    /// Sequences in a batch, on average over busy time.
+    pub mean_batch: f64,
+    /// Requests that waited for a place in a batch, on average over time.
+    pub mean_waiting: f64,
+    /// Share of the KV cache in use, on average over time.
+    pub kv_occupancy: f64,
+    /// Most of the KV cache in use at a time, as a share.
+    pub peak_kv_occupancy: f64,
+    /// Sequences that lost their place in the KV cache.
+    pub preemptions: u64,
+    /// Prompt tokens that were found in the cache, as a share.
+    pub cache_hits: f64,
+    /// Tokens generated per second.
+    pub output_tokens_per_s: f64,
+}
+
+/// What is said of a model's measurements.
+pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[u64]) -> Results {
+    let names: Vec<&str> = model.services.iter().map(|service| service.name.as_str()).collect();
+    let verdicts: Vec<Verdict> = measures.watches.iter().map(|watch| watch.verdict(&names)).collect();
+    let verdict = verdicts.iter().find(|verdict| **verdict != Verdict::Stable).cloned().unwrap_or(Verdict::Stable);
+    let stable = verdict == Verdict::Stable;
+    let horizon_s = measures.horizon_us.max(1) as f64 / 1e6;
+    let runs = measures.counted();
+    let per_run = |usd: Usd| (runs > 0).then(|| usd.scaled(1, runs)).flatten();
+    let cost = Usd::from_nanos(i128::try_from(measures.cost.sum()).unwrap_or(i128::MAX));
+    let services: Vec<ServiceResult> = model
+        .services
+        .iter()
+        .zip(&measures.services)
+        .map(|(service, found)| service_result(service, found, measures.horizon_us))
+        .collect();
+    let hourly: Usd = services.iter().filter_map(|service| service.reserved_usd).sum();
+    let by_token: Usd = model
+        .services
+        .iter()
+        .enumerate()
+        .filter(|(_, service)| !matches!(service.price, lumos_core::price::Price::PerHour(_)))
+        .flat_map(|(index, _)| {
+            let at = move |node: &&crate::model::NodeModel| node.candidates.first() == Some(&(index as u32));
+            model.all_nodes().filter(at)
+        })
+        .map(|node| measures.nodes[node.position as usize].cost)
+        .sum();
+    let reserved_cost = hourly + by_token;
+    let latency_s = Percentiles::of(&measures.latency, 1e6).filter(|_| stable).map(|percentiles| Percentiles {
+        mean: measures.latency_interval().unwrap_or(percentiles.mean),
+        ..percentiles
+    });
+    let has_slo = !model.slo.is_empty();
+    let good_share = (has_slo && runs > 0).then(|| measures.good as f64 / runs as f64);
+    Results {
+        scenario: model.scenario.clone(),
+        workflow: model.workflow.clone(),
+        deployment: model.deployment.clone(),
+        basis: "simulated",
+        load_factor,
+        seeds: seeds.to_vec(),
+        runs,
+        succeeded: measures.succeeded,
+        failed: measures.failed,
+        refused: measures.refused,
+        limited: measures.limited,
+        duration_s: measures.arriving_us as f64 / 1e6,
+        throughput_per_s: measures.ended as f64 / horizon_s,
+        good_share,
+        goodput_per_s: good_share.map(|share| share * measures.ended as f64 / horizon_s),
+        meets_slo: good_share.map(|share| stable && share >= model.slo.share.unwrap_or(1.0)),
+        latency_s,
+        runs_in_system: measures.area_us as f64 / 1e6 / horizon_s,
+        most_runs_in_system: measures.most_runs,
+        cost_usd: cost,
+        cost_complete: measures.cost_complete,
+        cost_per_run_usd: per_run(cost),
+        reserved_cost_usd: reserved_cost,
+        reserved_cost_per_run_usd: per_run(reserved_cost),
+        nodes: model
+            .all_nodes()
+            .map(|node| {
+                let service = node.candidates.first().map(|index| names[*index as usize].to_owned());
+                node_result(node.path.clone(), node.kind, service, &measures.nodes[node.position as usize], stable)
+            })
+            .filter(|node| node.kind != "workflow")
+            .collect(),
+        services,
+        assumptions: model.assumptions.clone(),
+        verdict,
+    }
+}
+
+fn node_result(
+    node: String,
+    kind: &'static str,
+    service: Option<String>,
+    found: &NodeMeasures,
+    stable: bool,
+) -> NodeResult {
+    let of = |series: &Series, per: f64| Percentiles::of(series, per).filter(|_| stable);
+    NodeResult {
+        node,
+        kind,
+        service,
+        attempts: found.attempts,
+        failed: found.failed,
+        cancelled: found.cancelled,
+        retries: found.again,
+        rate_limited: found.rate_limited,
+        queue_s: of(&found.queue, 1e6),
+        ttft_s: of(&found.ttft, 1e6),
+        tpot_ms: of(&found.tpot, 1e6),
+        duration_s: of(&found.duration, 1e6),
+        input_tokens: found.input_tokens,
+        cached_input_tokens: found.cached_tokens,
+        output_tokens: found.output_tokens,
+        cost_usd: found.cost,
+    }
+}
+
+fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures, horizon_us: u64) -> ServiceResult {
+    let horizon = horizon_us.max(1) as f64;
+    let mean_served = found.served_us as f64 / horizon;
+    let (kind, utilization) = match &service.kind {
+        ServiceKind::Station { servers } => ("station", Some(mean_served / f64::from(*servers))),
+        ServiceKind::Api(_) => ("api", None),
+        ServiceKind::Pool { .. } => {
+            let busy = found.pool.map(|pool| pool.replicas.busy_ps as f64 / 1e6 / (pool.provisioned_us.max(1) as f64));
+            ("replicas", busy)
+        }
+    };
+    let replicas = match (&service.kind, &found.pool) {
+        (ServiceKind::Pool { spec, .. }, Some(pool)) => {
+            let totals = &pool.replicas;
+            let blocks = f64::from(spec.replica.kv_blocks);
+            let prompt = totals.prefill_tokens + totals.cached_tokens;
+            Some(PoolResult {
+                mean_replicas: pool.provisioned_us as f64 / horizon,
+                most_replicas: pool.peak_replicas,
+                iterations: totals.iterations,
+                mean_batch: totals.running_ps as f64 / totals.busy_ps.max(1) as f64,
+                mean_waiting: totals.waiting_ps as f64 / 1e6 / horizon,
+                kv_occupancy: totals.twice_block_ps as f64 / 2e6 / blocks / pool.provisioned_us.max(1) as f64,
+                peak_kv_occupancy: f64::from(totals.peak_blocks) / blocks,
+                preemptions: totals.preemptions,
+                cache_hits: totals.cached_tokens as f64 / prompt.max(1) as f64,
+                output_tokens_per_s: totals.output_tokens as f64 * 1e6 / horizon,
+            })
+        }
+        _ => None,
+    };
+    let idle_usd = match (&service.price, utilization) {
+        (lumos_core::price::Price::PerHour(usd), Some(busy)) => {
+            let paid_us = found.pool.map_or(horizon_us, |pool| pool.provisioned_us);
+            reserved(*usd, paid_us, (busy * paid_us as f64) as u64).map(|bill| bill.idle)
+        }
+        _ => None,
+    };
+    ServiceResult {
+        service: service.name.clone(),
+        model: service.model.clone(),
+        kind,
+        basis: service.basis.clone(),
+        requests: found.requests,
+        rate_limited: found.rate_limited,
+        failed: found.failed,
+        mean_served,
+        mean_there: found.area_us as f64 / horizon,
+        most_there: found.most,
+        utilization,
+        replicas,
+        reserved_usd: found.reserved,
+        idle_usd,
+    }
+}

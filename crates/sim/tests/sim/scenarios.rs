@@ -1,0 +1,48 @@
+//! Scenarios that tests are made of.
+
+use indexmap::IndexMap;
+use lumos_core::load::{Bundle, Scenario};
+use lumos_core::price::Price;
+use lumos_core::read::{Parsed, parse_scenario, read_deployment, read_workflow};
+use lumos_core::spec::{AgentSpec, ToolKind, ToolSpec};
+use lumos_sim::model::{Model, Sources};
+
+/// A scenario, a workflow and a deployment, each as RON.
+pub fn model(workflow: &str, deployment: &str, scenario: &str) -> Result<Model, Vec<String>> {
+    model_priced(workflow, deployment, scenario, &IndexMap::new())
+}
+
+/// The same, at prices.
+pub fn model_priced(
+    workflow: &str,
+    deployment: &str,
+    scenario: &str,
+    prices: &IndexMap<String, Price>,
+) -> Result<Model, Vec<String>> {
+    let workflow = read_workflow("workflow.ron", workflow).expect("the workflow is right");
+    let deployment = read_deployment("deployment.ron", deployment).expect("the deployment is right");
+    let (parsed, problems) = parse_scenario("scenario.ron", scenario);
+    let messages = |problems: Vec<lumos_core::Problem>| -> Vec<String> {
+        problems.into_iter().map(|problem| problem.to_string()).collect()
+    };
+    if !problems.is_empty() {
+        return Err(messages(problems));
+    }
+    let bundle =
+        Bundle::in_memory(workflow.spec).with_agent("work", AgentSpec::Tool(tool())).with_deployment(deployment.spec);
+    let parsed: Parsed<_> = parsed.expect("a scenario without problems");
+    let scenario = Scenario { parsed, folder: "".into(), bundles: vec![bundle] };
+    let found = messages(lumos_core::check::check_scenario(&scenario));
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let files = |name: &str| Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there")));
+    Model::new(&scenario, &scenario.bundles[0], &Sources { prices, files: &files }).map_err(messages)
+}
+
+fn tool() -> ToolSpec {
+    ToolSpec { tool: ToolKind::Calculator }
+}
+
+/// A deployment without models.
+pub const NO_MODELS: &str = r#"Deployment(name: "none", backends: { "x": Local(model: "m") }, bind: {})"#;
