@@ -48,8 +48,18 @@ fn spec() -> impl Strategy<Value = ReplicaSpec> {
         3 => Just(None),
         1 => (0_u32..30, 1_u32..600).prop_map(|(iterations, tokens)| Some(PrefillWait { iterations, tokens })),
     ];
-    (seqs, kv, block, reserve, wait, 0_u32..300, any::<bool>(), 0_u32..4).prop_map(
-        |(max_num_seqs, kv_blocks, block_tokens, reserve, prefill_wait, beyond, chunked_prefill, watermark_blocks)| {
+    (seqs, kv, block, reserve, wait, 0_u32..300, any::<bool>(), 0_u32..4, any::<bool>()).prop_map(
+        |(
+            max_num_seqs,
+            kv_blocks,
+            block_tokens,
+            reserve,
+            prefill_wait,
+            beyond,
+            chunked_prefill,
+            watermark_blocks,
+            schedules_ahead,
+        )| {
             ReplicaSpec {
                 max_num_batched_tokens: max_num_seqs + beyond,
                 max_num_seqs,
@@ -59,6 +69,7 @@ fn spec() -> impl Strategy<Value = ReplicaSpec> {
                 reserve,
                 watermark_blocks,
                 prefill_wait,
+                schedules_ahead,
                 stepwise: false,
             }
         },

@@ -299,9 +299,14 @@ impl Fast {
                 self.held_back += (length - 1) as u32;
             }
         }
+        let last_ps = self.boundary_ps.saturating_add(self.stretch.total_ps(length.saturating_sub(1)));
         self.boundary_ps = self.end_ps;
         let at_once = length == 0 && self.woken_ps == self.boundary_ps;
-        self.seen_ps = self.boundary_ps.saturating_add(u64::from(at_once));
+        self.seen_ps = if self.spec.schedules_ahead && length > 0 {
+            last_ps
+        } else {
+            self.boundary_ps.saturating_add(u64::from(at_once))
+        };
         let used = self.cache.used();
         self.totals.peak_blocks = self.totals.peak_blocks.max(used);
 

@@ -1,5 +1,6 @@
 //! What a replica is: limits of its scheduler and its KV cache, in the words of vLLM v1's options.
 
+use serde::Deserialize;
 use thiserror::Error;
 
 /// Limits of one replica. Times are not here: they come from [`IterationTime`](crate::iteration::IterationTime).
@@ -21,6 +22,9 @@ pub struct ReplicaSpec {
     pub watermark_blocks: u32,
     /// Prompts wait for each other while others decode (TensorRT-LLM's `batch_wait_*`); `None` admits at once.
     pub prefill_wait: Option<PrefillWait>,
+    /// The batch of an iteration is put together while the one before runs (vLLM's `async_scheduling`, TensorRT-LLM's overlap
+    /// scheduler): what arrives during an iteration is seen one later than otherwise.
+    pub schedules_ahead: bool,
     /// One iteration at a time, touching each sequence: slow, and there to prove that the closed form is exact.
     pub stepwise: bool,
 }
@@ -39,6 +43,7 @@ impl ReplicaSpec {
             reserve: Reserve::Prompt,
             watermark_blocks: 0,
             prefill_wait: None,
+            schedules_ahead: false,
             stepwise: false,
         }
     }
@@ -70,7 +75,7 @@ impl ReplicaSpec {
 }
 
 /// What must have room in the KV cache before a waiting request is admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum Reserve {
     /// The first chunk of its prompt (vLLM with `scheduler_reserve_full_isl` off).
     Chunk,

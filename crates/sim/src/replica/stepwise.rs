@@ -183,7 +183,11 @@ impl Stepwise {
 
     fn boundary(&mut self, end_ps: u64, out: &mut Vec<Reply>) {
         let at_once = self.running.is_empty() && self.woken_ps == end_ps;
-        self.seen_ps = end_ps.saturating_add(u64::from(at_once));
+        self.seen_ps = if self.spec.schedules_ahead && !self.running.is_empty() {
+            self.boundary_ps
+        } else {
+            end_ps.saturating_add(u64::from(at_once))
+        };
         if !self.running.is_empty() {
             self.totals.iterations += 1;
             self.totals.busy_ps += end_ps - self.boundary_ps;

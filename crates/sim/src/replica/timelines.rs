@@ -74,6 +74,17 @@ fn an_arrival_is_seen_at_the_next_boundary() -> Outcome {
 }
 
 #[test]
+fn an_arrival_is_seen_one_boundary_later_by_a_scheduler_that_plans_ahead() -> Outcome {
+    let mut replica = replica(ReplicaSpec { schedules_ahead: true, ..small(100, 4, 1000) })?;
+    replica.submit(0, request(0, 10, 100))?;
+    // An idle replica begins at once. Boundaries at 1010, 2020, 3031, 4043: the one at 3031 was planned at 2020.
+    replica.advance(2_021, &mut Vec::new());
+    replica.submit(2_021, request(1, 5, 1))?;
+    assert_eq!(drain(&mut replica)[0], done(1, 4_043, 4_043 + 1005 + 13, 4_043 + 1005 + 13));
+    Ok(())
+}
+
+#[test]
 fn the_last_admitted_is_preempted_and_computed_again() -> Outcome {
     let mut replica = replica(ReplicaSpec { reserve: Reserve::Prompt, ..small(100, 4, 4) })?;
     replica.submit(0, request(0, 8, 5))?;
