@@ -33,14 +33,18 @@ SYSTEMS = {
 }
 
 
-def fit(form, start, latency, weight=None):
+def fit(form, start, latency, least=None):
     """Positive parameters of `form` with the least relative error, and each row's signed log error."""
-    weight = 1.0 if weight is None else weight
 
     def residual(p):
-        return np.log(form(np.exp(p)) / latency) * weight
+        return np.log(form(np.exp(p)) / latency)
 
-    found = least_squares(residual, np.log(start), loss="soft_l1", f_scale=0.1, bounds=(-12, 14))
+    lower = np.full(len(start), -12.0) if least is None else np.log(least)
+    starts = [np.log(start), np.log(start) * 0.5, np.log(start) + 0.5]
+    found = min(
+        (least_squares(residual, np.maximum(at, lower + 1e-6), loss="soft_l1", f_scale=0.1, bounds=(lower, 14)) for at in starts),
+        key=lambda it: it.cost,
+    )
     p = np.exp(found.x)
     return p, np.log(form(p) / latency)
 
@@ -123,23 +127,28 @@ def decode(table, head_dim, kv, bandwidth):
     return f"({numbers(['fixed_us', 'per_head_ps', 'per_kv_head_ps', 'memory'], p)}, error: {error(errors)})"
 
 
-# What the weights of experts are in, the kernel that vLLM prefers for it, and its bytes per weight.
+# Kernels for experts by name in the catalog: the type, the implementations and the bytes per weight of the rows that they
+# are fitted to, and what they compute in. Marlin multiplies 4-bit weights of either kind alike.
 EXPERTS = {
-    "bfloat16": (["vllm_unquantizedfusedmoe_triton_tritonexperts", "vllm_fused_moe"], 2.0, "bf16"),
-    "fp8_block": (["vllm_fp8moe_triton_tritonexperts", "vllm_fp8moe_flashinfer_cutlass_flashinferexperts"], 1.0, "fp8"),
-    "w4a16_mxfp4": (["vllm_gptossmxfp4moe_triton_oaitritonmxfp4expertsmonolithic"], 0.53125, "bf16"),
-    "int4_wo": (["vllm_compressedtensorswna16marlinmoe_marlin_marlinexperts"], 0.515625, "bf16"),
+    "bf16": ([("bfloat16", ["unquantizedfusedmoe_triton", "fused_moe"], 2.0)], "bf16"),
+    "fp8": ([("fp8_block", ["fp8moe_triton", "fp8moe_flashinfer_cutlass"], 1.0)], "fp8"),
+    "mxfp4": ([("w4a16_mxfp4", ["gptossmxfp4moe_triton"], 0.53125)], "bf16"),
+    "marlin": ([("w4a16_mxfp4", ["marlin"], 0.53125), ("int4_wo", ["marlin"], 0.515625)], "bf16"),
 }
 
 
-def experts(table, kind, bandwidth, flops):
-    kernels, width, compute_in = EXPERTS[kind]
-    x = table[(table.moe_dtype == kind) & table.kernel_source.isin(kernels) & (table.distribution == "power_law_1.01")]
-    x = x[(x.moe_ep_size <= 8) & (x.moe_tp_size <= 8) & (x.num_tokens <= 16384)]
+def experts(table, name, bandwidth, flops):
+    kinds, compute_in = EXPERTS[name]
+    parts = []
+    for kind, kernels, width in kinds:
+        is_kernel = table.kernel_source.str.contains("|".join(kernels))
+        parts.append(table[(table.moe_dtype == kind) & is_kernel].assign(width=width))
+    x = pd.concat(parts)
+    x = x[(x.distribution == "power_law_1.01") & (x.moe_ep_size <= 8) & (x.moe_tp_size <= 8) & (x.num_tokens <= 16384)]
     if x.empty:
         return None
-    tokens, hidden, inter, topk, count = (
-        x[c].to_numpy(float) for c in ("num_tokens", "hidden_size", "inter_size", "topk", "num_experts")
+    tokens, hidden, inter, topk, count, width = (
+        x[c].to_numpy(float) for c in ("num_tokens", "hidden_size", "inter_size", "topk", "num_experts", "width")
     )
     inter, local = inter / x.moe_tp_size, count / x.moe_ep_size
     active = local * (1 - (1 - topk / count) ** tokens)
@@ -148,14 +157,16 @@ def experts(table, kind, bandwidth, flops):
     latency = x.latency.to_numpy() * 1e3
 
     def form(p):
-        fixed, memory, compute, per_expert, per_row, power = p
-        t_memory = memory * active * 3 * hidden * inter * width / bandwidth * 1e6
+        fixed, memory, spread, compute, per_expert, per_row, power = p
+        read = active * 3 * hidden * inter * width / bandwidth * 1e6
+        t_memory = memory * read + spread * np.sqrt(read)
         t_compute = compute * 6 * hidden * inter * (rows + per_expert * active) / rate * 1e6
         t_rows = per_row * rows * hidden * 1e-6
         return fixed + t_rows + (t_memory**power + t_compute**power) ** (1 / power)
 
-    p, errors = fit(form, [20, 1.2, 2, 10, 1, 3], latency)
-    names = ["fixed_us", "memory", "compute", "per_expert", "per_row_ps", "power"]
+    tiny = 1e-5
+    p, errors = fit(form, [20, 1.2, 3, 2, 1, 1, 1.5], latency, [tiny, tiny, tiny, tiny, tiny, tiny, 0.99])
+    names = ["fixed_us", "memory", "spread", "compute", "per_expert", "per_row_ps", "power"]
     return f"({numbers(names, p)}, error: {error(errors)})"
 
 
@@ -219,8 +230,8 @@ def hardware(data, system):
         out.append("    ],")
     table = read("moe")
     out.append("    experts: {")
-    for kind, name in [("bfloat16", "bf16"), ("fp8_block", "fp8"), ("w4a16_mxfp4", "mxfp4"), ("int4_wo", "int4")]:
-        found = experts(table, kind, bandwidth, flops)
+    for name in EXPERTS:
+        found = experts(table, name, bandwidth, flops)
         if found:
             out.append(f"        \"{name}\": {found},")
     out.append("    },")

@@ -1,9 +1,10 @@
 //! A closed loop of clients against one replica: the load under which the rows were measured.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lumos_sim::profile::Profile;
-use lumos_sim::replica::{Replica, Reply, Request};
+use lumos_sim::replica::{Replica, ReplicaSpec, Reply, Request};
 
 use crate::rows::{Row, Source};
 
@@ -19,9 +20,11 @@ pub struct Predicted {
 pub struct Internal {
     /// Requests for each client.
     pub waves: u32,
+    /// The shortest length against the nominal one.
     pub ratio: f64,
-    pub stagger: f64,
 }
+
+const SEED: u64 = 1;
 
 /// Lengths, from a small generator of its own: SplitMix64.
 struct Lengths(u64, f64);
@@ -39,64 +42,49 @@ impl Lengths {
 }
 
 /// Simulates a row. `None`: a request doesn't fit.
-pub fn simulate(row: &Row, profile: Profile, internal: Internal, seed: u64) -> Option<Predicted> {
+pub fn simulate(row: &Row, profile: Profile, internal: Internal) -> Option<Predicted> {
     let request_us = profile.request_ps() / 1_000_000;
-    let mut replica = Replica::new(row.spec(profile.memory().kv_blocks), Arc::new(profile)).ok()?;
+    let spec = ReplicaSpec { prefill_wait: row.prefill_wait(), ..profile.replica().clone() };
+    let mut replica = Replica::new(spec, Arc::new(profile)).ok()?;
     let (waves, ratio) = match (row.source, row.engine.as_str()) {
         (Source::InferenceMax, _) => (10, 0.8),
         (Source::Internal, "sglang") => (1, 1.0),
         (Source::Internal, _) => (internal.waves, internal.ratio),
     };
     let total = u64::from(row.concurrency * waves);
-    let mut lengths = Lengths(seed, ratio);
-    // When each request was sent, and its output tokens.
-    let mut sent: Vec<(u64, u32)> = Vec::new();
-    // Requests on their way to the replica, as (arrival, id): a fixed delay keeps them in order.
-    let mut coming = std::collections::VecDeque::new();
-    let mut prompts = Vec::new();
-    let mut send = |at_us: u64, sent: &mut Vec<(u64, u32)>, coming: &mut std::collections::VecDeque<(u64, u64)>| {
-        let (prompt, output) = (lengths.next(row.prompt), lengths.next(row.output));
-        coming.push_back((at_us + request_us, sent.len() as u64));
-        sent.push((at_us, output));
-        prompts.push(prompt);
-        prompt
+    let mut lengths = Lengths(SEED, ratio);
+    // When each request was sent, its prompt and its output.
+    let mut sent: Vec<(u64, u32, u32)> = Vec::new();
+    // Requests on their way to the replica, by arrival.
+    let mut coming = BTreeSet::new();
+    let mut send = |at_us: u64, sent: &mut Vec<(u64, u32, u32)>, coming: &mut BTreeSet<(u64, u64)>| {
+        coming.insert((at_us + request_us, sent.len() as u64));
+        sent.push((at_us, lengths.next(row.prompt), lengths.next(row.output)));
     };
-    let mut queue_prompts = std::collections::VecDeque::new();
     for _ in 0..row.concurrency {
-        let prompt = send(0, &mut sent, &mut coming);
-        queue_prompts.push_back(prompt);
+        send(0, &mut sent, &mut coming);
     }
     let (mut ttft, mut tpot, mut done, mut replies) = (0.0, 0.0, 0u64, Vec::new());
     while done < total {
-        let arrival = coming.front().map(|it: &(u64, u64)| it.0);
-        let now = match (arrival, replica.next_us()) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) => a,
-            (None, Some(b)) => b,
-            (None, None) => return None,
-        };
+        let arrival = coming.first().map(|it| it.0);
+        let now = arrival.into_iter().chain(replica.next_us()).min()?;
         replica.advance(now, &mut replies);
         for reply in replies.drain(..) {
             let Reply::Done { id, at_us, first_us, .. } = reply else { return None };
-            let (at, output) = sent[id as usize];
+            let (at, _, output) = sent[id as usize];
             ttft += (first_us - at) as f64;
             tpot += (at_us - first_us) as f64 / f64::from(output.max(2) - 1);
             done += 1;
             if (sent.len() as u64) < total {
-                let prompt = send(at_us, &mut sent, &mut coming);
-                queue_prompts.push_back(prompt);
+                send(at_us, &mut sent, &mut coming);
             }
         }
-        while coming.front().is_some_and(|it| it.0 <= now) {
-            let (Some((_, id)), Some(prompt)) = (coming.pop_front(), queue_prompts.pop_front()) else { return None };
-            let request = Request {
-                id,
-                prompt_tokens: prompt,
-                output_tokens: sent[id as usize].1,
-                prefix: None,
-                session: None,
-                keep: None,
-            };
+        while let Some(&(at, id)) = coming.first()
+            && at <= now
+        {
+            coming.pop_first();
+            let (_, prompt_tokens, output_tokens) = sent[id as usize];
+            let request = Request { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None };
             replica.submit(now, request).ok()?;
         }
     }

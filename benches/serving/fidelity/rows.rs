@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lumos_sim::profile::{Engine, Format, HardwareCatalog, KvFormat, Models, Setup};
-use lumos_sim::replica::{PrefillWait, ReplicaSpec, Reserve};
+use lumos_sim::replica::PrefillWait;
 
 /// How a row's requests came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,16 +41,31 @@ impl Row {
     }
 
     /// The replica's profile under some constants.
-    pub fn setup<'a>(&self, models: &'a Models, hardware: &'a HardwareCatalog, engine: &'a Engine) -> Option<Setup<'a>> {
-        let model = models.get(&self.model).ok()?;
-        let gpu = hardware.get(&self.hardware.replace('_', "-")).ok()?;
+    pub fn setup<'a>(
+        &self,
+        models: &'a Models,
+        hardware: &'a HardwareCatalog,
+        engine: &'a Engine,
+    ) -> Result<Setup<'a>, String> {
+        let model = models.get(&self.model).map_err(|error| error.to_string())?;
+        let gpu = hardware.get(&self.hardware.replace('_', "-")).map_err(|error| error.to_string())?;
         let mut setup = Setup::new(model, gpu, engine);
         setup.tensor_parallel = self.gpus;
         setup.expert_parallel = self.expert_parallel;
         (setup.weights, setup.kv) = (self.weights, self.kv);
         setup.max_batched_tokens = self.max_batched_tokens();
         setup.max_sequences = self.concurrency.max(1);
-        Some(setup)
+        Ok(setup)
+    }
+
+    /// The engine as it was run. Internal rows are of vLLM 0.12, which did not schedule ahead unless told to, and of
+    /// TensorRT-LLM 1.0.
+    pub fn engine_variant(&self) -> &str {
+        match (self.engine.as_str(), self.source) {
+            ("vllm", Source::Internal) => "vllm-sync",
+            ("trtllm", Source::Internal) => "trtllm-1.0",
+            (engine, _) => engine,
+        }
     }
 
     fn is_llama_70b(&self) -> bool {
@@ -65,22 +80,14 @@ impl Row {
         }
     }
 
-    /// The scheduler, as the protocol says or else as the engine's defaults are.
-    pub fn spec(&self, kv_blocks: u64) -> ReplicaSpec {
-        let mut spec = ReplicaSpec::vllm(u32::try_from(kv_blocks).unwrap_or(u32::MAX));
-        spec.max_num_batched_tokens = self.max_batched_tokens();
-        spec.max_num_seqs = self.concurrency;
-        if self.engine == "trtllm" {
-            spec.chunked_prefill = false;
-            spec.reserve = Reserve::Sequence;
-            let waits = self.source == Source::InferenceMax
-                && self.is_llama_70b()
-                && (self.prompt, self.output) == (1024, 1024)
-                && self.gpus < 8;
-            spec.prefill_wait =
-                waits.then(|| PrefillWait { iterations: 20, tokens: spec.max_num_batched_tokens / 10 * 9 });
-        }
-        spec
+    /// How long prompts wait for each other, where the protocol says so.
+    pub fn prefill_wait(&self) -> Option<PrefillWait> {
+        let waits = self.engine == "trtllm"
+            && self.source == Source::InferenceMax
+            && self.is_llama_70b()
+            && (self.prompt, self.output) == (1024, 1024)
+            && self.gpus < 8;
+        waits.then(|| PrefillWait { iterations: 20, tokens: self.max_batched_tokens() / 10 * 9 })
     }
 }
 
@@ -92,15 +99,32 @@ pub fn read(data: &Path) -> Result<(Vec<Row>, [usize; 2]), String> {
     let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let column = |name: &str| names.iter().position(|it| *it == name).ok_or(format!("there is no column `{name}`"));
     let columns = [
-        "id", "backend", "model_path", "system", "isl", "osl", "gemm_quant_mode", "moe_ep_size", "silicon_ttft_ms",
-        "silicon_tpot_ms", "concurrency", "source", "gpus", "dup_of",
+        "id",
+        "backend",
+        "model_path",
+        "system",
+        "isl",
+        "osl",
+        "gemm_quant_mode",
+        "moe_ep_size",
+        "silicon_ttft_ms",
+        "silicon_tpot_ms",
+        "concurrency",
+        "source",
+        "gpus",
+        "dup_of",
     ];
     let at: Vec<usize> = columns.into_iter().map(column).collect::<Result<_, _>>()?;
     let (mut rows, mut dropped) = (Vec::new(), [0, 0]);
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
         let field = |name: &str| {
-            columns.iter().position(|it| *it == name).and_then(|index| fields.get(at[index])).copied().unwrap_or_default()
+            columns
+                .iter()
+                .position(|it| *it == name)
+                .and_then(|index| fields.get(at[index]))
+                .copied()
+                .unwrap_or_default()
         };
         let count = |name: &str| field(name).parse::<f64>().map_or(0, |value| value as u32);
         let ms = |name: &str| field(name).parse::<f64>().map_err(|_| format!("{name} of {} is no number", field("id")));

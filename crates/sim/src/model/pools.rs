@@ -10,7 +10,7 @@ use super::services::Services;
 use crate::profile::{
     Basis, Calibrated, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
 };
-use crate::replica::{Pool, PoolSpec, ReplicaSpec, Routing, Scaling};
+use crate::replica::{Pool, PoolSpec, Routing, Scaling};
 
 /// Outstanding requests that a warm cache is worth.
 const WARM_CACHE: u32 = 8;
@@ -100,13 +100,8 @@ fn pool(spec: &SimulatedSpec) -> Result<(ServiceKind, String), ProfileError> {
         Basis::Fitted => format!("estimated from measured kernels of {}", hardware.name),
         Basis::Estimated => format!("estimated from rated peaks of {}", hardware.name),
     };
-    let replica = ReplicaSpec {
-        max_num_seqs: setup.max_sequences,
-        max_num_batched_tokens: setup.max_batched_tokens.max(setup.max_sequences),
-        ..ReplicaSpec::vllm(u32::try_from(profile.memory().kv_blocks).unwrap_or(u32::MAX))
-    };
     let pool = PoolSpec {
-        replica,
+        replica: profile.replica().clone(),
         replicas: spec.replicas,
         routing: match spec.routing {
             RoutingSpec::RoundRobin => Routing::RoundRobin,

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::catalog::{self, CatalogError, Named};
+use crate::replica::Reserve;
 
 /// A serving engine's constants. Microseconds.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -21,10 +22,27 @@ pub struct Engine {
     pub request_us: f64,
     /// What each layer takes besides the kernels that are modelled: norms, rotary embedding, quantization, gaps.
     pub layer_us: f64,
-    /// Time of an iteration's kernels with a prompt in it against the model's.
-    pub prefill: f64,
-    /// Time of an iteration's kernels without one against the model's.
-    pub decode: f64,
+    /// What a layer with experts takes besides: choosing them and sorting the tokens.
+    pub experts_us: f64,
+    /// Arithmetic under sustained load against the kernels' measured alone, where clocks are higher.
+    pub sustained: f64,
+    /// Share of a batch's tokens that choose their experts independently of each other.
+    pub independent_routing: f64,
+    /// Attention of generating sequences against the kernel that was measured.
+    pub decode_attention: f64,
+    /// What the host takes to launch an iteration with a prompt, where that is not captured in a graph: its kernels take no less.
+    /// 0: captured.
+    pub launch_us: f64,
+    /// What it takes besides for each layer with experts.
+    pub launch_experts_us: f64,
+    /// Its kernel for experts in MXFP4, by its name in the catalogs of hardware.
+    pub mxfp4_experts: String,
+    /// Whether it puts an iteration's batch together while the one before runs.
+    pub schedules_ahead: bool,
+    /// Whether a prompt may be cut to fit into what is left of an iteration's budget.
+    pub chunked_prefill: bool,
+    /// What must have room in the KV cache before it admits a request.
+    pub reserve: Reserve,
     /// Tokens that an iteration computes at most.
     pub max_batched_tokens: u32,
     /// Sequences that an iteration holds at most.
@@ -47,13 +65,18 @@ impl Named for Engine {
 
 impl Engine {
     fn problem(&self) -> Option<String> {
-        let times = [self.iteration_us, self.sequence_us, self.request_us, self.layer_us];
-        if times.iter().any(|it| !it.is_finite() || *it < 0.0) {
+        let launches = [self.experts_us, self.launch_us, self.launch_experts_us];
+        let mut times =
+            [self.iteration_us, self.sequence_us, self.request_us, self.layer_us].into_iter().chain(launches);
+        if times.any(|it| !it.is_finite() || it < 0.0) {
             return Some(format!("{}: times are not negative", self.name));
         }
-        let is_share = self.memory_utilization > 0.0 && self.memory_utilization <= 1.0;
-        if !is_share || [self.prefill, self.decode].iter().any(|it| !it.is_finite() || *it <= 0.0) {
-            return Some(format!("{}: factors are positive, and a share of the memory is at most 1", self.name));
+        let is_share = |it: f64| it > 0.0 && it <= 1.0;
+        if !is_share(self.memory_utilization) || !is_share(self.independent_routing) {
+            return Some(format!("{}: shares are above 0 and at most 1", self.name));
+        }
+        if [self.sustained, self.decode_attention].iter().any(|it| !it.is_finite() || *it <= 0.0) {
+            return Some(format!("{}: factors are positive", self.name));
         }
         if self.max_batched_tokens == 0 || self.max_sequences == 0 {
             return Some(format!("{}: an iteration computes something", self.name));

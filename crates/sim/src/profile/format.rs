@@ -99,12 +99,12 @@ impl Format {
         }
     }
 
-    /// The name of its kernel for experts in the catalogs of hardware.
-    pub(super) fn experts_kernel(self) -> &'static str {
+    /// The name of its kernel for experts in the catalogs of hardware; `mxfp4` is the engine's for that format.
+    pub(super) fn experts_kernel(self, mxfp4: &str) -> &str {
         match self {
             Self::Fp8 | Self::Fp8Block => "fp8",
-            Self::Mxfp4 => "mxfp4",
-            Self::Int4 => "int4",
+            Self::Mxfp4 => mxfp4,
+            Self::Int4 => "marlin",
             Self::Bf16 | Self::Q8_0 | Self::Q6K | Self::Q5KM | Self::Q4KM | Self::Q4_0 => "bf16",
         }
     }

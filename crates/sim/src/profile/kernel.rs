@@ -145,6 +145,9 @@ pub struct ExpertsKernel {
     pub fixed_us: f64,
     /// Reading the visited experts' weights against the rated bandwidth.
     pub memory: f64,
+    /// For each root of a microsecond that this reading would take: little work keeps few units busy.
+    #[serde(default)]
+    pub spread: f64,
     /// Arithmetic against the rated peak.
     pub compute: f64,
     /// Rows that each visited expert takes besides its own: tiles are whole.
@@ -173,15 +176,20 @@ pub struct Shard {
     pub intermediate: f64,
     /// Bytes per weight.
     pub weight_bytes: f64,
+    /// Share of a batch's tokens that choose their experts independently of each other: what texts have in common, their
+    /// tokens' experts have too.
+    pub independent: f64,
 }
 
 impl ExpertsKernel {
-    /// Microseconds for `tokens`, which visit experts at random.
+    /// Microseconds for `tokens`.
     pub fn time_us(&self, tokens: f64, shard: &Shard, peak: Peak) -> f64 {
-        let visited = shard.local * (1.0 - (1.0 - shard.active / shard.count).powf(tokens));
+        let choices = 1.0 + (tokens - 1.0) * shard.independent;
+        let visited = shard.local * (1.0 - (1.0 - shard.active / shard.count).powf(choices));
         let rows = tokens * shard.active * shard.local / shard.count;
         let weights = 3.0 * shard.hidden * shard.intermediate;
-        let memory = self.memory * visited * weights * shard.weight_bytes / peak.bandwidth * US;
+        let read = visited * weights * shard.weight_bytes / peak.bandwidth * US;
+        let memory = self.memory * read + self.spread * read.sqrt();
         let compute = self.compute * 2.0 * weights * (rows + self.per_expert * visited) / peak.flops * US;
         self.fixed_us + self.per_row_ps * rows * shard.hidden / US + overlapped(memory, compute, self.power)
     }
@@ -252,17 +260,26 @@ mod tests {
         let kernel = ExpertsKernel {
             fixed_us: 0.0,
             memory: 1.0,
+            spread: 0.0,
             compute: 0.0,
             per_expert: 0.0,
             per_row_ps: 0.0,
             power: 1.0,
             error: None,
         };
-        let shard =
-            Shard { count: 128.0, local: 128.0, active: 8.0, hidden: 1000.0, intermediate: 1000.0, weight_bytes: 1.0 };
+        let shard = Shard {
+            count: 128.0,
+            local: 128.0,
+            active: 8.0,
+            hidden: 1000.0,
+            intermediate: 1000.0,
+            weight_bytes: 1.0,
+            independent: 0.5,
+        };
         let peak = Peak { bandwidth: 3e12, flops: 1e15 };
         let time = |tokens| kernel.time_us(tokens, &shard, peak);
         assert!((time(1.0) - 8.0).abs() < 1e-9, "{}", time(1.0));
+        assert!((time(3.0) - 15.5).abs() < 1e-9, "{}", time(3.0));
         assert!((time(1e6) - 128.0).abs() < 1e-9, "{}", time(1e6));
     }
 }

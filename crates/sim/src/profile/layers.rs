@@ -20,6 +20,11 @@ struct Product {
     precision: Precision,
 }
 
+/// The peak that arithmetic is relative to under sustained load.
+fn sustained(peak: Peak, setup: &Setup<'_>) -> Peak {
+    Peak { flops: peak.flops / setup.engine.sustained, ..peak }
+}
+
 /// The parts of a layer.
 #[derive(Debug, Clone)]
 pub(super) struct Layers<'a> {
@@ -70,12 +75,13 @@ impl<'a> Layers<'a> {
                     hidden,
                     intermediate: f64::from(experts.intermediate) / (gpus / groups),
                     weight_bytes: setup.weights.bits() / 8.0,
+                    independent: setup.engine.independent_routing,
                 };
-                let (kernel, is_known) = hardware.experts(setup.weights.experts_kernel());
+                let (kernel, is_known) = hardware.experts(setup.weights.experts_kernel(&setup.engine.mxfp4_experts));
                 if !is_known {
                     basis = Basis::Estimated;
                 }
-                Some((kernel, shard, hardware.peak(hardware.gemm(setup.weights.precision()).0)))
+                Some((kernel, shard, sustained(hardware.peak(hardware.gemm(setup.weights.precision()).0), setup)))
             }
         };
         let (prefill, has_prefill) = nearest(&hardware.prefill, model.head_dim, setup.kv);
@@ -100,6 +106,7 @@ impl<'a> Layers<'a> {
     fn product_us(&self, rows: f64, product: &Product) -> f64 {
         let hardware = self.setup.hardware;
         let (precision, form, peak): (Precision, &Gemm, Peak) = hardware.gemm(product.precision);
+        let peak = sustained(peak, &self.setup);
         let time =
             |form: &Gemm| form.time_us([rows, product.n, product.k], product.weight_bytes, precision.bytes(), peak);
         if precision == Precision::Fp8Block {
@@ -125,7 +132,9 @@ impl<'a> Layers<'a> {
         let gpus = f64::from(self.setup.tensor_parallel);
         let hidden = f64::from(model.hidden);
         let products: f64 = self.products.iter().map(|product| self.product_us(tokens, product)).sum();
-        let experts = self.experts.as_ref().map_or(0.0, |(kernel, shard, peak)| kernel.time_us(tokens, shard, *peak));
+        let besides = self.setup.engine.experts_us;
+        let experts =
+            self.experts.as_ref().map_or(0.0, |(kernel, shard, peak)| besides + kernel.time_us(tokens, shard, *peak));
         // Two norms with the residual read and written, the activation, the rotary embedding and the cache's write.
         let inner = if self.experts.is_some() { 0.0 } else { f64::from(model.intermediate) / gpus };
         let numbers = 8.0 * hidden + 3.0 * inner + 3.0 * (self.query() + 2.0 * self.cached());
@@ -133,6 +142,13 @@ impl<'a> Layers<'a> {
         let sums = self.all_reduce.map_or(0.0, |it| 2.0 * it.time_us(tokens * hidden * ACTIVATION));
         let layer = products + experts + elementwise + sums + self.setup.engine.layer_us;
         layer * f64::from(model.layers)
+    }
+
+    /// What the host takes at least to launch an iteration with a prompt.
+    pub(super) fn launch_us(&self) -> f64 {
+        let engine = self.setup.engine;
+        let layers = if self.experts.is_some() { f64::from(self.setup.model.layers) } else { 0.0 };
+        engine.launch_us + engine.launch_experts_us * layers
     }
 
     /// The output layer, for the sequences that get a token.
@@ -143,7 +159,8 @@ impl<'a> Layers<'a> {
     /// Attention of prompts in all layers: `tokens` that make `pairs`.
     pub(super) fn prefill_us(&self, tokens: f64, pairs: f64) -> f64 {
         let model = self.setup.model;
-        let time = |pairs: f64| self.prefill.time_us(tokens, pairs, self.query(), self.cached());
+        let (query, cached) = (self.query(), self.cached());
+        let time = |pairs: f64| self.prefill.time_us(tokens, pairs * self.setup.engine.sustained, query, cached);
         let sliding =
             model.sliding.map_or(0.0, |it| f64::from(it.layers) * time(pairs.min(tokens * f64::from(it.window))));
         f64::from(model.full_layers()) * time(pairs) + sliding
@@ -153,7 +170,8 @@ impl<'a> Layers<'a> {
     /// are taken to be longer than a window.
     pub(super) fn decode_us(&self, sequences: f64) -> f64 {
         let model = self.setup.model;
-        let base = self.decode.base_us(sequences, self.query(), self.cached());
+        let kernel = self.setup.engine.decode_attention;
+        let base = kernel * self.decode.base_us(sequences, self.query(), self.cached());
         let windows = model
             .sliding
             .map_or(0.0, |it| f64::from(it.layers) * f64::from(it.window) * sequences * self.layer_kv_us());
@@ -166,6 +184,7 @@ impl<'a> Layers<'a> {
     }
 
     fn layer_kv_us(&self) -> f64 {
-        self.decode.per_token_us(self.cached(), self.setup.kv.bytes() as f64, self.setup.hardware.bandwidth)
+        let kernel = self.setup.engine.decode_attention;
+        kernel * self.decode.per_token_us(self.cached(), self.setup.kv.bytes() as f64, self.setup.hardware.bandwidth)
     }
 }

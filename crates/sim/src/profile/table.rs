@@ -2,9 +2,10 @@
 
 use super::hardware::Basis;
 use super::layers::Layers;
-use super::memory::Memory;
+use super::memory::{BLOCK_TOKENS, Memory};
 use super::setup::{ProfileError, Setup};
 use crate::iteration::{Affine, Batch, IterationTime};
+use crate::replica::ReplicaSpec;
 
 const PS: f64 = 1e6;
 
@@ -65,18 +66,19 @@ impl Table {
 #[derive(Debug, Clone)]
 pub struct Profile {
     tokens: Table,
-    tokens_with_prompts: Table,
     output: Table,
     decode: Table,
     iteration_ps: u64,
     sequence_ps: u64,
     prefill_ps: u64,
+    launch_ps: u64,
     per_token_fp: u64,
     per_pair_fp: u64,
     sliding: Option<SlidingPrefill>,
     per_kv_token_ps: u64,
     request_ps: u64,
     memory: Memory,
+    replica: ReplicaSpec,
     basis: Basis,
 }
 
@@ -100,7 +102,7 @@ impl Profile {
         let most = setup.max_batched_tokens.max(setup.max_sequences);
         let ps = |us: f64| (us * PS).round() as u64;
         // Attention of prompts is linear in tokens and pairs; with a window, pairs stop at one window for each token.
-        let at = |tokens: f64, pairs: f64| layers.prefill_us(tokens, pairs) * engine.prefill;
+        let at = |tokens: f64, pairs: f64| layers.prefill_us(tokens, pairs);
         let fixed = |us: f64| (us * PS * f64::from(1u32 << SLOPE_BITS)).round() as u64;
         let constant = at(0.0, 0.0);
         let slope = |tokens: f64, pairs: f64, per: f64| fixed((at(tokens, pairs) - constant) / per);
@@ -115,19 +117,28 @@ impl Profile {
             }
         };
         Ok(Self {
-            tokens: Table::new(most, |count| layers.tokens_us(count) * engine.decode),
-            tokens_with_prompts: Table::new(most, |count| layers.tokens_us(count) * engine.prefill),
-            output: Table::new(setup.max_sequences, |count| layers.output_us(count) * engine.decode),
-            decode: Table::new(setup.max_sequences, |count| layers.decode_us(count) * engine.decode),
+            tokens: Table::new(most, |count| layers.tokens_us(count)),
+            output: Table::new(setup.max_sequences, |count| layers.output_us(count)),
+            decode: Table::new(setup.max_sequences, |count| layers.decode_us(count)),
             iteration_ps: ps(engine.iteration_us),
             sequence_ps: ps(engine.sequence_us),
             prefill_ps: ps(constant),
+            launch_ps: ps(layers.launch_us()),
             per_token_fp: slope(far, 0.0, far),
             per_pair_fp,
             sliding,
-            per_kv_token_ps: ps(layers.kv_token_us() * engine.decode),
+            per_kv_token_ps: ps(layers.kv_token_us()),
             request_ps: ps(engine.request_us),
             memory,
+            replica: ReplicaSpec {
+                max_num_batched_tokens: most,
+                max_num_seqs: setup.max_sequences,
+                block_tokens: BLOCK_TOKENS,
+                chunked_prefill: engine.chunked_prefill,
+                reserve: engine.reserve,
+                schedules_ahead: engine.schedules_ahead,
+                ..ReplicaSpec::vllm(u32::try_from(memory.kv_blocks).unwrap_or(u32::MAX))
+            },
             basis: layers.basis(),
         })
     }
@@ -135,6 +146,11 @@ impl Profile {
     /// What each GPU's memory holds.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// The replica's scheduler and cache: the engine's way, the setup's limits and the blocks that fit.
+    pub fn replica(&self) -> &ReplicaSpec {
+        &self.replica
     }
 
     /// Picoseconds that a request takes besides its iterations, before its first token.
@@ -152,12 +168,7 @@ impl IterationTime for Profile {
     fn affine(&self, batch: &Batch) -> Affine {
         let tokens = batch.decodes + batch.chunk_tokens;
         let sequences = batch.decodes + batch.chunks;
-        let kernels = if batch.chunks == 0 { &self.tokens } else { &self.tokens_with_prompts };
-        let mut base = self.iteration_ps
-            + self.sequence_ps * u64::from(sequences)
-            + kernels.at(tokens)
-            + self.output.at(sequences)
-            + self.decode.at(batch.decodes);
+        let mut kernels = self.tokens.at(tokens) + self.output.at(sequences) + self.decode.at(batch.decodes);
         if batch.chunks > 0 {
             let chunk_tokens = u64::from(batch.chunk_tokens);
             let mut slopes = u128::from(self.per_token_fp) * u128::from(chunk_tokens)
@@ -166,8 +177,10 @@ impl IterationTime for Profile {
                 let pairs = batch.chunk_pairs.min(chunk_tokens * sliding.window);
                 slopes += u128::from(sliding.per_pair_fp) * u128::from(pairs);
             }
-            base += self.prefill_ps + u64::try_from(slopes >> SLOPE_BITS).unwrap_or(u64::MAX / 4);
+            kernels += self.prefill_ps + u64::try_from(slopes >> SLOPE_BITS).unwrap_or(u64::MAX / 4);
+            kernels = kernels.max(self.launch_ps);
         }
+        let base = self.iteration_ps + self.sequence_ps * u64::from(sequences) + kernels;
         Affine { base_ps: base.max(1), per_kv_token_ps: self.per_kv_token_ps }
     }
 }
@@ -217,15 +230,16 @@ mod tests {
                     chunk_pairs: tokens * past + tokens * (tokens + 1) / 2,
                     chunk_history: past,
                 };
-                let (scale, with_prompt) = if chunks == 0 { (engine.decode, 0.0) } else { (engine.prefill, 1.0) };
                 let sequences = f64::from(decodes + chunks);
-                let mut expected = engine.iteration_us + engine.sequence_us * sequences;
-                expected += scale * layers.tokens_us(f64::from(decodes + chunk_tokens));
-                expected += engine.decode * layers.output_us(sequences);
+                let mut kernels = layers.tokens_us(f64::from(decodes + chunk_tokens)) + layers.output_us(sequences);
                 if decodes > 0 {
-                    expected += engine.decode * layers.decode_us(f64::from(decodes));
+                    kernels += layers.decode_us(f64::from(decodes));
                 }
-                expected += with_prompt * engine.prefill * layers.prefill_us(tokens as f64, batch.chunk_pairs as f64);
+                if chunks > 0 {
+                    kernels += layers.prefill_us(tokens as f64, batch.chunk_pairs as f64);
+                    kernels = kernels.max(layers.launch_us());
+                }
+                let expected = engine.iteration_us + engine.sequence_us * sequences + kernels;
                 let got = profile.affine(&batch).base_ps as f64 / PS;
                 assert!((got / expected - 1.0).abs() < 1e-3, "{}: {batch:?}: {got} and {expected}", setup.model.name);
             }
