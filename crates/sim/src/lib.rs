@@ -8,10 +8,13 @@ pub mod chance;
 mod driver;
 pub mod iteration;
 pub mod model;
+pub mod plan;
 pub mod profile;
 pub mod replica;
 pub mod results;
+mod runner;
 pub mod service;
 pub mod trace;
 
 pub use driver::{Options, simulate};
+pub use runner::{Job, simulate_all};
