@@ -86,7 +86,9 @@ fn main() -> Result<(), String> {
             "--rows" => each = arguments.next().map(PathBuf::from),
             "--fit" => fit = true,
             _ => {
-                return Err(format!("unknown option `{name}`; there are --data DIR, --csv FILE, --rows FILE and --fit"));
+                return Err(format!(
+                    "unknown option `{name}`; there are --data DIR, --csv FILE, --rows FILE and --fit"
+                ));
             }
         }
     }

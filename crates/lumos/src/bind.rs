@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use lumos_agents::BuildContext;
 use lumos_core::SharedAgent;
 use lumos_core::load::{AgentSource, Bundle};
-use lumos_core::price::Catalog;
+use lumos_core::price::{Catalog, Price};
 use lumos_core::program::{BackendRef, Program, ProgramNode};
 use lumos_core::spec::{BackendSpec, DeploymentSpec};
 use lumos_engine::{Blueprint, BoundBackend, BoundProgram, NodeBinding, recorded_backend};

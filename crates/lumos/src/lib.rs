@@ -14,6 +14,8 @@ mod lumos;
 mod needs;
 mod prices;
 mod remote;
+#[cfg(feature = "sim")]
+mod scenario;
 
 pub use agent_check::check_agent;
 pub use changes::{Change, changes};
@@ -22,6 +24,8 @@ pub use home::Home;
 pub use lumos::{Lumos, LumosBuilder, Secrets};
 pub use prices::{Prices, Update};
 pub use remote::price_of;
+#[cfg(feature = "sim")]
+pub use scenario::{models as scenario_models, open as open_scenario, prices_of as scenario_prices};
 
 pub use lumos_core as core;
 pub use lumos_engine as engine;
@@ -31,5 +35,7 @@ pub use lumos_agents as agents;
 pub use lumos_assets as assets;
 #[cfg(feature = "local")]
 pub use lumos_local as local_models;
+#[cfg(feature = "sim")]
+pub use lumos_sim as sim;
 #[cfg(feature = "otel")]
 pub use lumos_telemetry as telemetry;

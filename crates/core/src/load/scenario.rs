@@ -96,6 +96,18 @@ impl Scenario {
         }
     }
 
+    /// The file that the scenario means by a name: a path relative to its own, or a profile in `profiles/`; `None` when a
+    /// profile of that name is nowhere.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        if Path::new(name).extension().is_some() {
+            return Some(self.folder.join(name));
+        }
+        match find::named(name, "profiles", &self.folder) {
+            Found::At(path) => Some(path),
+            Found::Nowhere { .. } => None,
+        }
+    }
+
     /// The specification.
     pub fn spec(&self) -> &ScenarioSpec {
         &self.parsed.spec

@@ -413,6 +413,12 @@ pub enum Quantization {
     Q4KM,
 }
 
+impl Quantization {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Fp16, Self::Fp8, Self::Int4, Self::Mxfp4, Self::Q8_0, Self::Q6K, Self::Q5KM, Self::Q4KM];
+}
+
 /// How a request finds its replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum RoutingSpec {

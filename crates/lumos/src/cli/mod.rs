@@ -9,6 +9,8 @@ mod assets;
 mod check;
 mod dry_run;
 mod failure;
+#[cfg(feature = "sim")]
+mod fleets;
 mod fork;
 mod graph;
 mod home;
@@ -25,6 +27,8 @@ mod resume;
 mod run;
 mod runs;
 mod session;
+#[cfg(feature = "sim")]
+mod simulate;
 mod steps;
 mod stream;
 #[cfg(feature = "otel")]
@@ -55,6 +59,10 @@ pub fn main() -> ExitCode {
         Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.printing.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
+        #[cfg(feature = "sim")]
+        Command::Simulate(simulate) => (home().and_then(|home| simulate::run(simulate, &home, seed)), simulate.format),
+        #[cfg(feature = "sim")]
+        Command::Plan(plan) => (home().and_then(|home| fleets::run(plan, &home, seed)), plan.format),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),
         Command::Runs(runs) => (home().and_then(|home| runs::run(runs, &home)), runs.format()),
         Command::Prices(prices) => (home().and_then(|home| prices::run(prices, &home)), prices.format()),

@@ -1,4 +1,4 @@
 //! Scenarios simulated through the same scheduler as live runs.
 
 mod queues;
-mod scenarios;
+pub mod scenarios;

@@ -1,0 +1,58 @@
+//! `lumos simulate`: a scenario on a virtual clock, with each of its deployments.
+
+mod tables;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lumos::Home;
+use lumos::sim::{Job, Options, simulate_all};
+use serde_json::json;
+
+use super::arguments::{Format, Simulate};
+use super::failure::Failure;
+use super::output;
+
+pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> {
+    let (_, models, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
+    for problem in &warnings {
+        output::log(&output::warning(&problem.to_string(), problem.hint.as_deref()));
+    }
+    let factors = if arguments.load_factor.is_empty() { vec![1.0] } else { arguments.load_factor.clone() };
+    let jobs: Vec<Job<'_>> = models
+        .iter()
+        .flat_map(|model| {
+            factors.iter().map(move |load_factor| Job {
+                model,
+                options: Options {
+                    seed,
+                    load_factor: *load_factor,
+                    runs: arguments.runs,
+                    stepwise: arguments.stepwise,
+                },
+                seeds: arguments.seeds,
+            })
+        })
+        .collect();
+    let bar = progress(jobs.len() as u64 * u64::from(arguments.seeds.max(1)));
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.unwrap_or(0)).build();
+    let threads = threads.map_err(|error| Failure::failed(format!("no threads to simulate on: {error}")))?;
+    let results = threads.install(|| simulate_all(&jobs, &|| bar.inc(1)));
+    bar.finish_and_clear();
+    let results = results.map_err(|error| Failure::failed(error.to_string()))?;
+    match arguments.format {
+        Format::Json => output::json(&json!({ "scenario": models[0].scenario, "results": results }))?,
+        Format::Human => output::styled(&tables::text(&results))?,
+    }
+    Ok(0)
+}
+
+/// A bar that shows itself when it takes longer than people like to wait.
+fn progress(length: u64) -> ProgressBar {
+    if !output::shows_progress() || length < 2 {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} simulations, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}

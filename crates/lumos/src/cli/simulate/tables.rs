@@ -1,0 +1,295 @@
+//! What a simulation found, for people.
+
+use std::fmt::Write;
+
+use lumos::core::Usd;
+use lumos::sim::results::{NodeResult, Percentiles, Results, ServiceResult, Verdict};
+use lumos_report::{Column, Role, Table, clean, figure};
+
+use crate::cli::output;
+
+/// All results: side by side when there are several, then one by one.
+pub fn text(results: &[Results]) -> String {
+    let mut text = String::new();
+    if let [first, _, ..] = results {
+        let _ = writeln!(text, "{}  {}\n", output::bold(&clean(&first.scenario)), output::dim("all figures simulated"));
+        text.push_str(&output::lines(&comparison(results).lines()));
+        text.push('\n');
+    }
+    for result in results {
+        text.push_str(&one(result));
+        text.push('\n');
+    }
+    text
+}
+
+fn comparison(results: &[Results]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("deployment"),
+        Column::right("load"),
+        Column::right("runs/s"),
+        Column::right("p50"),
+        Column::right("p95"),
+        Column::right("p99"),
+        Column::right("good"),
+        Column::right("per run, busy"),
+        Column::right("per run, reserved"),
+    ]);
+    for result in results {
+        let at =
+            |of: fn(&Percentiles) -> f64| result.latency_s.as_ref().map_or("unstable".to_owned(), |it| seconds(of(it)));
+        table.row(
+            Role::Row,
+            vec![
+                clean(&result.deployment),
+                format!("×{}", result.load_factor),
+                format!("{:.3}", result.throughput_per_s),
+                at(|it| it.p50),
+                at(|it| it.p95),
+                at(|it| it.p99),
+                result.good_share.map_or_else(none, percent),
+                money(result.cost_per_run_usd, result.cost_complete),
+                money(result.reserved_cost_per_run_usd, result.cost_complete),
+            ],
+        );
+    }
+    table
+}
+
+fn one(result: &Results) -> String {
+    let mut text = format!(
+        "{} {}\n",
+        output::bold(&format!("{} on {}", clean(&result.workflow), clean(&result.deployment))),
+        output::dim(&format!(
+            "{} runs in {}, load ×{}, {}; all figures simulated",
+            figure::count(result.runs),
+            figure::duration((result.duration_s * 1e6) as u64),
+            result.load_factor,
+            seeds(&result.seeds),
+        ))
+    );
+    match &result.verdict {
+        Verdict::Stable => {}
+        Verdict::Unstable { runs_per_s, services } => {
+            let at = if services.is_empty() { String::new() } else { format!(" at {}", services.join(", ")) };
+            let _ = writeln!(
+                text,
+                "{} more arrives than is served: the backlog grows by {runs_per_s:.3} runs per second{at}.\n         \
+                 Times depend on how long one looks, so none are given.",
+                output::bold("unstable:")
+            );
+        }
+    }
+    text.push('\n');
+    text.push_str(&output::lines(&runs(result).lines()));
+    text.push('\n');
+    text.push_str(&output::lines(&nodes(&result.nodes).lines()));
+    if !result.services.is_empty() {
+        text.push('\n');
+        text.push_str(&output::lines(&services(&result.services).lines()));
+    }
+    for service in result.services.iter().filter(|service| service.replicas.is_some()) {
+        text.push_str(&replicas(service));
+    }
+    text.push('\n');
+    text.push_str(&sums(result));
+    for assumption in &result.assumptions {
+        let _ = writeln!(text, "{} {}", output::bold("assumed:"), clean(assumption));
+    }
+    text
+}
+
+fn seeds(seeds: &[u64]) -> String {
+    match seeds {
+        [one] => format!("seed {one}"),
+        [first, .., last] => format!("seeds {first} to {last}"),
+        [] => String::new(),
+    }
+}
+
+fn runs(result: &Results) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("runs"),
+        Column::right("mean"),
+        Column::right("± 95 %"),
+        Column::right("p50"),
+        Column::right("p90"),
+        Column::right("p95"),
+        Column::right("p99"),
+        Column::right("most"),
+    ]);
+    let cells = match &result.latency_s {
+        None => vec![none(); 7],
+        Some(it) => vec![
+            seconds(it.mean.value),
+            it.mean.half.map_or_else(|| figure::UNKNOWN.to_owned(), seconds),
+            seconds(it.p50),
+            seconds(it.p90),
+            seconds(it.p95),
+            seconds(it.p99),
+            seconds(it.max),
+        ],
+    };
+    table.row(Role::Row, [vec!["from arrival to end".to_owned()], cells].concat());
+    table
+}
+
+fn nodes(nodes: &[NodeResult]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("node"),
+        Column::left("service"),
+        Column::right("attempts"),
+        Column::right("again"),
+        Column::right("wait p95"),
+        Column::right("TTFT p50"),
+        Column::right("TTFT p95"),
+        Column::right("TPOT p50"),
+        Column::right("time p50"),
+        Column::right("time p95"),
+        Column::right("tokens in"),
+        Column::right("out"),
+        Column::right("cost"),
+    ]);
+    let of = |found: &Option<Percentiles>, at: fn(&Percentiles) -> f64| {
+        found.as_ref().map_or_else(none, |found| seconds(at(found)))
+    };
+    for node in nodes {
+        let asks = node.ttft_s.is_some() || node.output_tokens > 0;
+        table.row(
+            Role::Row,
+            vec![
+                clean(&node.node),
+                node.service.as_deref().map_or_else(none, clean),
+                figure::count(node.attempts),
+                if node.retries == 0 { none() } else { figure::count(node.retries) },
+                of(&node.queue_s, |it| it.p95),
+                of(&node.ttft_s, |it| it.p50),
+                of(&node.ttft_s, |it| it.p95),
+                node.tpot_ms.as_ref().map_or_else(none, |it| format!("{:.1} ms", it.p50)),
+                of(&node.duration_s, |it| it.p50),
+                of(&node.duration_s, |it| it.p95),
+                if asks { figure::count(node.input_tokens) } else { none() },
+                if asks { figure::count(node.output_tokens) } else { none() },
+                if asks { figure::money(node.cost_usd) } else { none() },
+            ],
+        );
+    }
+    table
+}
+
+fn services(services: &[ServiceResult]) -> Table {
+    let mut table = Table::new(vec![
+        Column::left("service"),
+        Column::left("kind"),
+        Column::right("requests"),
+        Column::right("429"),
+        Column::right("failed"),
+        Column::right("busy"),
+        Column::right("there"),
+        Column::right("most"),
+        Column::right("reserved"),
+        Column::right("idle"),
+        Column::left("times are"),
+    ]);
+    for service in services {
+        table.row(
+            Role::Row,
+            vec![
+                clean(&service.service),
+                service.kind.to_owned(),
+                figure::count(service.requests),
+                if service.rate_limited == 0 { none() } else { figure::count(service.rate_limited) },
+                if service.failed == 0 { none() } else { figure::count(service.failed) },
+                service.utilization.map_or_else(none, percent),
+                format!("{:.2}", service.mean_there),
+                figure::count(service.most_there),
+                service.reserved_usd.map_or_else(none, figure::money),
+                service.idle_usd.map_or_else(none, figure::money),
+                clean(&service.basis),
+            ],
+        );
+    }
+    table
+}
+
+fn replicas(service: &ServiceResult) -> String {
+    let Some(pool) = &service.replicas else { return String::new() };
+    let preempted = match pool.preemptions {
+        0 => "nobody lost their place".to_owned(),
+        count => format!("{} lost their place in it", figure::count(count)),
+    };
+    format!(
+        "{} {:.1} replicas (at most {}), batch of {:.1} on average, {:.2} waiting; KV cache {} full, at most {}, {preempted}; \
+         {} of prompt tokens from the prefix cache; {:.0} tokens/s\n",
+        output::bold(&format!("{}:", clean(&service.service))),
+        pool.mean_replicas,
+        pool.most_replicas,
+        pool.mean_batch,
+        pool.mean_waiting,
+        percent(pool.kv_occupancy),
+        percent(pool.peak_kv_occupancy),
+        percent(pool.cache_hits),
+        pool.output_tokens_per_s,
+    )
+}
+
+fn sums(result: &Results) -> String {
+    let mut text = format!(
+        "{} {:.3} runs/s; {:.2} runs in the system on average, at most {}\n",
+        output::bold("throughput:"),
+        result.throughput_per_s,
+        result.runs_in_system,
+        figure::count(result.most_runs_in_system)
+    );
+    let ended = [("failed", result.failed), ("refused", result.refused), ("limited", result.limited)];
+    if ended.iter().any(|(_, count)| *count > 0) {
+        let listed: Vec<String> = ended
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| format!("{} {what}", figure::count(*count)))
+            .collect();
+        let succeeded = figure::count(result.succeeded);
+        let _ = writeln!(text, "{} {succeeded} succeeded, {}", output::bold("ended:"), listed.join(", "));
+    }
+    if let (Some(share), Some(goodput), Some(meets)) = (result.good_share, result.goodput_per_s, result.meets_slo) {
+        let word = if meets { "met" } else { "missed" };
+        let _ = writeln!(
+            text,
+            "{} {word}: {} of runs are good, {goodput:.3} good runs/s",
+            output::bold("SLO:"),
+            percent(share)
+        );
+    }
+    let incomplete = if result.cost_complete { "" } else { "; prices of some backends are unknown and left out" };
+    let _ = writeln!(
+        text,
+        "{} {} per run by busy time and tokens, {} with idle machines; {} in all{incomplete}",
+        output::bold("cost:"),
+        money(result.cost_per_run_usd, result.cost_complete),
+        money(result.reserved_cost_per_run_usd, result.cost_complete),
+        figure::money(result.reserved_cost_usd),
+    );
+    text
+}
+
+fn none() -> String {
+    figure::NONE.to_owned()
+}
+
+fn seconds(seconds: f64) -> String {
+    figure::duration((seconds * 1e6).round() as u64)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// An amount of which nothing, or not all, is known is marked.
+fn money(amount: Option<Usd>, complete: bool) -> String {
+    match amount {
+        None => none(),
+        Some(amount) if !complete && amount == Usd::ZERO => figure::UNKNOWN.to_owned(),
+        Some(amount) if !complete => format!("≥ {}", figure::money(amount)),
+        Some(amount) => figure::money(amount),
+    }
+}
