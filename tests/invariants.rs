@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lumos-engine", &["lumos-core"]),
     ("lumos-report", &["lumos-core"]),
     ("lumos-telemetry", &["lumos-core", "lumos-engine"]),
+    ("lumos-sim", &["lumos-core"]),
     (
         "lumos",
         &[
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lumos-engine",
             "lumos-report",
             "lumos-telemetry",
+            "lumos-sim",
         ],
     ),
 ];
@@ -94,6 +96,9 @@ fn core_depends_on_no_runtime_no_http_and_no_model_library() {
     }
     for name in HTTP.iter().chain(MODELS).chain(PROVIDERS) {
         assert!(!all["lumos-engine"].contains(*name), "lumos-engine depends on {name}");
+    }
+    for name in RUNTIMES.iter().chain(HTTP).chain(MODELS).chain(PROVIDERS) {
+        assert!(!all["lumos-sim"].contains(*name), "lumos-sim depends on {name}");
     }
     assert!(all["lumos-local"].contains("candle-core"), "the test looks at the right thing");
 }
