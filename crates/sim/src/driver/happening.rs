@@ -1,12 +1,12 @@
 //! What is going to happen, ordered by time and then by when it was noted.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use lumos_core::scheduler::Timer;
 
 /// Something that happens at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happening {
     /// The next of the open arrivals.
     Arrival,
@@ -25,7 +25,7 @@ pub(super) enum Happening {
 }
 
 /// Names an entry of a slab; one that was given back has another generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) index: u32,
     pub(super) generation: u32,
@@ -46,18 +46,47 @@ impl Handle {
 /// The events to come.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    heap: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    heap: BinaryHeap<Noted>,
     sequence: u64,
 }
+
+/// An event with its key: the time, then the order in which events were noted.
+#[derive(Debug)]
+struct Noted {
+    key: u128,
+    happening: Happening,
+}
+
+impl Ord for Noted {
+    /// The earliest is the greatest, as the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key)
+    }
+}
+
+impl PartialOrd for Noted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Noted {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Noted {}
 
 impl Agenda {
     pub(super) fn at(&mut self, at_us: u64, happening: Happening) {
         self.sequence += 1;
-        self.heap.push(Reverse((at_us, self.sequence, happening)));
+        let key = u128::from(at_us) << 64 | u128::from(self.sequence);
+        self.heap.push(Noted { key, happening });
     }
 
     pub(super) fn next(&mut self) -> Option<(u64, Happening)> {
-        self.heap.pop().map(|Reverse((at_us, _, happening))| (at_us, happening))
+        self.heap.pop().map(|noted| ((noted.key >> 64) as u64, noted.happening))
     }
 }
 
