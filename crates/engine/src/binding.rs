@@ -54,7 +54,7 @@ pub struct BoundProgram {
     definition: Definition,
     durability: Durability,
     /// The blueprint as it is kept with each run, made for the first.
-    kept: OnceLock<(Hash, Vec<u8>)>,
+    kept: OnceLock<(Hash, Arc<Vec<u8>>)>,
 }
 
 impl BoundProgram {
@@ -104,11 +104,11 @@ impl BoundProgram {
     }
 
     /// The blueprint of its runs, as it is kept.
-    pub(crate) fn blueprint(&self) -> &(Hash, Vec<u8>) {
+    pub(crate) fn blueprint(&self) -> &(Hash, Arc<Vec<u8>>) {
         self.kept.get_or_init(|| {
             // Specifications have no map whose keys are not texts: writing them cannot fail.
             let data = serde_json::to_vec(&Blueprint::from(self)).unwrap_or_default();
-            (Hash::of(&data), data)
+            (Hash::of(&data), data.into())
         })
     }
 

@@ -173,6 +173,10 @@ impl Engine {
     ///
     /// Dropping the future leaves the run interrupted: it can be resumed.
     ///
+    /// On a runtime with several threads, the only run of a store waits for the disk by [`tokio::task::block_in_place`]:
+    /// other tasks go on, what the same task does beside the run does not. A `LocalSet` of such a runtime is no place for
+    /// a run that is kept.
+    ///
     /// # Errors
     /// [`EngineError::Store`] when its log could not be kept; what had happened until then is in the record.
     pub fn run<'a>(

@@ -76,9 +76,14 @@ impl Journal {
 
     /// Hands over what has not been sent; does not wait for the disk.
     pub(crate) fn send(&mut self) {
-        if self.count > 0 || self.begin.is_some() {
-            self.hand_over(None);
+        if self.has_more() {
+            let append = self.take(None);
+            self.store.append(append);
         }
+    }
+
+    fn has_more(&self) -> bool {
+        self.count > 0 || self.begin.is_some()
     }
 
     /// Returns once everything noted is on disk.
@@ -86,7 +91,10 @@ impl Journal {
     /// # Errors
     /// When it could not be written, or somebody else has taken the run over. Nothing more of the run is written then.
     pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
-        self.send();
+        if self.has_more() {
+            let append = self.take(None);
+            self.store.append_awaited(append);
+        }
         self.wait().await
     }
 
@@ -95,7 +103,8 @@ impl Journal {
     /// # Errors
     /// As for [`Self::commit`].
     pub(crate) async fn end(&mut self, record: RunRecord) -> Result<(), StoreError> {
-        self.hand_over(Some(Box::new(Rows::of(&record))));
+        let append = self.take(Some(Box::new(Rows::of(&record))));
+        self.store.append_awaited(append);
         self.is_over = true;
         self.wait().await
     }
@@ -107,7 +116,8 @@ impl Journal {
         result
     }
 
-    fn hand_over(&mut self, end: Option<Box<Rows>>) {
+    /// What has not been sent.
+    fn take(&mut self, end: Option<Box<Rows>>) -> Box<Append> {
         let mut events = std::mem::take(&mut self.events);
         let seq = self.seq;
         if !events.is_empty() {
@@ -117,7 +127,7 @@ impl Journal {
         self.seq += std::mem::take(&mut self.count);
         let (done, pending) = oneshot::channel();
         self.pending = Some(pending);
-        self.store.append(Append {
+        Box::new(Append {
             run: self.run,
             begin: self.begin.take(),
             blobs: std::mem::take(&mut self.blobs),
@@ -128,7 +138,7 @@ impl Journal {
             end,
             durability: self.durability,
             done,
-        });
+        })
     }
 }
 

@@ -61,7 +61,12 @@ impl Program {
         let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
         for (number, trace) in state.attempts().iter().enumerate() {
             let position = self.node_of(state, trace.id.step).position;
-            attempts[trace.id.step.index()].push(attempt_record(trace, backend(number, position, trace.candidate)));
+            let attempts = &mut attempts[trace.id.step.index()];
+            if attempts.is_empty() {
+                // Few steps are tried more than once, and attempts are large.
+                attempts.reserve_exact(1);
+            }
+            attempts.push(attempt_record(trace, backend(number, position, trace.candidate)));
         }
         let reserved_usd = self.reserved(state, &backend);
         let record = |id: StepId| {

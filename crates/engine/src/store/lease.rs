@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::reader::{Header, Reader};
 use super::rows::int;
-use super::writer::{Key, renew};
+use super::statements::renew;
+use super::writer::Key;
 use super::{StoreError, unusable};
 use crate::clock::UnixClock;
 use crate::owner::Owner;

@@ -1,6 +1,7 @@
 //! The form of a run's log on disk: events as JSON, large values apart and by content, a digest over all that came before.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use lumos_core::program::LiveValue;
 use lumos_core::scheduler::Event;
@@ -10,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Longest JSON of a value, in bytes, that is kept among the events.
 const INLINE: usize = 512;
+
+/// Room for the events of a step without values.
+const EVENTS: usize = 512;
 
 /// SHA-256 of a value's JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +65,8 @@ pub(crate) enum Kept {
 /// A value that is kept apart.
 pub(crate) struct Blob {
     pub(crate) hash: Hash,
-    pub(crate) data: Vec<u8>,
+    /// Shared, because many runs begin with the same definition.
+    pub(crate) data: Arc<Vec<u8>>,
 }
 
 impl Kept {
@@ -74,7 +79,7 @@ impl Kept {
         }
         let data = String::from(Box::<str>::from(raw)).into_bytes();
         let hash = Hash::of(&data);
-        blobs.push(Blob { hash, data });
+        blobs.push(Blob { hash, data: data.into() });
         Self::Blob(hash)
     }
 
@@ -89,7 +94,12 @@ impl Kept {
 pub(crate) fn write(text: &mut Vec<u8>, blobs: &mut Vec<Blob>, event: Event<LiveValue>) {
     let event: Result<Event<Kept>, Infallible> = event.map(|value| Ok(Kept::of(&value, blobs)));
     let Ok(event) = event;
-    text.push(if text.is_empty() { b'[' } else { b',' });
+    if text.is_empty() {
+        text.reserve(EVENTS);
+        text.push(b'[');
+    } else {
+        text.push(b',');
+    }
     // Neither writing to memory nor the types of events can fail.
     let written = serde_json::to_writer(text, &event);
     debug_assert!(written.is_ok());
@@ -147,7 +157,7 @@ mod tests {
         text.push(b']');
         assert!(text.starts_with(br#"[{"at_us":5,"kind":{"Succeeded":[[3,1],{"v":7},{}]}},"#));
         assert_eq!(blobs[0].hash, blobs[1].hash);
-        assert_eq!(blobs[0].data, large.to_string().into_bytes());
+        assert_eq!(*blobs[0].data, large.to_string().into_bytes());
         let events: Vec<Event<Kept>> = serde_json::from_slice(&text).unwrap();
         let EventKind::Succeeded(_, Kept::Blob(hash), _) = &events[2].kind else { panic!("a blob") };
         assert_eq!(*hash, Hash::of(large.to_string().as_bytes()));

@@ -1,4 +1,4 @@
-//! Runs in SQLite: written by one thread in grouped commits, read by anybody.
+//! Runs in SQLite: written by one connection in grouped commits, read by anybody.
 
 mod error;
 mod lease;
@@ -7,6 +7,7 @@ mod prune;
 mod reader;
 mod rows;
 mod schema;
+mod statements;
 mod verify;
 mod writer;
 
@@ -39,6 +40,10 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// Most memory that the writer keeps pages in.
 const CACHE_KIB: i64 = 65_536;
+
+/// Pages of SQLite's write-ahead log from which on they are carried over into the file: the more there are, the more of
+/// them are of the same page and are carried over once.
+const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -127,7 +132,9 @@ impl RecordStore {
         let owner = Owner::register(home).map_err(|error| unusable(&path, &error))?;
         let connection = connect(&path)?;
         // Room for the pages of a group of runs, so that each is written once; taken only as far as it is needed.
-        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| unusable(&path, &error))?;
+        for (pragma, value) in [("cache_size", -CACHE_KIB), ("wal_autocheckpoint", CHECKPOINT_PAGES)] {
+            connection.pragma_update(None, pragma, value).map_err(|error| unusable(&path, &error))?;
+        }
         let writer = Writer::start(connection, &path, owner.id.clone(), lease)?;
         Ok(Self { path: path.into(), lease, pen: Some(Arc::new(Pen { writer, owner })) })
     }
@@ -199,8 +206,15 @@ impl RecordStore {
         Ok(header)
     }
 
-    pub(crate) fn append(&self, append: Append) {
-        self.send(Message::Append(Box::new(append)));
+    pub(crate) fn append(&self, append: Box<Append>) {
+        self.send(Message::Append(append));
+    }
+
+    /// For who does nothing else until it is on disk.
+    pub(crate) fn append_awaited(&self, append: Box<Append>) {
+        if let Some(pen) = &self.pen {
+            pen.writer.write(append);
+        }
     }
 
     pub(crate) fn abandon(&self, run: ulid::Ulid) {

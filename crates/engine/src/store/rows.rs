@@ -2,7 +2,6 @@
 
 use lumos_core::Usd;
 use lumos_core::record::{AttemptRecord, RunRecord, StepRecord, Totals};
-use rusqlite::{Connection, params};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -14,29 +13,34 @@ pub(super) const UPDATE_RUN: &str = "
     WHERE id = ?1 AND epoch = ?2
 ";
 
-const INSERT_ENDING: &str = "INSERT OR REPLACE INTO endings (run, steps) VALUES (?1, ?2)";
+/// Replaces what is said about the steps of a run.
+pub(super) const WRITE_ENDING: &str = "
+    INSERT INTO endings (run, steps) VALUES (?1, ?2)
+    ON CONFLICT (run) DO UPDATE SET steps = excluded.steps
+";
+
+/// About as many bytes as a step takes.
+const STEP: usize = 192;
 
 /// What a record says about a run, without contents.
 pub(crate) struct Rows {
     pub(super) status: &'static str,
     pub(super) totals: Totals,
     /// As `endings` has them.
-    steps: String,
+    pub(super) steps: String,
 }
 
 impl Rows {
     /// Of a run that has paused or ended.
     pub(crate) fn of(record: &RunRecord) -> Self {
         let steps: Vec<StepRow<'_>> = record.steps.iter().map(StepRow).collect();
-        // Neither texts nor numbers can fail to be written.
-        let steps = serde_json::to_string(&steps).unwrap_or_default();
+        let mut json = Vec::with_capacity(steps.len() * STEP);
+        // Neither writing to memory nor texts and numbers can fail.
+        let written = serde_json::to_writer(&mut json, &steps);
+        debug_assert!(written.is_ok());
+        // JSON is UTF-8.
+        let steps = String::from_utf8(json).unwrap_or_default();
         Self { status: record.status.as_str(), totals: record.totals, steps }
-    }
-
-    /// Replaces what is said about the steps of a run.
-    pub(super) fn write_steps(&self, connection: &Connection, run: i64) -> rusqlite::Result<()> {
-        connection.prepare_cached(INSERT_ENDING)?.execute(params![run, self.steps])?;
-        Ok(())
     }
 }
 

@@ -1,19 +1,25 @@
-//! The thread that writes: whatever waits is written in one transaction and acknowledged after its commit.
+//! Writing: whatever waits is written in one transaction, by a thread of its own, and acknowledged after its commit. A run
+//! that is alone is written where it is carried out, because waking a thread and being woken by it takes as long as a
+//! disk.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lumos_core::Clock;
 use lumos_core::spec::Durability;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::log::{Blob, Digest, Hash};
-use super::rows::{self, Rows, int};
+use super::rows::{Rows, int};
+use super::statements::{Held, Statements, Transaction, Written, renew};
 use super::{StoreError, unusable};
 use crate::clock::UnixClock;
 
@@ -22,22 +28,6 @@ const GROUP: usize = 4096;
 
 /// How long an expired lease is kept: a day.
 const LONG_US: i64 = 86_400_000_000;
-
-const INSERT_RUN: &str = "
-    INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, owner, parent, parent_events, definition, inputs)
-    VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
-";
-
-/// Writes only for whoever has the run's latest epoch.
-const APPEND: &str = "
-    INSERT INTO log (run, seq, at_us, events, blobs, digest)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1 AND epoch = ?7)
-";
-
-const LEASE: &str = "
-    INSERT INTO processes (owner, expires_us) VALUES (?1, ?2)
-    ON CONFLICT (owner) DO UPDATE SET expires_us = excluded.expires_us
-";
 
 /// Told when something is on disk, or why it is not.
 pub(crate) type Done = oneshot::Sender<Result<(), StoreError>>;
@@ -94,6 +84,21 @@ pub(crate) struct Append {
 pub(super) struct Writer {
     sender: Option<mpsc::Sender<Message>>,
     thread: Option<JoinHandle<()>>,
+    desk: Arc<Desk>,
+}
+
+/// What the thread that writes shares with those who write without it.
+struct Desk {
+    /// Messages that were sent and have not been written.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+}
+
+impl Desk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A transaction that a panic ends is rolled back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Writer {
@@ -106,26 +111,51 @@ impl Writer {
         let (sender, receiver) = mpsc::channel();
         let state = State {
             connection,
+            file: path.to_path_buf(),
             owner,
             lease_us: lease.as_micros() as u64,
             renew_at_us: 0,
             is_full: true,
-            runs: BTreeMap::new(),
+            runs: HashMap::new(),
             lost: Vec::new(),
         };
-        let file = path.to_path_buf();
+        let desk = Arc::new(Desk { waiting: AtomicUsize::new(0), state: Mutex::new(state) });
+        let shared = desk.clone();
         let thread = std::thread::Builder::new()
             .name("lumos-store".to_owned())
-            .spawn(move || state.serve(&receiver, &file))
+            .spawn(move || serve(&shared, &receiver, lease / 3))
             .map_err(|error| unusable(path, &error))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), thread: Some(thread), desk })
     }
 
     pub(super) fn send(&self, message: Message) {
         if let Some(sender) = &self.sender {
+            self.desk.waiting.fetch_add(1, Ordering::Relaxed);
             // If the writer is gone, the message is dropped and whoever waits for it learns so.
             let _ = sender.send(message);
         }
+    }
+
+    /// Like [`Self::send`], for a message that is waited for: it is on disk on return if no other run is in this
+    /// process's hands.
+    pub(super) fn write(&self, append: Box<Append>) {
+        if let Some(mut state) = self.alone(&append) {
+            tokio::task::block_in_place(|| state.take(vec![Message::Append(append)]));
+        } else {
+            self.send(Message::Append(append));
+        }
+    }
+
+    /// The right to write more of a run here, where the disk may be waited for and nobody else is kept waiting by that.
+    fn alone(&self, append: &Append) -> Option<MutexGuard<'_, State>> {
+        let may_block = Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        // What was sent of this run before is written first. Others' messages come in any order.
+        if !may_block || self.desk.waiting.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let state = self.desk.state.try_lock().ok()?;
+        let others = state.runs.len() - usize::from(state.runs.contains_key(&append.run));
+        (others == 0).then_some(state)
     }
 }
 
@@ -138,92 +168,100 @@ impl Drop for Writer {
     }
 }
 
-/// What one message came to, unless the whole group failed.
-enum Written {
-    Yes,
-    /// Somebody else has taken the run over.
-    Fenced,
-    /// An earlier part of the run is missing.
-    Broken,
-}
-
 struct State {
     connection: Connection,
+    file: PathBuf,
     owner: String,
     lease_us: u64,
     /// When the lease is to be renewed; in microseconds since the Unix epoch, like its expiry.
     renew_at_us: u64,
     /// Whether the connection waits for the disk at each commit.
     is_full: bool,
-    /// The runs that this process carries out.
-    runs: BTreeMap<Ulid, Key>,
+    /// The runs that this process carries out. There may be many, and nobody sees their order.
+    runs: HashMap<Ulid, Held>,
     /// Runs that it had to leave, which nobody could be told yet.
     lost: Vec<Key>,
 }
 
+/// Writes what is sent until nothing will come any more, and keeps the lease alive meanwhile.
+fn serve(desk: &Desk, receiver: &mpsc::Receiver<Message>, pause: Duration) {
+    desk.state().forget_the_dead();
+    loop {
+        let first = match receiver.recv_timeout(pause) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => {
+                desk.state().keep_alive();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let mut state = desk.state();
+        let mut group = vec![first];
+        group.extend(receiver.try_iter().take(GROUP - 1));
+        let written = group.len();
+        state.take(group);
+        desk.waiting.fetch_sub(written, Ordering::Relaxed);
+    }
+    desk.state().leave();
+}
+
 impl State {
-    fn serve(mut self, receiver: &mpsc::Receiver<Message>, file: &Path) {
-        // Leases of processes that are long gone. If that fails, they do no harm.
+    /// Removes the leases of processes that are long gone. If that fails, they do no harm.
+    fn forget_the_dead(&self) {
         let now_us = int(UnixClock.now_us());
         let _ = self.connection.execute("DELETE FROM processes WHERE expires_us < ?1", [now_us - LONG_US]);
-        while let Some(group) = self.next_group(receiver) {
-            match self.write(&group) {
-                Ok(written) => {
-                    for (message, written) in group.into_iter().zip(written) {
-                        let Message::Append(append) = message else { continue };
-                        let result = match written {
-                            Written::Yes => Ok(()),
-                            Written::Fenced => Err(StoreError::Fenced(append.run.to_string())),
-                            Written::Broken => Err(StoreError::Unusable {
-                                path: file.to_path_buf(),
-                                reason: "an earlier part of the run was not written".to_owned(),
-                            }),
-                        };
-                        if result.is_err() || append.end.is_some() {
-                            self.runs.remove(&append.run);
-                        }
-                        // Whoever no longer waits doesn't want to know.
-                        let _ = append.done.send(result);
+    }
+
+    /// What expires now expires when the process ends anyway.
+    fn leave(&self) {
+        let _ = self.connection.execute("DELETE FROM processes WHERE owner = ?1", [&self.owner]);
+    }
+
+    /// Renews the lease if there is anything that it is needed for.
+    fn keep_alive(&mut self) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let now_us = UnixClock.now_us();
+        if let Err(error) = renew(&self.connection, &self.owner, now_us + self.lease_us) {
+            tracing::warn!(%error, "the lease on this process's runs cannot be renewed");
+        }
+        self.renew_at_us = now_us + self.lease_us / 3;
+    }
+
+    /// Writes a group and tells those who wait for it.
+    fn take(&mut self, group: Vec<Message>) {
+        match self.write(&group) {
+            Ok(written) => {
+                for (message, written) in group.into_iter().zip(written) {
+                    let Message::Append(append) = message else { continue };
+                    let result = match written {
+                        Written::Yes => Ok(()),
+                        Written::Fenced => Err(StoreError::Fenced(append.run.to_string())),
+                        Written::Broken => Err(StoreError::Unusable {
+                            path: self.file.clone(),
+                            reason: "an earlier part of the run was not written".to_owned(),
+                        }),
+                    };
+                    if result.is_err() || append.end.is_some() {
+                        self.runs.remove(&append.run);
                     }
+                    // Whoever no longer waits doesn't want to know.
+                    let _ = append.done.send(result);
                 }
-                Err(error) => {
-                    let error = unusable(file, &*error);
-                    tracing::warn!(%error, "runs cannot be kept");
-                    for message in group {
-                        // A log with a hole could not be read: nothing more of the run is written, and others may have it.
-                        self.lost.extend(self.runs.remove(&message.run()));
-                        if let Message::Append(append) = message {
-                            let _ = append.done.send(Err(error.clone()));
-                        }
+            }
+            Err(error) => {
+                let error = unusable(&self.file, &*error);
+                tracing::warn!(%error, "runs cannot be kept");
+                for message in group {
+                    // A log with a hole could not be read: nothing more of the run is written, and others may have it.
+                    self.lost.extend(self.runs.remove(&message.run()).map(|held| held.key));
+                    if let Message::Append(append) = message {
+                        let _ = append.done.send(Err(error.clone()));
                     }
                 }
             }
         }
-        // What expires now expires when the process ends anyway.
-        let _ = self.connection.execute("DELETE FROM processes WHERE owner = ?1", [&self.owner]);
-    }
-
-    /// Everything that waits; `None` when nothing will come any more. Keeps the lease alive meanwhile.
-    fn next_group(&mut self, receiver: &mpsc::Receiver<Message>) -> Option<Vec<Message>> {
-        let first = loop {
-            if self.runs.is_empty() {
-                break receiver.recv().ok()?;
-            }
-            match receiver.recv_timeout(Duration::from_micros(self.lease_us / 3)) {
-                Ok(message) => break message,
-                Err(RecvTimeoutError::Timeout) => {
-                    let now_us = UnixClock.now_us();
-                    if let Err(error) = renew(&self.connection, &self.owner, now_us + self.lease_us) {
-                        tracing::warn!(%error, "the lease on this process's runs cannot be renewed");
-                    }
-                    self.renew_at_us = now_us + self.lease_us / 3;
-                }
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
-        };
-        let mut group = vec![first];
-        group.extend(receiver.try_iter().take(GROUP - 1));
-        Some(group)
     }
 
     fn write(&mut self, group: &[Message]) -> Result<Vec<Written>, Box<dyn std::error::Error + Send + Sync>> {
@@ -236,27 +274,29 @@ impl State {
             self.is_full = is_full;
         }
         let now_us = UnixClock.now_us();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction::begin(&self.connection)?;
+        let version = transaction.version()?;
+        let mut statements = Statements::new(&self.connection);
         let mut written = Vec::with_capacity(group.len());
         for message in group {
             written.push(match message {
                 Message::Taken(run, key) => {
-                    self.runs.insert(*run, *key);
+                    self.runs.insert(*run, Held { key: *key, seen: None });
                     Written::Yes
                 }
                 Message::Abandoned(run) => {
-                    self.lost.extend(self.runs.remove(run));
+                    self.lost.extend(self.runs.remove(run).map(|held| held.key));
                     Written::Yes
                 }
-                Message::Append(append) => self::append(&transaction, &mut self.runs, append, &self.owner, now_us)?,
+                Message::Append(append) => statements.append(&mut self.runs, append, (&self.owner, now_us, version))?,
             });
         }
         for key in &self.lost {
             let abandon = "UPDATE runs SET owner = NULL WHERE id = ?1 AND epoch = ?2";
-            transaction.prepare_cached(abandon)?.execute(params![key.run, key.epoch])?;
+            self.connection.prepare_cached(abandon)?.execute(params![key.run, key.epoch])?;
         }
         if now_us >= self.renew_at_us {
-            renew(&transaction, &self.owner, now_us + self.lease_us)?;
+            renew(&self.connection, &self.owner, now_us + self.lease_us)?;
         }
         transaction.commit()?;
         self.lost.clear();
@@ -267,83 +307,85 @@ impl State {
     }
 }
 
-/// Says until when this process's runs are its own, unless it says so again.
-pub(super) fn renew(connection: &Connection, owner: &str, expires_us: u64) -> rusqlite::Result<()> {
-    connection.prepare_cached(LEASE)?.execute(params![owner, int(expires_us)])?;
-    Ok(())
-}
-
-fn append(
-    connection: &Connection,
-    runs: &mut BTreeMap<Ulid, Key>,
-    append: &Append,
-    owner: &str,
-    now_us: u64,
-) -> rusqlite::Result<Written> {
-    if let Some(begin) = &append.begin {
-        connection.prepare_cached(INSERT_RUN)?.execute(params![
-            append.run.to_string(),
-            begin.workflow,
-            begin.deployment,
-            begin.seed as i64,
-            begin.started_at,
-            owner,
-            begin.parent.map(|(run, _)| run),
-            begin.parent.map(|(_, events)| int(events)),
-            begin.definition.0,
-            begin.inputs,
-        ])?;
-        runs.insert(append.run, Key { run: connection.last_insert_rowid(), epoch: 0 });
-    }
-    let Some(key) = runs.get(&append.run).copied() else { return Ok(Written::Broken) };
-    if !append.events.is_empty() {
-        let hashes: Vec<u8> = append.blobs.iter().flat_map(|blob| blob.hash.0).collect();
-        let rows = connection.prepare_cached(APPEND)?.execute(params![
-            key.run,
-            int(append.seq),
-            int(now_us),
-            append.events,
-            (!hashes.is_empty()).then_some(hashes),
-            append.digest.0,
-            key.epoch,
-        ])?;
-        if rows == 0 {
-            return Ok(Written::Fenced);
-        }
-    }
-    for blob in &append.blobs {
-        let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO blobs (hash, data) VALUES (?1, ?2)")?;
-        insert.execute(params![blob.hash.0, blob.data])?;
-    }
-    if let Some(end) = &append.end {
-        let totals = &end.totals;
-        let rows = connection.prepare_cached(rows::UPDATE_RUN)?.execute(params![
-            key.run,
-            key.epoch,
-            end.status,
-            int(totals.duration_us),
-            int(totals.critical_path_us),
-            totals.cost_usd.map(rows::nano),
-            totals.cost_complete,
-            totals.input_tokens.map(int),
-            totals.cached_input_tokens.map(int),
-            totals.output_tokens.map(int),
-            int(totals.attempts),
-            int(totals.bytes_outside),
-        ])?;
-        if rows == 0 {
-            return Ok(Written::Fenced);
-        }
-        end.write_steps(connection, key.run)?;
-    }
-    Ok(Written::Yes)
-}
-
 impl Message {
     fn run(&self) -> Ulid {
         match self {
             Self::Taken(run, _) | Self::Abandoned(run) => *run,
             Self::Append(append) => append.run,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::connect;
+
+    const LEASE: Duration = Duration::from_secs(15);
+
+    fn begins(run: Ulid) -> (Box<Append>, oneshot::Receiver<Result<(), StoreError>>) {
+        let (done, told) = oneshot::channel();
+        let begin = Begin {
+            workflow: "w".to_owned(),
+            deployment: "d".to_owned(),
+            seed: 0,
+            started_at: "2026-01-01T00:00:00Z".to_owned(),
+            parent: None,
+            definition: Hash::of(b"w"),
+            inputs: "{}".to_owned(),
+        };
+        let append = Append {
+            run,
+            begin: Some(Box::new(begin)),
+            blobs: Vec::new(),
+            seq: 0,
+            events: "[]".to_owned(),
+            digest: Digest([0; 16]),
+            end: None,
+            durability: Durability::Full,
+            done,
+        };
+        (Box::new(append), told)
+    }
+
+    fn writer(home: &Path) -> Writer {
+        let path = home.join("lumos.db");
+        Writer::start(connect(&path).unwrap(), &path, "me".to_owned(), LEASE).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_run_that_is_alone_is_on_disk_without_waiting_for_the_thread() {
+        let home = tempfile::tempdir().unwrap();
+        let writer = writer(home.path());
+        let state = writer.desk.state();
+        // Whoever holds the connection is not waited for.
+        let (append, mut told) = begins(Ulid(1));
+        writer.write(append);
+        told.try_recv().unwrap_err();
+        drop(state);
+        told.await.unwrap().unwrap();
+        writer.send(Message::Abandoned(Ulid(1)));
+        // What was sent before comes first.
+        while writer.desk.waiting.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(writer.desk.state());
+        let (append, mut told) = begins(Ulid(2));
+        writer.write(append);
+        told.try_recv().unwrap().unwrap();
+        let (append, told) = begins(Ulid(3));
+        assert!(writer.alone(&append).is_none());
+        writer.write(append);
+        told.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_nothing_else_could_go_on_the_disk_is_not_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let writer = writer(home.path());
+        let (append, told) = begins(Ulid(1));
+        assert!(writer.alone(&append).is_none());
+        writer.write(append);
+        told.await.unwrap().unwrap();
     }
 }

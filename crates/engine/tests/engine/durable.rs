@@ -127,6 +127,16 @@ async fn a_resumed_run_asks_only_what_was_not_answered() {
 
 #[tokio::test]
 async fn only_one_process_has_a_run_and_whoever_lost_it_writes_no_more() {
+    lose_a_run().await;
+}
+
+/// There, a run that is alone is not written by the store's thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_does_it_where_it_carries_the_run_out() {
+    lose_a_run().await;
+}
+
+async fn lose_a_run() {
     let home = tempfile::tempdir().unwrap();
     let agent = Counts::new(0);
     let bound = bind(chain(), &agent, Durability::Full);
