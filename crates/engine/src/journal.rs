@@ -78,7 +78,7 @@ impl Journal {
     pub(crate) fn send(&mut self) {
         if self.has_more() {
             let append = self.take(None);
-            self.store.append(append);
+            self.store.append(Box::new(append));
         }
     }
 
@@ -93,7 +93,7 @@ impl Journal {
     pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
         if self.has_more() {
             let append = self.take(None);
-            self.store.append_awaited(append);
+            self.store.append_awaited(Box::new(append));
         }
         self.wait().await
     }
@@ -104,7 +104,7 @@ impl Journal {
     /// As for [`Self::commit`].
     pub(crate) async fn end(&mut self, record: RunRecord) -> Result<(), StoreError> {
         let append = self.take(Some(Box::new(Rows::of(&record))));
-        self.store.append_awaited(append);
+        self.store.append_awaited(Box::new(append));
         self.is_over = true;
         self.wait().await
     }
@@ -117,7 +117,7 @@ impl Journal {
     }
 
     /// What has not been sent.
-    fn take(&mut self, end: Option<Box<Rows>>) -> Box<Append> {
+    fn take(&mut self, end: Option<Box<Rows>>) -> Append {
         let mut events = std::mem::take(&mut self.events);
         let seq = self.seq;
         if !events.is_empty() {
@@ -127,7 +127,7 @@ impl Journal {
         self.seq += std::mem::take(&mut self.count);
         let (done, pending) = oneshot::channel();
         self.pending = Some(pending);
-        Box::new(Append {
+        Append {
             run: self.run,
             begin: self.begin.take(),
             blobs: std::mem::take(&mut self.blobs),
@@ -138,7 +138,7 @@ impl Journal {
             end,
             durability: self.durability,
             done,
-        })
+        }
     }
 }
 

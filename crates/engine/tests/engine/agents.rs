@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use lumos_core::price::Price;
 use lumos_core::program::{BackendRef, Program};
 use lumos_core::spec::WorkflowSpec;
 use lumos_core::{
     Agent, AgentCall, AgentError, AgentOutput, Arguments, Backend, BackendError, BackendErrorKind, BackendInfo,
     ChatRequest, Completion, DeltaSink, Destination, Embeddings, Prepared, SharedAgent, SharedBackend, Usd,
 };
-use lumos_engine::{
-    BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, NodeBinding, Price, RunRequest,
-};
+use lumos_engine::{BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, NodeBinding, RunRequest};
 use serde_json::json;
 use tokio::sync::Barrier;
 

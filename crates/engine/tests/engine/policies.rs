@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use lumos_core::price::{Rates, TokenPrice};
+use lumos_core::price::{Price, Rates, TokenPrice};
 use lumos_core::program::{BackendRef, Program};
 use lumos_core::record::Status;
 use lumos_core::spec::{CascadeSpec, InputSpec, Label, NodeSpec, WorkflowSpec};
@@ -15,7 +15,7 @@ use lumos_core::{
     OutputFormat, Prepared, Role, SharedAgent, SharedBackend, Usage, Usd,
 };
 use lumos_engine::{
-    BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, NodeBinding, Price, ResponseCache, RunRequest,
+    BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, NodeBinding, ResponseCache, RunRequest,
 };
 use serde_json::json;
 

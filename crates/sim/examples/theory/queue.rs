@@ -12,6 +12,8 @@ use super::exact::{Waits, mg1, mmc};
 pub struct Queue {
     pub name: &'static str,
     pub load: f64,
+    /// Customers that an interval of ±2 % takes, found by trying.
+    pub customers: u64,
     /// Whose waits are looked at.
     pub node: usize,
     pub theory: Waits,
@@ -27,10 +29,12 @@ const SERVE: &str = r#""serve": Tool(agent: "work", with: { "expression": "1" })
 /// All queues at all loads.
 pub fn queues() -> Vec<Queue> {
     let mut queues = Vec::new();
-    for load in [0.5, 0.8, 0.9, 0.95] {
+    for (load, millions) in [(0.5, 4), (0.8, 8), (0.9, 20), (0.95, 40)] {
+        let customers = millions * 1_000_000;
         let one = |name, theory, service: &str| Queue {
             name,
             load,
+            customers,
             node: 0,
             theory,
             workflow: SERVE.to_owned(),
@@ -48,8 +52,8 @@ pub fn queues() -> Vec<Queue> {
         // Nine in ten take 0.2 s, one in ten 8.2 s: the squared coefficient of variation is 5.76.
         let residual = |t: f64| t.min(0.2) + 0.1 * (t.clamp(0.2, 8.2) - 0.2);
         let samples = "[0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 8.2]";
-        queues.push(one("M/G/1", mg1(load, 6.76, residual), samples));
-        queues.extend(jackson(load));
+        queues.push(Queue { customers: customers * 3 / 2, ..one("M/G/1", mg1(load, 6.76, residual), samples) });
+        queues.extend(jackson(load, customers));
     }
     queues
 }
@@ -57,7 +61,7 @@ pub fn queues() -> Vec<Queue> {
 /// A Jackson network: everybody comes to A; half go on to B, the others to C; at B one returns with chance 1/2, so that B is
 /// visited twice on average. Each station is an M/M/1 queue on its own (Jackson 1957), of which B's waits are looked at at
 /// each visit, and A's.
-fn jackson(load: f64) -> Vec<Queue> {
+fn jackson(load: f64, customers: u64) -> Vec<Queue> {
     let workflow = r#"
         "a": Tool(agent: "work", with: { "expression": "1" }),
         "which": Router(choose: "{{ 'b' }}", after: ["a"], routes: { "b": ["b"], "c": ["c"] }),
@@ -77,6 +81,7 @@ fn jackson(load: f64) -> Vec<Queue> {
         .map(|(name, node, theory)| Queue {
             name,
             load,
+            customers,
             node,
             theory,
             workflow: workflow.to_owned(),
