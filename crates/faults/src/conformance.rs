@@ -221,7 +221,7 @@ impl Suite {
 
     async fn the_token_limit(&mut self) {
         let check = "the token limit";
-        let Some(completion) = self.answer(check, ask("Count from one to one hundred in words.", 5)).await else {
+        let Some(completion) = self.answer(check, ask("Tell me a long story about cats.", 5)).await else {
             return;
         };
         if completion.report.finish_reason != Some(FinishReason::Length) {

@@ -16,12 +16,14 @@ const NAME: &str = "@NAME@";
 const FOLDER: &str = "@FOLDER@";
 
 /// The files of the folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("workflow.ron", include_str!("new/workflow.ron")),
+    ("scenario.ron", include_str!("new/scenario.ron")),
     ("agents/input_guard.ron", include_str!("new/agents/input_guard.ron")),
     ("agents/notes.ron", include_str!("new/agents/notes.ron")),
     ("agents/writer.ron", include_str!("new/agents/writer.ron")),
     ("deployments/local.ron", include_str!("new/deployments/local.ron")),
+    ("deployments/hosted.ron", include_str!("new/deployments/hosted.ron")),
     ("notes/delivery.md", include_str!("new/notes/delivery.md")),
     ("notes/prices.md", include_str!("new/notes/prices.md")),
     ("notes/returns.md", include_str!("new/notes/returns.md")),
