@@ -16,8 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lumos-faults", &["lumos-core"]),
     ("lumos-engine", &["lumos-core"]),
     ("lumos-report", &["lumos-core"]),
-    ("lumos-telemetry", &["lumos-core", "lumos-engine"]),
     ("lumos-sim", &["lumos-core"]),
+    ("lumos-decide", &["lumos-core", "lumos-engine", "lumos-sim"]),
+    ("lumos-telemetry", &["lumos-core", "lumos-engine"]),
     (
         "lumos",
         &[
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lumos-report",
             "lumos-telemetry",
             "lumos-sim",
+            "lumos-decide",
         ],
     ),
 ];

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_agents::BuildContext;
 use lumos_core::SharedAgent;
-use lumos_core::load::{AgentSource, Bundle};
+use lumos_core::load::{AgentSource, Bundle, DeploymentSource};
 use lumos_core::price::{Catalog, Price};
 use lumos_core::program::{BackendRef, Program, ProgramNode};
-use lumos_core::spec::{BackendSpec, DeploymentSpec};
+use lumos_core::spec::{BackendSpec, DeploymentSpec, WorkflowSpec};
 use lumos_engine::{Blueprint, BoundBackend, BoundProgram, NodeBinding, recorded_backend};
 
 use crate::error::Error;
@@ -39,6 +39,12 @@ pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error
     let durability = deployment.map(|deployment| deployment.durability).unwrap_or_default();
     let bound = BoundProgram::new(program, name, |node| binder.node(node))?;
     Ok(bound.forbid_outside(forbidden).defined_by(bundle.definition()).durable(durability))
+}
+
+/// One backend of a deployment, whether a node is bound to it or not.
+pub(crate) fn backend(lumos: &Lumos, deployment: DeploymentSource, name: &str) -> Result<Arc<BoundBackend>, Error> {
+    let bundle = Bundle { deployment: Some(deployment), ..Bundle::in_memory(WorkflowSpec::new("none", "")) };
+    Binder::new(lumos, &bundle, false).backend(name)
 }
 
 struct Binder<'a> {

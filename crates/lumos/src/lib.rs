@@ -33,6 +33,8 @@ pub use lumos_engine as engine;
 pub use lumos_agents as agents;
 #[cfg(feature = "local")]
 pub use lumos_assets as assets;
+#[cfg(feature = "sim")]
+pub use lumos_decide as decide;
 #[cfg(feature = "local")]
 pub use lumos_local as local_models;
 #[cfg(feature = "sim")]

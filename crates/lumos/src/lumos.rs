@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lumos_core::check::check_bundle;
-use lumos_core::load::Bundle;
+use lumos_core::load::{Bundle, DeploymentSource};
 use lumos_core::program::LiveValue;
 use lumos_core::scheduler::{Decision, StepId};
 use lumos_core::{Problem, Severity, SharedAgent, SharedBackend};
 use lumos_engine::{
-    Blueprint, BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History, RecordStore,
-    ResponseCache, RunRequest, SharedSink, SystemClock,
+    Blueprint, BoundBackend, BoundProgram, CancellationToken, Engine, EngineError, FinishedRun, Fork, History,
+    RecordStore, ResponseCache, RunRequest, SharedSink, SystemClock,
 };
 
 use crate::bind;
@@ -184,6 +184,14 @@ impl Lumos {
         bind::bind(self, bundle).map(Arc::new)
     }
 
+    /// Opens one backend of a deployment, whether a node is bound to it or not.
+    ///
+    /// # Errors
+    /// A name that the deployment does not have, a model that is missing, a backend that cannot be opened.
+    pub fn open_backend(&self, deployment: DeploymentSource, name: &str) -> Result<Arc<BoundBackend>, Error> {
+        bind::backend(self, deployment, name)
+    }
+
     /// Loads what the program's backends need; their time belongs to no step.
     ///
     /// # Errors
@@ -297,6 +305,11 @@ impl Lumos {
         }
         let opened = ResponseCache::open(self.home.folder())?;
         Ok(self.cache.get_or_init(|| opened).clone())
+    }
+
+    /// The engine that carries out its runs.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The clock by which it measures.

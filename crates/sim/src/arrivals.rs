@@ -1,5 +1,6 @@
 //! When runs, or sessions of runs, arrive.
 
+use lumos_core::chance::combine;
 use lumos_core::spec::ArrivalSpec;
 use rand_distr::{Distribution, Gamma, Weibull};
 
@@ -7,6 +8,9 @@ use crate::chance::Stream;
 use crate::trace::Arrival;
 
 const HOUR_S: f64 = 3600.0;
+
+/// What the draws of arrivals are for, beside the seeds of runs, which are counted from 0.
+const ARRIVALS: u64 = 1 << 60;
 
 /// Arrivals of an open loop in order of time; a closed loop has none of its own.
 #[derive(Debug, Clone)]
@@ -28,7 +32,17 @@ enum Kind {
     Nobody,
 }
 
+/// The seed of the run of a number, from 0, under a load with `seed`.
+pub fn run_seed(seed: u64, number: u64) -> u64 {
+    combine(seed, number)
+}
+
 impl Arrivals {
+    /// The arrivals of a load with `seed`: the same whether it is simulated or made for real.
+    pub fn of_load(spec: &ArrivalSpec, factor: f64, rows: Vec<Arrival>, seed: u64) -> Self {
+        Self::new(spec, factor, rows, combine(seed, ARRIVALS))
+    }
+
     /// Arrivals `factor` times as often as the scenario says. `rows` are those of a trace.
     pub fn new(spec: &ArrivalSpec, factor: f64, rows: Vec<Arrival>, draw: u64) -> Self {
         let mut stream = Stream::new(draw);

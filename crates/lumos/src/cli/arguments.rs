@@ -53,6 +53,12 @@ pub enum Command {
     /// Simulate a scenario with each of its deployments.
     #[cfg(feature = "sim")]
     Simulate(Simulate),
+    /// Make a scenario's runs for real, at the times that it says.
+    #[cfg(feature = "sim")]
+    Load(Load),
+    /// Fit a serving profile to a backend that runs, and state its error on loads that it was not fitted to.
+    #[cfg(feature = "sim")]
+    Calibrate(Calibrate),
     /// Find the smallest fleet that meets a scenario's SLO, what it costs, and where it breaks even with an API.
     #[cfg(feature = "sim")]
     Plan(Plan),
@@ -154,6 +160,66 @@ pub struct Simulate {
     /// Compute replicas iteration by iteration, which gives the same, slowly.
     #[arg(long)]
     pub stepwise: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lumos load`.
+#[cfg(feature = "sim")]
+#[derive(Debug, Args)]
+pub struct Load {
+    /// The scenario's file.
+    pub scenario: PathBuf,
+    /// The deployment, in place of the scenario's own.
+    #[arg(short, long, value_name = "DEPLOYMENT")]
+    pub deployment: Option<PathBuf>,
+    /// Runs, in place of what the scenario says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: Option<u64>,
+    /// Seconds during which runs arrive, in place of what the scenario says.
+    #[arg(long, value_name = "SECONDS", value_parser = factor)]
+    pub duration: Option<f64>,
+    /// How many times as often runs arrive as the scenario says.
+    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = factor)]
+    pub load_factor: f64,
+    /// Print beside it what is predicted for the same arrivals and the same lengths.
+    #[arg(long, value_enum)]
+    pub against: Option<Against>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What a load is compared with.
+#[cfg(feature = "sim")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// Its simulation.
+    Simulated,
+}
+
+/// `lumos calibrate`.
+#[cfg(feature = "sim")]
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// The backend's name in the deployment.
+    pub backend: String,
+    /// The deployment: a file, or the name of one in `deployments/`.
+    #[arg(short, long, value_name = "DEPLOYMENT", default_value = "local")]
+    pub deployment: PathBuf,
+    /// Where the profile is written [default: profiles/BACKEND.ron].
+    #[arg(short, long, value_name = "FILE.ron")]
+    pub output: Option<PathBuf>,
+    /// Fewer lengths and repetitions, for a first look.
+    #[arg(long = "quick")]
+    pub is_quick: bool,
+    /// Most requests at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub clients: u32,
+    /// Tokens of an iteration, where the server's setting is known (vLLM's --max-num-batched-tokens, llama.cpp's --batch-size).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_batched_tokens: Option<u32>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -6,6 +6,8 @@
 mod approve;
 mod arguments;
 mod assets;
+#[cfg(feature = "sim")]
+mod calibrate;
 mod check;
 mod dry_run;
 mod failure;
@@ -15,6 +17,8 @@ mod fork;
 mod graph;
 mod home;
 mod inputs;
+#[cfg(feature = "sim")]
+mod load;
 mod new;
 mod output;
 mod plan;
@@ -59,6 +63,12 @@ pub fn main() -> ExitCode {
         Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.printing.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
+        #[cfg(feature = "sim")]
+        Command::Calibrate(calibrate) => {
+            (home().and_then(|home| calibrate::run(calibrate, home, seed)), calibrate.format)
+        }
+        #[cfg(feature = "sim")]
+        Command::Load(load) => (home().and_then(|home| load::run(load, home, seed)), load.format),
         #[cfg(feature = "sim")]
         Command::Simulate(simulate) => (home().and_then(|home| simulate::run(simulate, &home, seed)), simulate.format),
         #[cfg(feature = "sim")]

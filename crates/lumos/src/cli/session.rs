@@ -39,13 +39,31 @@ impl Session {
     /// # Errors
     /// Those of `work`; the record store, or threads that cannot be had.
     pub fn with<T>(home: Home, is_stream: bool, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        Self::start(home, output::shows_progress(), is_stream, work)
+    }
+
+    /// The same without a view of what happens in runs, for whoever carries out many.
+    ///
+    /// # Errors
+    /// As for [`Self::with`].
+    #[cfg(feature = "sim")]
+    pub fn quiet<T>(home: Home, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        Self::start(home, false, false, work)
+    }
+
+    fn start<T>(
+        home: Home,
+        shows: bool,
+        is_stream: bool,
+        work: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
         let cancel = CancellationToken::new();
         runtime.spawn(watch_signals(cancel.clone()));
-        let live = output::shows_progress().then(|| Arc::new(Live::start()));
+        let live = shows.then(|| Arc::new(Live::start()));
         let stream = is_stream.then(|| Arc::new(Stream::start(cancel.clone())));
         let mut builder = Lumos::builder(home).secrets(Arc::new(|name| std::env::var(name).ok()));
         if let Some(live) = &live {
@@ -111,6 +129,12 @@ impl Session {
         }
     }
 
+    /// Waits for something that an interruption ends.
+    #[cfg(feature = "sim")]
+    pub fn finish<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// Waits for something that ends by itself, or for an interruption.
     ///
     /// # Errors
@@ -124,6 +148,18 @@ impl Session {
         })
     }
 
+    /// Fetches one asset, if it is one and not here.
+    ///
+    /// # Errors
+    /// When it cannot be had; an interruption.
+    #[cfg(feature = "sim")]
+    pub fn fetch_asset(&self, name: &str) -> Result<(), Failure> {
+        if self.lumos.assets().catalog().get(name).is_none() || self.lumos.assets().path(name).is_some() {
+            return Ok(());
+        }
+        self.pull(name.to_owned())
+    }
+
     /// Fetches the assets that a bundle needs; unknown names are left for binding, which knows their place.
     fn fetch(&self, bundle: &Bundle) -> Result<(), Failure> {
         let store = self.lumos.assets();
@@ -131,10 +167,15 @@ impl Session {
             if store.catalog().get(&name).is_none() {
                 continue;
             }
-            let (store, cancel) = (store.clone(), self.cancel.clone());
-            let pulled = self.runtime.block_on(self.runtime.spawn_blocking(move || pull::pull(&store, &name, &cancel)));
-            pulled.map_err(|error| Failure::failed(format!("fetching stopped: {error}")))??;
+            self.pull(name)?;
         }
+        Ok(())
+    }
+
+    fn pull(&self, name: String) -> Result<(), Failure> {
+        let (store, cancel) = (self.lumos.assets().clone(), self.cancel.clone());
+        let pulled = self.runtime.block_on(self.runtime.spawn_blocking(move || pull::pull(&store, &name, &cancel)));
+        pulled.map_err(|error| Failure::failed(format!("fetching stopped: {error}")))??;
         Ok(())
     }
 }

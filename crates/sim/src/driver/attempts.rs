@@ -35,6 +35,7 @@ impl Driver<'_> {
             (None, lengths) => lengths.map_or(1, |(_, output)| output),
         };
         let output = node.max_output.map_or(output, |most| output.min(most));
+        let (input, output) = model.recorded_lengths(&entry.state, id.step, id.number).unwrap_or((input, output));
         let context = if node.context { entry.context } else { 0 };
         let input = input.saturating_add(context).max(1);
         let fails = node.fail > 0.0 && unit(chance::combine(draw, Purpose::Failure as u64)) < node.fail;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{Command, Event, EventKind, RunState};
 
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, run_seed};
 use crate::model::{Model, ServiceKind, SimValue};
 use crate::replica::{Pool, ReplicaError, Reply};
 use crate::results::{BATCHES, Measures, Watch};
@@ -38,9 +38,6 @@ impl Default for Options {
         Self { seed: 0, load_factor: 1.0, runs: None, stepwise: false }
     }
 }
-
-/// What the draws of arrivals are for, beside the seeds of runs, which are counted from 0.
-const ARRIVALS: u64 = 1 << 60;
 
 /// Simulates a model once.
 ///
@@ -117,8 +114,7 @@ impl<'m> Driver<'m> {
             });
         }
         let workload = &model.workload;
-        let draw = lumos_core::chance::combine(options.seed, ARRIVALS);
-        let arrivals = Arrivals::new(&workload.arrivals, options.load_factor, workload.rows.clone(), draw);
+        let arrivals = Arrivals::of_load(&workload.arrivals, options.load_factor, workload.rows.clone(), options.seed);
         let nodes = model.nodes.iter().map(Vec::len).sum();
         Ok(Self {
             model,
@@ -218,7 +214,7 @@ impl<'m> Driver<'m> {
             (None, None) => number as usize * BATCHES / workload.rows.len().max(1),
         };
         self.look_at_middle(batch);
-        let seed = lumos_core::chance::combine(self.options.seed, number);
+        let seed = run_seed(self.options.seed, number);
         let run = Run {
             state: RunState::new(self.model, SimValue::default(), seed),
             arrived_us: self.now_us,

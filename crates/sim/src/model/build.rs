@@ -58,6 +58,7 @@ impl Model {
             services,
             workload,
             slo: scenario.spec().slo,
+            recorded: None,
             scenario: scenario.spec().name.clone(),
             workflow: program.name().to_owned(),
             deployment: deployment.unwrap_or_default(),
@@ -158,6 +159,10 @@ impl Builder<'_> {
             "accept: 0.8",
         );
         let branches = self.branches(&place, &path, spec, profile);
+        let routes = match spec.map(|spec| &spec.kind) {
+            Some(NodeKind::Router { routes, .. }) => routes.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
         let is_graph = matches!(node.body, Body::Graph(_));
         let bound = if is_graph { Vec::new() } else { self.backends(text) };
         let candidates: Vec<u32> = match (&profile.service, bound.is_empty()) {
@@ -204,6 +209,7 @@ impl Builder<'_> {
             duration: quantity(&profile.duration_s, 0.0),
             when: profile.when.unwrap_or(1.0),
             branches,
+            routes,
             width: quantity(&profile.width, 0.0),
             rounds: quantity(&profile.rounds, 1.0),
             accept: profile.accept.unwrap_or(1.0),

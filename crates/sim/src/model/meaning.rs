@@ -37,11 +37,15 @@ impl Semantics for Model {
     }
 
     fn condition(&self, view: View<'_, Self>) -> Result<bool, Failure> {
+        if let Some(holds) = self.recorded_condition(view) {
+            return Ok(holds);
+        }
         Ok(happens(view, self.asked(view)?.when, Purpose::Condition))
     }
 
     fn items(&self, view: View<'_, Self>) -> Result<Vec<SimValue>, Failure> {
-        let width = self.asked(view)?.width.count(draw(view, view.key(), Purpose::Width));
+        let drawn = || Ok(self.asked(view)?.width.count(draw(view, view.key(), Purpose::Width)));
+        let width = self.recorded_width(view).map_or_else(drawn, Ok)?;
         Ok(vec![SimValue::default(); width as usize])
     }
 
@@ -49,6 +53,9 @@ impl Semantics for Model {
         let node = self.asked(view)?;
         let step = view.step.map(|step| view.state.step(step));
         let round = step.and_then(|step| step.iteration).unwrap_or(0);
+        if let Some(rounds) = self.recorded_rounds(view) {
+            return Ok(round + 1 >= rounds);
+        }
         let index = step.and_then(|step| step.index).map_or(0, |index| u64::from(index) + 1);
         // One draw for all rounds of the loop: how many there are.
         let key = combine(View { step: None, ..view }.key(), index);
@@ -61,6 +68,9 @@ impl Semantics for Model {
 
     fn branch(&self, view: View<'_, Self>, _: &SimValue) -> Result<usize, Failure> {
         let node = self.asked(view)?;
+        if let Some(branch) = self.recorded_branch(view, &node.routes) {
+            return Ok(branch);
+        }
         let drawn = unit(draw(view, View { step: None, ..view }.key(), Purpose::Branch));
         let last = node.branches.len().saturating_sub(1);
         Ok(node.branches.iter().position(|sum| drawn < *sum).unwrap_or(last))
@@ -68,7 +78,8 @@ impl Semantics for Model {
 
     fn refusal(&self, view: View<'_, Self>, _: &SimValue) -> Result<Option<Failure>, Failure> {
         let node = self.asked(view)?;
-        let refuses = node.refuse > 0.0 && happens(view, node.refuse, Purpose::Refusal);
+        let drawn = || node.refuse > 0.0 && happens(view, node.refuse, Purpose::Refusal);
+        let refuses = self.recorded_refusal(view).unwrap_or_else(drawn);
         Ok(refuses.then(|| Failure::fatal(format!("the guard `{}` refused", node.path))))
     }
 

@@ -4,6 +4,7 @@ mod build;
 mod meaning;
 mod node;
 mod pools;
+mod recorded;
 mod services;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Model {
     pub(crate) services: Vec<ServiceModel>,
     pub(crate) workload: Workload,
     pub(crate) slo: SloSpec,
+    /// Runs whose lengths are taken over.
+    pub(crate) recorded: Option<recorded::Recorded>,
     /// The scenario's name.
     pub scenario: String,
     /// The workflow's name.

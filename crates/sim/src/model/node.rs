@@ -24,6 +24,8 @@ pub struct NodeModel {
     pub(crate) when: f64,
     /// Chances of the branches, added up.
     pub(crate) branches: Vec<f64>,
+    /// Names of the branches.
+    pub(crate) routes: Vec<String>,
     pub(crate) width: Quantity,
     pub(crate) rounds: Quantity,
     pub(crate) accept: f64,

@@ -100,6 +100,26 @@ impl Calibrated {
         zero.map(|(name, _)| format!("`{name}` leaves nothing to serve with"))
     }
 
+    /// The profile as a file.
+    pub fn to_ron(&self) -> String {
+        let config = ron::ser::PrettyConfig::new()
+            .struct_names(true)
+            .extensions(ron::extensions::Extensions::IMPLICIT_SOME)
+            .compact_arrays(false);
+        // Numbers, texts and lists of them can always be written.
+        let text = ron::ser::to_string_pretty(self, config).unwrap_or_default();
+        let body = text.strip_prefix("#![enable(implicit_some)]\n").unwrap_or(&text);
+        format!("// Written by `lumos calibrate`.\n{body}\n")
+    }
+
+    /// Tokens per second of so many sequences that each hold `kv_tokens` in the cache.
+    pub fn tokens_per_s(&self, sequences: u32, kv_tokens: u32) -> f64 {
+        let sequences = f64::from(sequences);
+        let iteration_us =
+            self.iteration_us + sequences * (self.sequence_us + self.kv_token_ns / 1e3 * f64::from(kv_tokens));
+        sequences * 1e6 / iteration_us
+    }
+
     /// Limits of a replica with this profile.
     pub fn replica(&self) -> ReplicaSpec {
         ReplicaSpec {

@@ -34,11 +34,13 @@ pub enum Verdict {
 }
 
 impl Watch {
-    pub(crate) fn middle(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
+    /// What is there in the middle of the arrivals: runs that have arrived, runs in the system, requests at each service.
+    pub fn middle(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
         self.middle = Some(Moment { at_us, arrived, runs, services: services.collect() });
     }
 
-    pub(crate) fn end(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
+    /// What is there when the last run has arrived.
+    pub fn end(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
         self.end = Some(Moment { at_us, arrived, runs, services: services.collect() });
     }
 

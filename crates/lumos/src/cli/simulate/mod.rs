@@ -1,6 +1,6 @@
 //! `lumos simulate`: a scenario on a virtual clock, with each of its deployments.
 
-mod tables;
+pub mod tables;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lumos::Home;

@@ -1,4 +1,4 @@
-//! What a simulation found, for people.
+//! What a simulation or a load found, for people.
 
 use std::fmt::Write;
 
@@ -61,11 +61,12 @@ fn one(result: &Results) -> String {
         "{} {}\n",
         output::bold(&format!("{} on {}", clean(&result.workflow), clean(&result.deployment))),
         output::dim(&format!(
-            "{} runs in {}, load ×{}, {}; all figures simulated",
+            "{} runs in {}, load ×{}, {}; all figures {}",
             figure::count(result.runs),
             figure::duration((result.duration_s * 1e6) as u64),
             result.load_factor,
             seeds(&result.seeds),
+            result.basis,
         ))
     );
     match &result.verdict {
@@ -276,7 +277,8 @@ fn none() -> String {
     figure::NONE.to_owned()
 }
 
-fn seconds(seconds: f64) -> String {
+/// A time as people read it.
+pub fn seconds(seconds: f64) -> String {
     figure::duration((seconds * 1e6).round() as u64)
 }
 

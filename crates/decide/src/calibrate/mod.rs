@@ -1,0 +1,212 @@
+//! Fits a profile to a running backend and states how far off it is on loads that it was not fitted to.
+//!
+//! The loads: single requests of several prompt and answer lengths, in rounds so that a machine that slows down slows all
+//! of them; bursts of 2, 4, … equal requests, which show how many are served at a time and what one more costs; and closed
+//! loops of other lengths, which are predicted and compared.
+
+mod design;
+mod fit;
+mod heldout;
+mod predict;
+mod probe;
+mod prompt;
+
+use std::sync::Arc;
+
+use lumos_core::{Backend, BackendError, Clock};
+use lumos_engine::CancellationToken;
+use lumos_sim::profile::Calibrated;
+use serde::Serialize;
+
+use design::{Design, singles};
+use probe::{Probe, burst};
+
+/// How a backend is calibrated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CalibrateOptions {
+    /// The profile's name.
+    pub name: String,
+    /// The day, as YYYY-MM-DD.
+    pub measured_on: String,
+    /// Fewer lengths and repetitions: about a fifth of the time, for a first look.
+    pub quick: bool,
+    /// Most requests at a time.
+    pub most_clients: u32,
+    /// Tokens of an iteration, where the server's setting is known.
+    pub max_batched_tokens: Option<u32>,
+    /// Seed of prompts and lengths.
+    pub seed: u64,
+}
+
+/// A calibrated backend.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Calibration {
+    /// What was fitted.
+    pub profile: Calibrated,
+    /// Requests that were made.
+    pub requests: u64,
+    /// How far the fitted times of an iteration lie from the measured ones, at the median, in percent.
+    pub iteration_error_percent: f64,
+    /// The same of the time to first token of single requests.
+    pub ttft_error_percent: f64,
+    /// Tokens per second of one request at a time.
+    pub tokens_per_s_alone: f64,
+    /// Tokens per second of as many requests as are served at a time.
+    pub tokens_per_s_together: f64,
+    /// What was not measured.
+    pub assumptions: Vec<String>,
+}
+
+/// Why a backend could not be calibrated.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// It serves no chats.
+    #[error("it answers no chats: only models that write can be calibrated")]
+    NoChat,
+    /// It failed.
+    #[error("request {number} failed: {error}")]
+    Backend {
+        /// Which request, from 1.
+        number: u64,
+        /// Why.
+        error: BackendError,
+    },
+    /// It does not say how many tokens it read and wrote.
+    #[error("it does not report how many tokens it read and wrote, so nothing can be fitted")]
+    NoUsage,
+    /// Its answers are too short to tell a token's time.
+    #[error("its answers end after {tokens} tokens: too few to tell a token's time")]
+    ShortAnswers {
+        /// Tokens of the longest answer.
+        tokens: u32,
+    },
+    /// Too few prompts fit into its context.
+    #[error("its context of {context} tokens is too small to be calibrated")]
+    SmallContext {
+        /// Its context.
+        context: u32,
+    },
+    /// It was stopped.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// Hears of each request that has ended: how many have, of how many, and what is being measured.
+pub type Told<'a> = &'a (dyn Fn(u64, u64, &str) + Sync);
+
+/// Calibrates a backend that nobody else uses meanwhile.
+///
+/// # Errors
+/// When it fails, or does not say what a fit needs; when `cancel` is cancelled.
+pub async fn calibrate(
+    backend: &dyn Backend,
+    clock: Arc<dyn Clock>,
+    options: &CalibrateOptions,
+    cancel: &CancellationToken,
+    told: Told<'_>,
+) -> Result<Calibration, CalibrateError> {
+    let measured = measure(backend, clock, options, told);
+    tokio::select! {
+        measured = measured => measured,
+        () = cancel.cancelled() => Err(CalibrateError::Cancelled),
+    }
+}
+
+async fn measure(
+    backend: &dyn Backend,
+    clock: Arc<dyn Clock>,
+    options: &CalibrateOptions,
+    told: Told<'_>,
+) -> Result<Calibration, CalibrateError> {
+    backend.warm_up().await.map_err(|error| CalibrateError::Backend { number: 0, error })?;
+    let info = backend.info();
+    if !info.chat {
+        return Err(CalibrateError::NoChat);
+    }
+    let design = Design::new(options, info.context_tokens)?;
+    let mut probe = Probe::new(backend, clock, told, options.seed, design.requests(options.most_clients));
+
+    probe.about("warming up");
+    // The first request pays for what later ones find; and it shows how many tokens a word has.
+    for _ in 0..2 {
+        probe.learn_words().await?;
+    }
+
+    probe.about("single requests");
+    let mut alone = Vec::new();
+    for _ in 0..design.repeats {
+        for (prompt, answer) in singles(&design) {
+            alone.push(probe.ask(prompt, answer).await?);
+        }
+    }
+
+    probe.about("requests side by side");
+    let mut together = Vec::new();
+    let mut served = 1;
+    let mut is_whole = false;
+    let mut clients = 2;
+    while clients <= options.most_clients.max(1) {
+        let (prompt, answer) = design.burst;
+        let mut seen = 0;
+        for _ in 0..design.burst_repeats {
+            let answers = probe.ask_all(&vec![(prompt, answer); clients as usize]).await?;
+            seen = seen.max(burst::served_at_once(&answers));
+            together.push((clients, answers));
+        }
+        served = served.max(seen);
+        if seen < clients {
+            is_whole = true;
+            break;
+        }
+        clients = (clients * 2).min(options.most_clients.max(clients + 1));
+    }
+
+    let mut profile = Calibrated {
+        name: options.name.clone(),
+        of: format!("{}, {}: {}", info.model, info.provider, info.detail),
+        measured_on: options.measured_on.clone(),
+        quantization: None,
+        iteration_us: 0.0,
+        sequence_us: 0.0,
+        prompt_token_us: 0.0,
+        prompt_pair_ns: 0.0,
+        kv_token_ns: 0.0,
+        request_us: 0.0,
+        max_seqs: served,
+        max_batched_tokens: options.max_batched_tokens.unwrap_or(design.iteration_tokens(served)),
+        kv_tokens: design.context.saturating_mul(served),
+        held_out: Vec::new(),
+    };
+    let mut decodes = burst::alone(&alone);
+    decodes.extend(together.iter().filter(|(clients, _)| *clients <= served).filter_map(|(_, all)| burst::window(all)));
+    let longest = alone.iter().map(|sample| sample.output).max().unwrap_or(0);
+    let fitted = fit::fit(&mut profile, &alone, &decodes).ok_or(CalibrateError::ShortAnswers { tokens: longest })?;
+
+    probe.about("held-out loads");
+    for (index, clients) in design.held_out(served).into_iter().enumerate() {
+        let loops = design.closed_loop(clients, options.seed, index as u64);
+        let measured = probe.closed_loop(&loops).await?;
+        profile.held_out.push(heldout::compare(&profile, clients, &measured));
+    }
+
+    let mut assumptions = Vec::new();
+    if served > 1 && options.max_batched_tokens.is_none() {
+        assumptions.push(format!("an iteration takes up to {} tokens: not measured", profile.max_batched_tokens));
+    }
+    if !is_whole && options.most_clients > 1 {
+        assumptions.push(format!("{served} requests are served at a time; whether it would be more was not tried"));
+    }
+    if info.context_tokens.is_none() {
+        let tokens = design.context;
+        assumptions.push(format!("its context is unknown: {tokens} tokens per request are taken to fit its cache"));
+    }
+    Ok(Calibration {
+        requests: probe.asked(),
+        iteration_error_percent: fitted.iteration_error_percent,
+        ttft_error_percent: fitted.ttft_error_percent,
+        tokens_per_s_alone: profile.tokens_per_s(1, design.burst.0),
+        tokens_per_s_together: profile.tokens_per_s(served, design.burst.0),
+        profile,
+        assumptions,
+    })
+}

@@ -1,0 +1,182 @@
+//! Requests with what is measured of them.
+
+pub(super) mod burst;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::try_join_all;
+use lumos_core::chance::combine;
+use lumos_core::{Backend, Clock, Delta, DeltaSink};
+
+use super::{CalibrateError, Told, prompt};
+
+/// What is known of one request. Times by the clock of the calibration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Sample {
+    /// When it was asked.
+    pub asked_us: u64,
+    /// When its first token was there.
+    pub first_us: u64,
+    /// When it ended.
+    pub done_us: u64,
+    /// Tokens of the prompt that had to be computed: those from a cache are left out.
+    pub input: u32,
+    /// Tokens of the answer.
+    pub output: u32,
+    /// When pieces came, and how many tokens there were then.
+    pub pieces: Vec<(u64, u64)>,
+}
+
+impl Sample {
+    /// Microseconds to the first token.
+    pub(super) fn ttft_us(&self) -> f64 {
+        self.first_us.saturating_sub(self.asked_us) as f64
+    }
+
+    /// Microseconds to the end.
+    pub(super) fn latency_us(&self) -> f64 {
+        self.done_us.saturating_sub(self.asked_us) as f64
+    }
+
+    /// Microseconds per token after the first; `None` without one.
+    pub(super) fn tpot_us(&self) -> Option<f64> {
+        let tokens = self.output.checked_sub(1).filter(|tokens| *tokens > 0)?;
+        Some(self.done_us.saturating_sub(self.first_us) as f64 / f64::from(tokens))
+    }
+}
+
+/// Makes requests.
+pub(super) struct Probe<'a> {
+    backend: &'a dyn Backend,
+    clock: Arc<dyn Clock>,
+    told: Told<'a>,
+    seed: u64,
+    planned: u64,
+    counted: Mutex<Counted>,
+    /// Tokens of a prompt without words, and of a word.
+    frame: f64,
+    per_word: f64,
+}
+
+#[derive(Default)]
+struct Counted {
+    asked: u64,
+    ended: u64,
+    about: String,
+}
+
+/// Words of the prompts by which tokens per word are found.
+const FEW: u32 = 10;
+const MANY: u32 = 60;
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(
+        backend: &'a dyn Backend,
+        clock: Arc<dyn Clock>,
+        told: Told<'a>,
+        seed: u64,
+        planned: u64,
+    ) -> Self {
+        Self { backend, clock, told, seed, planned, counted: Mutex::default(), frame: 40.0, per_word: 1.0 }
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is measured from now on.
+    pub(super) fn about(&self, what: &str) {
+        what.clone_into(&mut self.counted().about);
+    }
+
+    /// Requests that have been made.
+    pub(super) fn asked(&self) -> u64 {
+        self.counted().asked
+    }
+
+    /// Finds how many tokens a word has.
+    pub(super) async fn learn_words(&mut self) -> Result<(), CalibrateError> {
+        let few = self.send(FEW, 4).await?;
+        let many = self.send(MANY, 4).await?;
+        let (few, many) = (f64::from(few.1), f64::from(many.1));
+        self.per_word = ((many - few) / f64::from(MANY - FEW)).max(0.25);
+        self.frame = (few - self.per_word * f64::from(FEW)).max(0.0);
+        Ok(())
+    }
+
+    /// One request of about so many tokens.
+    pub(super) async fn ask(&self, prompt: u32, answer: u32) -> Result<Sample, CalibrateError> {
+        let words = ((f64::from(prompt) - self.frame) / self.per_word).round().max(0.0) as u32;
+        Ok(self.send(words, answer).await?.0)
+    }
+
+    /// Requests at the same time.
+    pub(super) async fn ask_all(&self, lengths: &[(u32, u32)]) -> Result<Vec<Sample>, CalibrateError> {
+        try_join_all(lengths.iter().map(|(prompt, answer)| self.ask(*prompt, *answer))).await
+    }
+
+    /// Clients each of which asks one thing after the other.
+    pub(super) async fn closed_loop(&self, clients: &[Vec<(u32, u32)>]) -> Result<Vec<Vec<Sample>>, CalibrateError> {
+        try_join_all(clients.iter().map(|lengths| async move {
+            let mut samples = Vec::new();
+            for (prompt, answer) in lengths {
+                samples.push(self.ask(*prompt, *answer).await?);
+            }
+            Ok(samples)
+        }))
+        .await
+    }
+
+    /// Makes a request; gives the tokens of its whole prompt too.
+    async fn send(&self, words: u32, answer: u32) -> Result<(Sample, u32), CalibrateError> {
+        let number = {
+            let mut counted = self.counted();
+            counted.asked += 1;
+            counted.asked
+        };
+        let request = prompt::request(words, answer, combine(self.seed, number));
+        let pieces = Pieces { clock: &*self.clock, seen: Mutex::default() };
+        let asked_us = self.clock.now_us();
+        let completion =
+            self.backend.chat(request, &pieces).await.map_err(|error| CalibrateError::Backend { number, error })?;
+        let done_us = self.clock.now_us();
+        let seen = pieces.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let report = completion.report;
+        let (Some(input), Some(output)) = (report.usage.input_tokens, report.usage.output_tokens) else {
+            return Err(CalibrateError::NoUsage);
+        };
+        let first_us = match report.ttft_us {
+            Some(ttft_us) => asked_us + report.queue_us + ttft_us,
+            None => seen.iter().find(|(_, tokens)| *tokens > 0).map_or(done_us, |(at_us, _)| *at_us),
+        };
+        let cached = report.usage.cached_input_tokens.unwrap_or(0);
+        let sample = Sample {
+            asked_us,
+            first_us,
+            done_us,
+            input: input.saturating_sub(cached).max(1) as u32,
+            output: output as u32,
+            pieces: seen,
+        };
+        let (ended, about) = {
+            let mut counted = self.counted();
+            counted.ended += 1;
+            (counted.ended, counted.about.clone())
+        };
+        (self.told)(ended, self.planned.max(ended), &about);
+        Ok((sample, input as u32))
+    }
+}
+
+/// Notes when pieces come.
+struct Pieces<'a> {
+    clock: &'a dyn Clock,
+    seen: Mutex<Vec<(u64, u64)>>,
+}
+
+impl DeltaSink for Pieces<'_> {
+    fn delta(&self, delta: Delta<'_>) {
+        let at_us = self.clock.now_us();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((at_us, delta.output_tokens));
+    }
+}

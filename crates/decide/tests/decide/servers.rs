@@ -1,0 +1,98 @@
+//! A server with known coefficients on tokio's virtual time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lumos_core::{
+    Backend, BackendError, BackendInfo, Basis, CallReport, ChatRequest, Clock, Completion, Delta, DeltaSink,
+    Embeddings, Usage,
+};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+
+/// Tokio's time as a clock.
+pub struct Virtual(Instant);
+
+impl Virtual {
+    /// A clock that starts now.
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for Virtual {
+    fn now_us(&self) -> u64 {
+        self.0.elapsed().as_micros() as u64
+    }
+}
+
+/// Milliseconds that things take; tokio's time has no finer grain.
+pub struct Server {
+    /// Requests that are served at a time.
+    pub slots: Semaphore,
+    /// Of a prompt, whatever its length.
+    pub first_ms: u64,
+    /// Of each token of a prompt.
+    pub prompt_ms: u64,
+    /// Of each token, whoever else is served.
+    pub token_ms: u64,
+    /// Of each token for each request that is served.
+    pub beside_ms: u64,
+    /// Whether it says how many tokens there were.
+    pub counts: bool,
+    /// Requests that are served.
+    pub served: AtomicU64,
+}
+
+impl Server {
+    /// A server with slots and times.
+    pub fn new(slots: usize, first_ms: u64, prompt_ms: u64, token_ms: u64, beside_ms: u64) -> Self {
+        let slots = Semaphore::new(slots);
+        Self { slots, first_ms, prompt_ms, token_ms, beside_ms, counts: true, served: AtomicU64::new(0) }
+    }
+}
+
+#[async_trait]
+impl Backend for Server {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            model: "clockwork".to_owned(),
+            provider: "test".to_owned(),
+            chat: true,
+            embed: false,
+            context_tokens: Some(2048),
+            dimensions: None,
+            digest: String::new(),
+            detail: "virtual".to_owned(),
+        }
+    }
+
+    fn count_input_tokens(&self, _: &ChatRequest) -> Option<u64> {
+        None
+    }
+
+    async fn chat(&self, request: ChatRequest, deltas: &dyn DeltaSink) -> Result<Completion, BackendError> {
+        let input = 20 + request.messages[0].content.split_whitespace().count() as u64;
+        let output = u64::from(request.decoding.max_tokens);
+        let _slot = self.slots.acquire().await.expect("it is never closed");
+        sleep(Duration::from_millis(self.first_ms + self.prompt_ms * input)).await;
+        self.served.fetch_add(1, Ordering::SeqCst);
+        deltas.delta(Delta { text: "1", output_tokens: 1 });
+        for token in 2..=output {
+            let beside = self.served.load(Ordering::SeqCst);
+            sleep(Duration::from_millis(self.token_ms + self.beside_ms * beside)).await;
+            deltas.delta(Delta { text: "1", output_tokens: token });
+        }
+        self.served.fetch_sub(1, Ordering::SeqCst);
+        let tokens = |tokens: u64| self.counts.then_some(tokens);
+        let usage = Usage { input_tokens: tokens(input), output_tokens: tokens(output), ..Usage::default() };
+        let report = CallReport { usage, ..CallReport::new(Basis::Reported) };
+        Ok(Completion { text: String::new(), tool_calls: Vec::new(), report })
+    }
+
+    async fn embed(&self, _: Vec<String>) -> Result<Embeddings, BackendError> {
+        unreachable!("nobody embeds here")
+    }
+}
