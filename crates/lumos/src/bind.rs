@@ -43,7 +43,7 @@ pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error
 
 /// One backend of a deployment, whether a node is bound to it or not.
 pub(crate) fn backend(lumos: &Lumos, deployment: DeploymentSource, name: &str) -> Result<Arc<BoundBackend>, Error> {
-    let bundle = Bundle { deployment: Some(deployment), ..Bundle::in_memory(WorkflowSpec::new("none", "")) };
+    let bundle = Bundle { deployment: Some(deployment), ..Bundle::in_memory(WorkflowSpec::new("none")) };
     Binder::new(lumos, &bundle, false).backend(name)
 }
 
