@@ -181,8 +181,8 @@ pub struct Load {
     #[arg(long, value_name = "SECONDS", value_parser = factor)]
     pub duration: Option<f64>,
     /// How many times as often runs arrive as the scenario says.
-    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = factor)]
-    pub load_factor: f64,
+    #[arg(long = "load-factor", value_name = "F", default_value_t = 1.0, value_parser = factor)]
+    pub factor: f64,
     /// Print beside it what is predicted for the same arrivals and the same lengths.
     #[arg(long, value_enum)]
     pub against: Option<Against>,

@@ -28,7 +28,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         return Err(Failure::invalid(&scenario.parsed.file, message, hint));
     };
     let options =
-        LoadOptions { seed, load_factor: arguments.load_factor, runs: arguments.runs, duration_s: arguments.duration };
+        LoadOptions { seed, load_factor: arguments.factor, runs: arguments.runs, duration_s: arguments.duration };
     let file = |name: &str| std::fs::read_to_string(scenario.file(name).unwrap_or_else(|| scenario.folder.join(name)));
     let plan = LoadPlan::new(&scenario, options, &file).map_err(Failure::Invalid)?;
     // Before the load, because what is wrong with the prediction is better known now.
@@ -57,9 +57,9 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         Some(model) => {
             let model = model.replaying(loaded.runs.iter().map(|run| &run.record));
             let runs = loaded.runs.iter().map(|run| run.number + 1).max();
-            let options = Options { seed, load_factor: arguments.load_factor, runs, ..Options::default() };
+            let options = Options { seed, load_factor: arguments.factor, runs, ..Options::default() };
             let measures = simulate(&model, options).map_err(|error| Failure::failed(error.to_string()))?;
-            Some(summarize(&model, &measures, arguments.load_factor, &[seed]))
+            Some(summarize(&model, &measures, arguments.factor, &[seed]))
         }
         None => None,
     };
