@@ -76,7 +76,7 @@ fn jackson(load: f64, customers: u64) -> Vec<Queue> {
     // Time averages are those of independent M/M/1 queues, also where customers return; the waits of single visits are
     // exponential only where nobody does.
     let returning = Waits { p95: None, ..mmc(1, load) };
-    [("Jackson, first station", 0, mmc(1, load)), ("Jackson, with feedback", 2, returning)]
+    [("Jackson first station", 0, mmc(1, load)), ("Jackson with feedback", 2, returning)]
         .into_iter()
         .map(|(name, node, theory)| Queue {
             name,
