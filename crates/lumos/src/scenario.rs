@@ -18,7 +18,7 @@ use crate::{Home, Prices};
 /// Everything that would have to be known and is not, and prices that cannot be had.
 pub fn models(scenario: &Scenario, home: &Home) -> Result<Vec<Model>, Error> {
     let prices = Prices::load(home)?;
-    let files = |name: &str| std::fs::read_to_string(scenario.file(name).unwrap_or_else(|| scenario.folder.join(name)));
+    let files = |name: &str| scenario.read(name);
     let mut models = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for bundle in &scenario.bundles {

@@ -31,15 +31,6 @@ impl Scenario {
         let Some(parsed) = parsed else { return (None, problems) };
         let folder = find::folder_of(path);
         let mut bundles = Vec::new();
-        let place = |field: &str, message: String, hint: Option<String>| {
-            let position = parsed.positions.of(field);
-            Problem {
-                line: position.map(|position| position.line),
-                column: position.map(|position| position.column),
-                field: Some(field.to_owned()),
-                ..Problem::of_file(&parsed.file, message, hint)
-            }
-        };
         let mut named: Vec<PathBuf> = deployments.to_vec();
         if deployments.is_empty() {
             for (at, name) in parsed.spec.deployments.iter().enumerate() {
@@ -47,7 +38,7 @@ impl Scenario {
                     Found::At(path) => named.push(path),
                     Found::Nowhere { hint } => {
                         let message = format!("there is no deployment `{name}`");
-                        problems.push(place(&format!("deployments.{at}"), message, hint));
+                        problems.push(parsed.problem(&format!("deployments.{at}"), message, hint));
                     }
                 }
             }
@@ -67,7 +58,7 @@ impl Scenario {
             }
             Found::Nowhere { hint } if !parsed.spec.workflow.is_empty() => {
                 let message = format!("there is no workflow `{}`", parsed.spec.workflow);
-                problems.push(place("workflow", message, hint));
+                problems.push(parsed.problem("workflow", message, hint));
             }
             Found::Nowhere { .. } => {}
         }
@@ -96,16 +87,16 @@ impl Scenario {
         }
     }
 
-    /// The file that the scenario means by a name: a path relative to its own, or a profile in `profiles/`; `None` when a
-    /// profile of that name is nowhere.
-    pub fn file(&self, name: &str) -> Option<PathBuf> {
-        if Path::new(name).extension().is_some() {
-            return Some(self.folder.join(name));
-        }
-        match find::named(name, "profiles", &self.folder) {
-            Found::At(path) => Some(path),
-            Found::Nowhere { .. } => None,
-        }
+    /// The text of a file that the scenario names: by a path relative to its own, or as a profile in `profiles/`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, name: &str) -> std::io::Result<String> {
+        let path = match find::named(name, "profiles", &self.folder) {
+            Found::At(path) if Path::new(name).extension().is_none() => path,
+            _ => self.folder.join(name),
+        };
+        std::fs::read_to_string(path)
     }
 
     /// The specification.

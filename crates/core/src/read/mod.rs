@@ -36,6 +36,17 @@ pub struct Parsed<T> {
 }
 
 impl<T> Parsed<T> {
+    /// What is wrong at a field, with where that was written.
+    pub fn problem(&self, field: &str, message: impl Into<String>, hint: Option<String>) -> Problem {
+        let place = self.positions.of(field);
+        Problem {
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            field: Some(field.to_owned()),
+            ..Problem::of_file(&self.file, message, hint)
+        }
+    }
+
     /// A specification that was built in memory under a name of its own.
     pub fn in_memory(name: impl Into<String>, spec: T) -> Self {
         Self { file: name.into(), spec, positions: Positions::default(), broken: BTreeSet::new() }

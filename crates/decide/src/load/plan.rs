@@ -54,15 +54,8 @@ impl LoadPlan {
         files: &dyn Fn(&str) -> std::io::Result<String>,
     ) -> Result<Self, Vec<Problem>> {
         let workload = &scenario.spec().workload;
-        let place = |field: &str, message: String, hint: &str| {
-            let position = scenario.parsed.positions.of(field);
-            Problem {
-                line: position.map(|position| position.line),
-                column: position.map(|position| position.column),
-                field: Some(field.to_owned()),
-                ..Problem::of_file(&scenario.parsed.file, message, Some(hint.to_owned()))
-            }
-        };
+        let place =
+            |field: &str, message: String, hint: &str| scenario.parsed.problem(field, message, Some(hint.to_owned()));
         let mut problems = Vec::new();
         if workload.sessions.is_some() {
             let hint = "`lumos simulate` has sessions; for `lumos load`, remove them";

@@ -29,7 +29,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
     };
     let options =
         LoadOptions { seed, load_factor: arguments.factor, runs: arguments.runs, duration_s: arguments.duration };
-    let file = |name: &str| std::fs::read_to_string(scenario.file(name).unwrap_or_else(|| scenario.folder.join(name)));
+    let file = |name: &str| scenario.read(name);
     let plan = LoadPlan::new(&scenario, options, &file).map_err(Failure::Invalid)?;
     // Before the load, because what is wrong with the prediction is better known now.
     let model = match arguments.against {

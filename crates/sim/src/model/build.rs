@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use lumos_core::Problem;
 use lumos_core::graph::{Body, GraphId, Node};
 use lumos_core::load::{Bundle, Scenario};
 use lumos_core::price::Price;
 use lumos_core::program::{Program, ProgramNode};
 use lumos_core::spec::{ArrivalSpec, NodeKind, NodeSpec, ProfileSpec};
-use lumos_core::{Problem, Severity};
 
 use super::services::Services;
 use super::{Model, NodeModel, Sessions, Workload};
@@ -304,14 +304,7 @@ impl Builder<'_> {
 
 /// A problem of the scenario's file.
 pub(super) fn problem(scenario: &Scenario, place: &str, message: String, hint: String) -> Problem {
-    let position = scenario.parsed.positions.of(place);
-    Problem {
-        line: position.map(|position| position.line),
-        column: position.map(|position| position.column),
-        field: Some(place.to_owned()),
-        severity: Severity::Error,
-        ..Problem::of_file(&scenario.parsed.file, message, Some(hint))
-    }
+    scenario.parsed.problem(place, message, Some(hint))
 }
 
 /// The ways that lead to each graph, each with a `/` at its end but for the workflow's own, which is empty.

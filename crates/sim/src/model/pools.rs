@@ -1,6 +1,6 @@
 //! Pools of replicas: hardware from the catalogs, or a profile that was measured.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use lumos_core::spec::{Quantization, RoutingSpec, SimulatedSpec};
 
@@ -11,6 +11,10 @@ use crate::profile::{
     Basis, Calibrated, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
 };
 use crate::replica::{Pool, PoolSpec, Routing, Scaling};
+
+/// Read once: a plan makes many models.
+static CATALOGS: LazyLock<(Models, HardwareCatalog, Engines)> =
+    LazyLock::new(|| (Models::builtin(), HardwareCatalog::builtin(), Engines::builtin()));
 
 /// Outstanding requests that a warm cache is worth.
 const WARM_CACHE: u32 = 8;
@@ -80,7 +84,7 @@ impl Services<'_> {
 }
 
 fn pool(spec: &SimulatedSpec) -> Result<(ServiceKind, String), ProfileError> {
-    let (models, catalog, engines) = (Models::builtin(), HardwareCatalog::builtin(), Engines::builtin());
+    let (models, catalog, engines) = &*CATALOGS;
     let model = models.get(&spec.model)?;
     let hardware = catalog.get(&spec.hardware)?;
     let engine = engines.get(&spec.engine)?;

@@ -20,9 +20,7 @@ use super::output;
 
 pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
     let (scenario, _, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
-    for problem in &warnings {
-        output::log(&output::warning(&problem.to_string(), problem.hint.as_deref()));
-    }
+    super::failure::warn(&warnings);
     let space = Space {
         hardware: arguments.hardware.clone(),
         tensor_parallel: arguments.tensor_parallel.clone(),
@@ -42,7 +40,7 @@ pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
         bar.set_message(what.to_owned());
         bar.tick();
     };
-    let files = |name: &str| std::fs::read_to_string(scenario.file(name).unwrap_or_else(|| scenario.folder.join(name)));
+    let files = |name: &str| scenario.read(name);
     let prices = lumos::scenario_prices(own, home)?;
     let laboratory = Laboratory::new(&scenario, own, Sources { prices: &prices, files: &files }, options);
     let sized = smallest(&laboratory, &space, &told).map_err(|error| failure(&scenario, error))?;

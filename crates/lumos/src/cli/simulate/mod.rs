@@ -8,14 +8,12 @@ use lumos::sim::{Job, Options, simulate_all};
 use serde_json::json;
 
 use super::arguments::{Format, Simulate};
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::output;
 
 pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> {
     let (_, models, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
-    for problem in &warnings {
-        output::log(&output::warning(&problem.to_string(), problem.hint.as_deref()));
-    }
+    failure::warn(&warnings);
     let factors = if arguments.load_factor.is_empty() { vec![1.0] } else { arguments.load_factor.clone() };
     let jobs: Vec<Job<'_>> = models
         .iter()
