@@ -49,7 +49,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def llama(model, port, embeds, threads):
+def llama(model, port, embeds, threads, context):
     """Serves `model` in this process until it is killed."""
     from xllamacpp import CommonParams, Server, llama_pooling_type
 
@@ -57,8 +57,8 @@ def llama(model, port, embeds, threads):
     params.model.path = model
     params.port = port
     params.n_parallel = 4
-    # Divided among the slots: 512 tokens each.
-    params.n_ctx = 2048
+    # Divided among the slots.
+    params.n_ctx = params.n_parallel * context
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.warmup = False
@@ -91,11 +91,12 @@ def main():
     parser.add_argument("--model", required=True, help="a GGUF file of a chat model")
     parser.add_argument("--cache", type=pathlib.Path, help="folder for the environment")
     parser.add_argument("--threads", type=int, default=1, help="threads of each llama.cpp server")
+    parser.add_argument("--context", type=int, default=512, help="tokens of each slot of a llama.cpp server")
     parser.add_argument("--llama", type=int, metavar="PORT", help=argparse.SUPPRESS)
     parser.add_argument("--embeds", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.llama:
-        llama(arguments.model, arguments.llama, arguments.embeds, arguments.threads)
+        llama(arguments.model, arguments.llama, arguments.embeds, arguments.threads, arguments.context)
         return
     if arguments.cache is None:
         parser.error("--cache is missing")

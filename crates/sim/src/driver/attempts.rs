@@ -301,7 +301,7 @@ impl Driver<'_> {
             let handle = Handle::of(id);
             let at_us = at_us + overhead_us;
             if at_us <= self.now_us {
-                self.done(handle);
+                self.conclude(handle, false);
             } else {
                 self.agenda.at(at_us, Happening::Done(handle));
             }
@@ -330,16 +330,9 @@ impl Driver<'_> {
         node.duration.us(chance::combine(flight.draw, Purpose::Duration as u64))
     }
 
-    /// An attempt has ended by itself.
-    pub(super) fn done(&mut self, handle: Handle) {
-        if self.flights.get(handle).is_some() {
-            self.conclude(handle, false);
-        }
-    }
-
     /// Ends an attempt: bills it, gives back what it held, and tells its run. `inside`: while the run's commands are carried
     /// out.
-    fn conclude(&mut self, handle: Handle, inside: bool) {
+    pub(super) fn conclude(&mut self, handle: Handle, inside: bool) {
         let Some(flight) = self.forget(handle) else { return };
         let now_us = self.now_us;
         let (report, cost) = self.settle(&flight, flight.output);

@@ -144,23 +144,28 @@ impl<'m> Driver<'m> {
     fn run(&mut self) {
         self.begin();
         while let Some((at_us, happening)) = self.agenda.next() {
+            // What nobody awaits any more, such as the deadline of a run that has ended, is no reason to go on.
+            let is_awaited = match happening {
+                Happening::Timer(run, timer) => self.runs.get(run).is_some_and(|run| run.state.awaits(timer)),
+                Happening::Done(flight) => self.flights.get(flight).is_some(),
+                _ => true,
+            };
+            if !is_awaited {
+                continue;
+            }
             self.now_us = at_us;
             match happening {
                 Happening::Arrival => self.arrive(),
                 Happening::Client => self.client(),
                 Happening::Turn(session) => self.turn(session),
-                Happening::Done(flight) => self.done(flight),
+                Happening::Done(flight) => self.conclude(flight, false),
                 Happening::Pool(service) => self.wake(service),
                 Happening::Gate(service) => {
                     if self.services[service as usize].gate.as_ref().is_some_and(|gate| gate.wake_us <= at_us) {
                         self.open_gate(service);
                     }
                 }
-                Happening::Timer(run, timer) => {
-                    if self.runs.get(run).is_some_and(|run| run.state.awaits(timer)) {
-                        self.feed(run, EventKind::TimerFired(timer));
-                    }
-                }
+                Happening::Timer(run, timer) => self.feed(run, EventKind::TimerFired(timer)),
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lumos_core::graph::{Body, Plan};
-use lumos_core::record::{RunRecord, Status, StepRecord};
+use lumos_core::record::{AttemptRecord, RunRecord, Status, StepRecord};
 use lumos_core::scheduler::{RunState, StepId, View};
 
 use super::Model;
@@ -61,12 +61,15 @@ impl Model {
                 *rounds = (*rounds).max(step.iteration.map_or(0, |round| round + 1));
             }
             let count = |tokens: Option<u64>| tokens.and_then(|tokens| u32::try_from(tokens).ok());
-            let lengths = step.attempts.iter().map(|attempt| {
+            let length_of = |attempt: &AttemptRecord| {
                 let cached = attempt.usage.cached_input_tokens.unwrap_or(0);
                 // Tokens from a cache cost the server next to nothing.
                 let input = count(attempt.usage.input_tokens.map(|input| input.saturating_sub(cached)))?;
                 Some((input.max(1), count(attempt.usage.output_tokens)?))
-            });
+            };
+            // An attempt that was refused states nothing; it asked for what another one of its step got.
+            let known = step.attempts.iter().find_map(length_of);
+            let lengths = step.attempts.iter().map(|attempt| length_of(attempt).or(known));
             let entry = Step {
                 is_skipped: step.status == Status::Skipped,
                 is_refused: step.status == Status::Refused,

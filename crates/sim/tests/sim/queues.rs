@@ -59,6 +59,9 @@ fn a_closed_loop_keeps_its_clients() {
     // Two servers are always busy: 2,000 services take 1,000 s, and of seven clients five wait.
     assert_eq!(found.horizon_us, 1_000_000_000);
     near(found.nodes[0].queue.mean().unwrap() / 1e6, 2.5, 1.0, "closed");
+    // Deadlines of runs that have ended happen to nobody.
+    let patient = ONE.replace("output:", "limits: (deadline_s: 5000), output:");
+    assert_eq!(run(&patient, &scenario, 1).horizon_us, 1_000_000_000);
 }
 
 #[test]
