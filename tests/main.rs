@@ -8,6 +8,8 @@ mod damage;
 mod deployments;
 #[cfg(all(unix, feature = "http"))]
 mod durable;
+#[cfg(all(feature = "sim", feature = "remote"))]
+mod eval;
 mod exports;
 mod home;
 mod invariants;

@@ -5,7 +5,7 @@ mod durable;
 mod interrupt;
 mod prices;
 mod runs;
-mod screens;
+pub mod screens;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -11,6 +11,7 @@ pub fn redacted(check: impl FnOnce()) {
     settings.add_filter(r" +\[time\]", " [time]");
     settings.add_filter(r" +(<?\d+ %)", " [share]");
     settings.add_filter(r"─{20,}", "[rule]");
+    settings.add_filter(r"127\.0\.0\.1:\d+", "[server]");
     settings.add_filter(r" {2,}", "  ");
     settings.bind(check);
 }

@@ -1,6 +1,11 @@
-//! Experiments over the engine and the simulator: a profile fitted to a running backend, and a scenario's load for real.
+//! Experiments over the engine and the simulator: quality over a data set, deployments side by side, a profile fitted to a
+//! running backend, and a scenario's load for real.
 
 pub mod calibrate;
 pub mod compare;
+pub mod comparison;
+pub mod eval;
 pub mod load;
 pub mod profile_from;
+pub mod statistics;
+pub mod summary;

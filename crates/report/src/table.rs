@@ -1,5 +1,7 @@
 //! Aligned tables of plain text, and the lines that they are made of.
 
+use std::borrow::Cow;
+
 use lumos_core::Status;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -39,10 +41,10 @@ pub enum Align {
 }
 
 /// A column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// How its cells stand.
     pub align: Align,
 }
@@ -62,13 +64,13 @@ const RULE: usize = 100;
 
 impl Column {
     /// A column of words.
-    pub const fn left(title: &'static str) -> Self {
-        Self { title, align: Align::Left }
+    pub fn left(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Left }
     }
 
     /// A column of figures.
-    pub const fn right(title: &'static str) -> Self {
-        Self { title, align: Align::Right }
+    pub fn right(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Right }
     }
 }
 
@@ -123,7 +125,7 @@ impl Table {
     pub fn lines(&self) -> Vec<Line> {
         let widths = self.widths();
         let rule = Line { role: Role::Rule, text: "─".repeat(self.width().min(RULE)) };
-        let titles: Vec<&str> = self.columns.iter().map(|column| column.title).collect();
+        let titles: Vec<&str> = self.columns.iter().map(|column| column.title.as_ref()).collect();
         let mut lines = vec![Line { role: Role::Header, text: self.join(&titles, &widths) }, rule.clone()];
         for (role, cells) in &self.rows {
             if *role == Role::Total {

@@ -9,7 +9,11 @@ mod assets;
 #[cfg(feature = "sim")]
 mod calibrate;
 mod check;
+#[cfg(feature = "sim")]
+mod compare;
 mod dry_run;
+#[cfg(feature = "sim")]
+mod eval;
 mod failure;
 #[cfg(feature = "sim")]
 mod fleets;
@@ -63,6 +67,10 @@ pub fn main() -> ExitCode {
         Command::Approve(approve) => (home().and_then(|home| approve::run(approve, home)), approve.printing.format()),
         Command::Check(check) => (check::run(check), check.format),
         Command::Graph(graph) => (graph::run(graph), Format::Human),
+        #[cfg(feature = "sim")]
+        Command::Eval(eval) => (home().and_then(|home| eval::run(eval, home, seed)), eval.format),
+        #[cfg(feature = "sim")]
+        Command::Compare(compare) => (home().and_then(|home| compare::run(compare, home, seed)), compare.format),
         #[cfg(feature = "sim")]
         Command::Calibrate(calibrate) => {
             (home().and_then(|home| calibrate::run(calibrate, home, seed)), calibrate.format)

@@ -1,0 +1,116 @@
+//! Deployments side by side, where the truth is planted.
+
+use std::time::Duration;
+
+use lumos_faults::{Received, Reply};
+
+use super::{Served, answer, command, deployment, document, figure, number, per_token, question, sandbox};
+use crate::cli::screens::redacted;
+
+/// One server for both: `dear` is right about every item, `cheap` is wrong about every fifth, fails about the seventh, and
+/// takes longer. Tokens grow with the item.
+fn serve() -> Served {
+    Served::by(|request: &Received| -> Reply {
+        let item = number(&question(request));
+        let model = request.json()["model"].as_str().unwrap_or_default().to_owned();
+        let tokens = (50 + item, 10 + item);
+        match model.as_str() {
+            "cheap" if item == 7 => Reply::status(400),
+            "cheap" => {
+                let text = if item.is_multiple_of(5) { "nothing".to_owned() } else { format!("item {item}") };
+                answer(&text, Duration::from_millis(60), tokens)
+            }
+            _ => answer(&format!("item {item}"), Duration::from_millis(5), tokens),
+        }
+    })
+}
+
+#[test]
+fn a_planted_difference_is_found() {
+    let served = serve();
+    let sandbox = sandbox(20);
+    sandbox.write("dear.ron", &deployment("dear", &served.url(), &per_token("10", "40")));
+    sandbox.write("cheap.ron", &deployment("cheap", &served.url(), &per_token("2", "8")));
+    let arguments = ["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron", "--dataset", "d.jsonl", "-j", "2"];
+    let gate = "dear.quality >= 0.9, cheap.cost_usd < 0.0005, quality >= 0.8";
+    let (code, found) = document(&command(&sandbox, &[&arguments[..], &["--gate", gate]].concat()).output().unwrap());
+    assert_eq!(code, Some(1), "the last condition fails for `cheap`");
+    let [dear, cheap] = &found["sides"].as_array().unwrap()[..] else { panic!("{found:#}") };
+    assert_eq!((figure(dear, "/quality/value"), figure(cheap, "/quality/value")), (1.0, 0.75));
+    // Items 1 to 20: 50 + i tokens in and 10 + i out, at 10 and 40 dollars per million.
+    let tokens = |base: u64| (1..=20).map(|item| (base + item) as f64).sum::<f64>() / 20.0;
+    assert!((figure(dear, "/cost_usd/value") - (tokens(50) * 10.0 + tokens(10) * 40.0) / 1e6).abs() < 1e-9);
+    assert_eq!((&dear["cost_usd"]["basis"], &dear["input_tokens"]["basis"]), (&"estimated".into(), &"reported".into()));
+    assert_eq!((&cheap["latency_s"]["p95"]["basis"], &cheap["statuses"]["failed"]), (&"measured".into(), &1.into()));
+    assert!(figure(dear, "/bytes_outside/value") > 100.0 && figure(cheap, "/ttft_s/p50/value") >= 0.06);
+    let difference = |name: &str| {
+        let all = found["differences"].as_array().unwrap();
+        all.iter().find(|it| it["figure"] == name).unwrap_or_else(|| panic!("no {name}"))
+    };
+    // A failed call is billed by its prompt, which the server did not count: all of its costs are there and a bit less.
+    let cost = difference("cost_usd");
+    assert_eq!((&cost["says"], &cost["paired"], &cost["n"]), (&"less".into(), &true.into(), &20.into()));
+    assert!((figure(cost, "/relative/value") + 0.8).abs() < 0.03 && figure(cost, "/relative/high") < -0.77);
+    assert_eq!(
+        (&difference("quality")["says"], &difference("latency_s.p50")["says"]),
+        (&"less".into(), &"more".into())
+    );
+    assert_eq!(
+        (&difference("latency_s.p95")["says"], &difference("failures")["says"]),
+        (&"too_few".into(), &"noise".into())
+    );
+    let verdict = found["verdicts"][0]["text"].as_str().unwrap();
+    assert!(verdict.starts_with("cheap is 8") && verdict.contains(" % cheaper; quality worse by 0."), "{verdict}");
+    let passed: Vec<_> = found["gate"]["conditions"].as_array().unwrap().iter().map(|it| &it["passed"]).collect();
+    assert_eq!(passed, [true, true, true, false]);
+    // The same runs, from the records.
+    redacted(|| {
+        let screen = sandbox.screen(&["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron"]);
+        insta::assert_snapshot!("compare-records", screen);
+    });
+}
+
+#[test]
+fn an_unknown_price_is_not_zero() {
+    let served = serve();
+    let sandbox = sandbox(3);
+    sandbox.write("dear.ron", &deployment("dear", &served.url(), &per_token("10", "40")));
+    sandbox.write("cheap.ron", &deployment("cheap", &served.url(), "cost: Unknown"));
+    let arguments = ["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron", "--dataset", "d.jsonl"];
+    let (code, found) =
+        document(&command(&sandbox, &[&arguments[..], &["--gate", "cost_usd < 1"]].concat()).output().unwrap());
+    assert_eq!((code, &found["sides"][1]["cost_usd"]["value"]), (Some(1), &serde_json::Value::Null));
+    assert!(found["verdicts"][0]["text"].as_str().unwrap().contains("cannot be compared in cost"));
+    let condition = &found["gate"]["conditions"][1];
+    assert_eq!((&condition["deployment"], &condition["passed"]), (&"cheap".into(), &false.into()));
+    assert!(condition["why"].as_str().unwrap().contains("not known"));
+}
+
+#[test]
+fn a_scenario_is_compared_by_simulation() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let sandbox = sandbox(1);
+    let scenario = format!("{root}/scenarios/support_day.ron");
+    let workflow = format!("{root}/scenarios/workflows/agentic_rag.ron");
+    let deployments =
+        [format!("{root}/scenarios/deployments/bought.ron"), format!("{root}/scenarios/deployments/mixed.ron")];
+    let [a, b] = &deployments;
+    let arguments = ["compare", &workflow, "-d", a, "-d", b, "--scenario", &scenario, "--runs", "3000", "--seeds", "3"];
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    assert_eq!((code, &found["source"]), (Some(0), &"simulated".into()));
+    for side in found["sides"].as_array().unwrap() {
+        assert_eq!(
+            (&side["latency_s"]["p95"]["basis"], &side["cost_usd"]["basis"]),
+            (&"simulated".into(), &"simulated".into())
+        );
+        assert_eq!(
+            (&side["quality"], &side["bytes_outside"]["value"]),
+            (&serde_json::Value::Null, &serde_json::Value::Null)
+        );
+        assert!(side["latency_s"]["p95"]["low"].as_f64() < side["latency_s"]["p95"]["high"].as_f64());
+    }
+    assert_eq!(document(&command(&sandbox, &arguments).output().unwrap()).1, found, "the same seeds, the same figures");
+    let other = ["compare", "ask.ron", "-d", a, "--scenario", &scenario];
+    let screen = sandbox.screen(&other);
+    assert!(screen.ends_with("--- exit 2\n") && screen.contains("the scenario is one of"), "{screen}");
+}
