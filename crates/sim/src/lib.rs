@@ -6,6 +6,7 @@
 pub mod arrivals;
 pub mod chance;
 mod driver;
+mod error;
 pub mod iteration;
 pub mod model;
 pub mod plan;
@@ -17,4 +18,5 @@ pub mod service;
 pub mod trace;
 
 pub use driver::{Options, simulate};
+pub use error::SimError;
 pub use runner::{Job, simulate_all};

@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use crate::driver::{Options, simulate};
+use crate::error::SimError;
 use crate::model::Model;
-use crate::replica::ReplicaError;
 use crate::results::{Measures, Results, summarize};
 
 /// One of several simulations: a model under a load, with several seeds whose measurements are added up.
@@ -28,8 +28,8 @@ impl Job<'_> {
 /// simulation that has ended.
 ///
 /// # Errors
-/// The first pool of replicas that cannot be.
-pub fn simulate_all(jobs: &[Job<'_>], told: &(dyn Fn() + Sync)) -> Result<Vec<Results>, ReplicaError> {
+/// The first simulation that says nothing.
+pub fn simulate_all(jobs: &[Job<'_>], told: &(dyn Fn() + Sync)) -> Result<Vec<Results>, SimError> {
     let each: Vec<(usize, u64)> =
         jobs.iter().enumerate().flat_map(|(job, spec)| spec.seeds().into_iter().map(move |seed| (job, seed))).collect();
     let found: Vec<Measures> = each

@@ -1,9 +1,10 @@
 //! Why a command did not do what it should, how that is printed, and its exit code.
 
 use lumos::Error;
-use lumos::core::load::Bundle;
+use lumos::core::load::{Bundle, Scenario};
 use lumos::core::{BackendErrorKind, Problem, Severity};
 use lumos::engine::{EngineError, StoreError};
+use lumos::sim::SimError;
 use serde_json::json;
 
 use super::arguments::Format;
@@ -74,6 +75,16 @@ impl Failure {
             }
             Error::Compile(error) => Self::invalid(workflow, error.to_string(), None),
             other => other.into(),
+        }
+    }
+
+    /// Why a simulation says nothing, with the scenario's part in it.
+    pub fn of_simulation(error: &SimError, scenario: &Scenario) -> Self {
+        match error.place() {
+            Some((place, hint)) => {
+                Self::Invalid(vec![scenario.parsed.problem(place, error.to_string(), Some(hint.to_owned()))])
+            }
+            None => Self::failed(error.to_string()),
         }
     }
 

@@ -11,6 +11,7 @@ use lumos_core::record::Status;
 use lumos_core::scheduler::{Command, Event, EventKind, RunState};
 
 use crate::arrivals::{Arrivals, run_seed};
+use crate::error::SimError;
 use crate::model::{Model, ServiceKind, SimValue};
 use crate::replica::{Pool, ReplicaError, Reply};
 use crate::results::{BATCHES, Measures, Watch};
@@ -42,11 +43,17 @@ impl Default for Options {
 /// Simulates a model once.
 ///
 /// # Errors
-/// When a pool of replicas cannot be.
-pub fn simulate(model: &Model, options: Options) -> Result<Measures, ReplicaError> {
+/// When a pool of replicas cannot be, or no run counts.
+pub fn simulate(model: &Model, options: Options) -> Result<Measures, SimError> {
+    let warmup_runs = model.workload.warmup_runs;
+    let none_counts = |runs: u64| Err(SimError::NoneCounts { runs, warmup_runs });
+    if let Some(runs) = options.runs.filter(|runs| *runs <= warmup_runs) {
+        return none_counts(runs);
+    }
     let mut driver = Driver::new(model, options)?;
     driver.run();
-    Ok(driver.finish())
+    let measures = driver.finish();
+    if measures.counted() == 0 { none_counts(measures.arrived) } else { Ok(measures) }
 }
 
 struct Driver<'m> {

@@ -63,9 +63,9 @@ pub enum PlanError {
     /// A variation is no scenario.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Problems(Vec<Problem>),
-    /// A pool of replicas cannot be.
+    /// A simulation says nothing.
     #[error(transparent)]
-    Replica(#[from] crate::replica::ReplicaError),
+    Simulation(#[from] crate::SimError),
 }
 
 impl<'a> Laboratory<'a> {

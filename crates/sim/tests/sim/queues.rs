@@ -1,7 +1,7 @@
 //! Queues of which theory says how long one waits, and laws that hold in every scenario.
 
 use lumos_sim::results::{Measures, Verdict};
-use lumos_sim::{Options, simulate};
+use lumos_sim::{Options, SimError, simulate};
 use proptest::prelude::*;
 
 use super::scenarios::{NO_MODELS, model};
@@ -49,6 +49,19 @@ fn mean_waits_are_those_of_theory() {
     near(wait(&one("Poisson(per_s: 1.6)", 2, "Exponential(mean: 1)", runs)), 0.711_1 / 0.4, 10.0, "M/M/2");
     let found = run(ONE, &one("Constant(per_s: 0.8)", 1, "1", 1000), 5);
     assert_eq!(found.nodes[0].queue.max(), Some(0), "D/D/1: nobody waits");
+}
+
+#[test]
+fn a_simulation_of_which_no_run_counts_is_an_error() {
+    let scenario = one("Poisson(per_s: 0.8)", 1, "1", 2000);
+    let built = model(ONE, NO_MODELS, &scenario).unwrap();
+    let tried = |runs: u64| simulate(&built, Options { runs: Some(runs), ..Options::default() }).map(|it| it.counted());
+    assert_eq!(tried(101), Ok(1));
+    assert_eq!(tried(100), Err(SimError::NoneCounts { runs: 100, warmup_runs: 100 }));
+    let brief = scenario.replace("runs: 2000", "duration_s: 0.001");
+    let built = model(ONE, NO_MODELS, &brief).unwrap();
+    let found = simulate(&built, Options::default()).map(|it| it.counted());
+    assert_eq!(found, Err(SimError::NoneCounts { runs: 0, warmup_runs: 100 }));
 }
 
 #[test]

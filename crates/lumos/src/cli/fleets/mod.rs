@@ -98,6 +98,6 @@ fn failure(scenario: &Scenario, error: PlanError) -> Failure {
             let hint = "backends: { \"name\": Simulated(model: \"…\", hardware: \"…\") }".to_owned();
             Failure::invalid(file, error.to_string(), Some(hint))
         }
-        PlanError::Replica(error) => Failure::failed(error.to_string()),
+        PlanError::Simulation(error) => Failure::of_simulation(&error, scenario),
     }
 }

@@ -12,7 +12,7 @@ use super::failure::{self, Failure};
 use super::output;
 
 pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> {
-    let (_, models, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
+    let (scenario, models, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
     failure::warn(&warnings);
     let factors = if arguments.load_factor.is_empty() { vec![1.0] } else { arguments.load_factor.clone() };
     let jobs: Vec<Job<'_>> = models
@@ -35,7 +35,7 @@ pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> 
     let threads = threads.map_err(|error| Failure::failed(format!("no threads to simulate on: {error}")))?;
     let results = threads.install(|| simulate_all(&jobs, &|| bar.inc(1)));
     bar.finish_and_clear();
-    let results = results.map_err(|error| Failure::failed(error.to_string()))?;
+    let results = results.map_err(|error| Failure::of_simulation(&error, &scenario))?;
     match arguments.format {
         Format::Json => output::json(&json!({ "scenario": models[0].scenario, "results": results }))?,
         Format::Human => output::styled(&tables::text(&results))?,
