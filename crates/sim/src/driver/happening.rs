@@ -8,12 +8,8 @@ use lumos_core::scheduler::Timer;
 /// Something that happens at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Happening {
-    /// The next of the open arrivals.
-    Arrival,
-    /// A client of a closed loop begins its next run.
-    Client,
-    /// The next turn of a session.
-    Turn(u32),
+    /// Somebody may begin a run.
+    Comes(Who),
     /// Work ends, or an answer is there.
     Done(Handle),
     /// A pool wants to be advanced.
@@ -22,6 +18,17 @@ pub(super) enum Happening {
     Gate(u32),
     /// A run's timer.
     Timer(Handle, Timer),
+}
+
+/// Who may begin a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The next of the open arrivals.
+    Arrival,
+    /// A client of a closed loop.
+    Client,
+    /// A session, with its next turn.
+    Turn(u32),
 }
 
 /// Names an entry of a slab; one that was given back has another generation.

@@ -3,7 +3,7 @@
 use lumos_core::chance::combine;
 use lumos_core::spec::ArrivalSpec;
 
-use super::happening::Happening;
+use super::happening::{Happening, Who};
 use super::{Driver, Session};
 
 /// No session: a run by itself, or one of a closed loop's client.
@@ -22,7 +22,7 @@ impl Driver<'_> {
             for client in 0..clients {
                 let draw = combine(combine(self.options.seed, CLIENT), client);
                 let think_us = self.model.workload.think.us(draw);
-                self.agenda.at(think_us, Happening::Client);
+                self.comes(think_us, Who::Client);
             }
         } else {
             self.note_arrival();
@@ -32,12 +32,17 @@ impl Driver<'_> {
     fn note_arrival(&mut self) {
         self.next_arrival = self.arrivals.next().filter(|arrival| self.is_open_at(arrival.at_us));
         if let Some(arrival) = self.next_arrival {
-            self.agenda.at(arrival.at_us.max(self.now_us), Happening::Arrival);
+            self.comes(arrival.at_us.max(self.now_us), Who::Arrival);
         }
     }
 
+    fn comes(&mut self, at_us: u64, who: Who) {
+        self.to_come += 1;
+        self.agenda.at(at_us, Happening::Comes(who));
+    }
+
     /// Whether runs may still begin.
-    fn is_open_at(&self, at_us: u64) -> bool {
+    pub(super) fn is_open_at(&self, at_us: u64) -> bool {
         let in_time = self.model.workload.duration_us.is_none_or(|duration_us| at_us < duration_us);
         in_time && self.total.is_none_or(|total| self.started < total)
     }
@@ -87,7 +92,7 @@ impl Driver<'_> {
             let draw = combine(combine(self.options.seed, THINK), self.measures.ended);
             let at_us = self.now_us + workload.think.us(draw);
             if self.is_open_at(at_us) {
-                self.agenda.at(at_us, Happening::Client);
+                self.comes(at_us, Who::Client);
             }
         }
         let Some(sessions) = workload.sessions.as_ref().filter(|_| session != ALONE) else { return };
@@ -98,7 +103,8 @@ impl Driver<'_> {
         if entry.turns_left == 0 {
             self.sessions.remove(handle);
         } else {
-            self.agenda.at(self.now_us + sessions.think.us(combine(draw, 2)), Happening::Turn(session));
+            let think_us = sessions.think.us(combine(draw, 2));
+            self.comes(self.now_us + think_us, Who::Turn(session));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
 use flight::{Flight, Run, Session, status};
-use happening::{Agenda, Handle, Happening, Slab};
+use happening::{Agenda, Handle, Happening, Slab, Who};
 
 /// How a simulation goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +67,8 @@ struct Driver<'m> {
     services: Vec<Service<'m>>,
     arrivals: Arrivals,
     next_arrival: Option<Arrival>,
+    /// Arrivals, clients and turns of sessions that are noted and have not happened.
+    to_come: u64,
     measures: Measures,
     /// Runs that are to arrive at most.
     total: Option<u64>,
@@ -134,6 +136,7 @@ impl<'m> Driver<'m> {
             services,
             arrivals,
             next_arrival: None,
+            to_come: 0,
             measures: Measures::new(nodes, model.services.len()),
             total: options.runs.or(workload.runs),
             started: 0,
@@ -147,24 +150,23 @@ impl<'m> Driver<'m> {
         })
     }
 
-    /// Runs until nothing is left to happen.
+    /// Runs until the last run has ended and no other comes.
     fn run(&mut self) {
         self.begin();
         while let Some((at_us, happening)) = self.agenda.next() {
-            // What nobody awaits any more, such as the deadline of a run that has ended, is no reason to go on.
-            let is_awaited = match happening {
-                Happening::Timer(run, timer) => self.runs.get(run).is_some_and(|run| run.state.awaits(timer)),
-                Happening::Done(flight) => self.flights.get(flight).is_some(),
-                _ => true,
-            };
-            if !is_awaited {
-                continue;
+            if self.runs.len() == 0 && (self.to_come == 0 || !self.is_open_at(at_us)) {
+                return;
             }
             self.now_us = at_us;
             match happening {
-                Happening::Arrival => self.arrive(),
-                Happening::Client => self.client(),
-                Happening::Turn(session) => self.turn(session),
+                Happening::Comes(who) => {
+                    self.to_come -= 1;
+                    match who {
+                        Who::Arrival => self.arrive(),
+                        Who::Client => self.client(),
+                        Who::Turn(session) => self.turn(session),
+                    }
+                }
                 Happening::Done(flight) => self.conclude(flight, false),
                 Happening::Pool(service) => self.wake(service),
                 Happening::Gate(service) => {
@@ -172,7 +174,11 @@ impl<'m> Driver<'m> {
                         self.open_gate(service);
                     }
                 }
-                Happening::Timer(run, timer) => self.feed(run, EventKind::TimerFired(timer)),
+                Happening::Timer(run, timer) => {
+                    if self.runs.get(run).is_some_and(|run| run.state.awaits(timer)) {
+                        self.feed(run, EventKind::TimerFired(timer));
+                    }
+                }
             }
         }
     }

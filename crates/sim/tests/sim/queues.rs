@@ -65,6 +65,16 @@ fn a_simulation_of_which_no_run_counts_is_an_error() {
 }
 
 #[test]
+fn time_ends_with_the_last_run_whatever_deadlines_are_still_noted() {
+    let patient = ONE.replace("output:", "limits: (deadline_s: 9000),\n    output:");
+    let scenario = one("Constant(per_s: 0.5)", 1, "1", 20);
+    let found = run(&patient, &scenario, 1);
+    // The twentieth run arrives after 38 s and takes one.
+    assert_eq!(found.horizon_us, 39_000_000);
+    assert_eq!(found.services[0].served_us, 20_000_000);
+}
+
+#[test]
 fn a_closed_loop_keeps_its_clients() {
     let scenario = one("Closed(clients: 7, think_s: 0)", 2, "1", 2000);
     let found = run(ONE, &scenario, 1);
