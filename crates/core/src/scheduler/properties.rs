@@ -512,6 +512,14 @@ proptest! {
         let (again, commands) = RunState::fold(&toy, 1, case.seed, driver.events.clone());
         prop_assert_eq!(&image(&again), &end);
         prop_assert_eq!(&commands, &driver.commands);
+        let mut reused = again;
+        reused.restart(&toy, 1, case.seed);
+        let mut commands = Vec::new();
+        for event in driver.events.clone() {
+            reused.handle(&toy, event, &mut commands);
+        }
+        prop_assert_eq!(&image(&reused), &end);
+        prop_assert_eq!(&commands, &driver.commands);
 
         if driver.state.outcome().is_none() {
             return Ok(());

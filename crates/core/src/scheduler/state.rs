@@ -272,13 +272,26 @@ impl<S: Semantics> RunState<S> {
     pub fn new(semantics: &S, inputs: S::Value, seed: u64) -> Self {
         let size = semantics.plan().graph(GraphId::ROOT).nodes().len();
         let mut state = Self {
-            seed,
-            now_us: 0,
-            deadline_us: u64::MAX,
             scopes: Vec::with_capacity(1),
             slots: Vec::with_capacity(size),
             steps: Vec::with_capacity(size),
             attempts: Vec::with_capacity(size),
+            ..Self::empty(seed)
+        };
+        state.add_scope(semantics.plan(), GraphId::ROOT, None, inputs);
+        state
+    }
+
+    /// A run without its root scope.
+    fn empty(seed: u64) -> Self {
+        Self {
+            seed,
+            now_us: 0,
+            deadline_us: u64::MAX,
+            scopes: Vec::new(),
+            slots: Vec::new(),
+            steps: Vec::new(),
+            attempts: Vec::new(),
             started: false,
             spent: Usd::ZERO,
             reserved: Usd::ZERO,
@@ -289,9 +302,23 @@ impl<S: Semantics> RunState<S> {
             asked: 0,
             outcome: None,
             todo: Vec::new(),
-        };
-        state.add_scope(semantics.plan(), GraphId::ROOT, None, inputs);
-        state
+        }
+    }
+
+    /// Becomes what [`RunState::new`] gives, in the memory that this run has taken: for whoever makes many short runs.
+    pub fn restart(&mut self, semantics: &S, inputs: S::Value, seed: u64) {
+        // Whatever is not taken over by name is as in a fresh run.
+        let Self { mut scopes, mut slots, mut steps, mut attempts, mut unsettled, mut held, mut todo, .. } =
+            std::mem::replace(self, Self::empty(seed));
+        scopes.clear();
+        slots.clear();
+        steps.clear();
+        attempts.clear();
+        unsettled.clear();
+        held.clear();
+        todo.clear();
+        *self = Self { scopes, slots, steps, attempts, unsettled, held, todo, ..Self::empty(seed) };
+        self.add_scope(semantics.plan(), GraphId::ROOT, None, inputs);
     }
 
     /// The run's seed.

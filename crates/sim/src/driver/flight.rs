@@ -28,8 +28,11 @@ pub(super) struct Run {
     pub(super) worst_tpot_ns: u64,
     pub(super) cost: Usd,
     /// Its attempts that have not ended.
-    pub(super) flights: Vec<(AttemptId, Handle)>,
+    pub(super) flights: Flights,
 }
+
+/// Attempts that have not ended, with their places.
+pub(super) type Flights = Vec<(AttemptId, Handle)>;
 
 /// An attempt that goes on.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use crate::results::{BATCHES, Measures, Watch};
 use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
-use flight::{Flight, Run, Session, status};
+use flight::{Flight, Flights, Run, Session, status};
 use happening::{Agenda, Handle, Happening, Slab, Who};
 
 /// How a simulation goes.
@@ -79,7 +79,8 @@ struct Driver<'m> {
     area_since_us: u64,
     commands: VecDeque<Command>,
     fresh: Vec<Command>,
-    spare: Vec<Vec<(lumos_core::scheduler::AttemptId, Handle)>>,
+    /// What ended runs have left: their memory is used again.
+    spare: Vec<(RunState<Model>, Flights)>,
 }
 
 /// A place where work is done, in use.
@@ -233,8 +234,15 @@ impl<'m> Driver<'m> {
         };
         self.look_at_middle(batch);
         let seed = run_seed(self.options.seed, number);
+        let (state, flights) = match self.spare.pop() {
+            Some((mut state, flights)) => {
+                state.restart(self.model, SimValue::default(), seed);
+                (state, flights)
+            }
+            None => (RunState::new(self.model, SimValue::default(), seed), Flights::new()),
+        };
         let run = Run {
-            state: RunState::new(self.model, SimValue::default(), seed),
+            state,
             arrived_us: self.now_us,
             counts: number >= workload.warmup_runs,
             batch: batch.min(BATCHES - 1) as u8,
@@ -244,7 +252,7 @@ impl<'m> Driver<'m> {
             worst_ttft_us: 0,
             worst_tpot_ns: 0,
             cost: lumos_core::Usd::ZERO,
-            flights: self.spare.pop().unwrap_or_default(),
+            flights,
         };
         let run = self.runs.insert(run);
         self.measures.most_runs = self.measures.most_runs.max(self.runs.len() as u64);
@@ -303,7 +311,7 @@ impl<'m> Driver<'m> {
             Command::StartAttempt(id) => self.start_attempt(run, id),
             Command::SetTimer { timer, at_us } => {
                 let at_us = entry.arrived_us.saturating_add(at_us);
-                self.agenda.at(at_us, Happening::Timer(run, timer));
+                self.agenda.timer(self.now_us, at_us, run, timer);
             }
             Command::CancelAttempt(id) => self.cancel(run, id),
             // A simulated person agrees at once.
@@ -340,7 +348,7 @@ impl<'m> Driver<'m> {
             }
         }
         run.flights.clear();
-        self.spare.push(run.flights);
+        self.spare.push((run.state, run.flights));
         self.after(run.session);
     }
 }

@@ -41,7 +41,11 @@ impl Watch {
 
     /// What is there when the last run has arrived.
     pub fn end(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
-        self.end = Some(Moment { at_us, arrived, runs, services: services.collect() });
+        // Looked at again with every late arrival, so the list is used again.
+        let mut list = self.end.take().map_or_else(Vec::new, |before| before.services);
+        list.clear();
+        list.extend(services);
+        self.end = Some(Moment { at_us, arrived, runs, services: list });
     }
 
     /// The verdict; `names` are those of the services.
