@@ -5,7 +5,7 @@ mod durable;
 mod interrupt;
 mod prices;
 mod runs;
-mod scenarios;
+pub mod scenarios;
 pub mod screens;
 
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use super::Sandbox;
 
 /// A desk at which tools are waited for, and replicas that could be sized.
-fn sandbox() -> Sandbox {
+pub fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write(
         "desk.ron",
@@ -31,7 +31,8 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-const SCENARIO: &str = r#"Scenario(
+/// Runs of which a third warms up.
+pub const SCENARIO: &str = r#"Scenario(
     name: "queue",
     workflow: "desk.ron",
     deployments: ["own"],

@@ -250,6 +250,62 @@ fn duckdb_and_polars_read_the_documented_types_and_the_same_sums() {
     drop(made.runtime);
 }
 
+#[cfg(all(feature = "parquet", feature = "sim"))]
+#[test]
+fn simulated_runs_have_the_documented_columns_and_the_sums_of_the_results() {
+    if std::env::var("LUMOS_TEST_SERVERS").is_ok_and(|servers| servers == "off") {
+        return;
+    }
+    let sandbox = crate::cli::scenarios::sandbox();
+    sandbox.write("all.ron", &crate::cli::scenarios::SCENARIO.replace("warmup_runs: 100", "warmup_runs: 0"));
+    let simulate = |scenario: &str, more: &[&str]| {
+        let fixed = ["simulate", scenario, "--seeds", "2", "--load-factor", "1,3", "--format", "json"];
+        let (code, document) = sandbox.json(&[&fixed, more].concat());
+        assert_eq!(code, 0);
+        document
+    };
+    let untraced = simulate("all.ron", &[]);
+    let of_results = |pointer: &str| -> f64 {
+        let results = untraced["results"].as_array().unwrap().iter();
+        results.map(|result| result.pointer(pointer).and_then(Value::as_f64).unwrap()).sum()
+    };
+    for table in ["runs", "steps", "attempts"] {
+        let file = format!("{table}.parquet");
+        assert_eq!(
+            simulate("all.ron", &["--trace", &file, "--trace-table", table]),
+            untraced,
+            "a trace changes nothing"
+        );
+        let found = &read(&sandbox.folder().join(&file))["duckdb"];
+        let types = found["types"].as_object().unwrap().iter();
+        let types: Vec<(String, &str)> = types.map(|(name, kind)| (name.clone(), kind.as_str().unwrap())).collect();
+        let documented = documented(table).into_iter().chain(documented("simulation"));
+        let wanted: Vec<(String, &str)> = documented.map(|(name, kind)| (name, known_as(&kind)[0])).collect();
+        assert_eq!(types, wanted, "{table}");
+        assert_eq!(found["rows"], if table == "runs" { 1200 } else { 2400 });
+        let sum = |name: &str| found["sums"][name].as_str().unwrap().parse::<f64>().unwrap();
+        if table != "steps" {
+            assert!((sum("output_tokens") - of_results("/nodes/1/output_tokens")).abs() < 0.5);
+        }
+        if table == "attempts" {
+            // Half of the attempts at the desk are of each load factor; nobody waits for replicas in these rows.
+            let mean_wait = of_results("/nodes/0/queue_s/mean/value") / 2.0;
+            let found_wait = sum("queue_us") / 1200.0 / 1e6;
+            assert!((found_wait - mean_wait).abs() < 1e-5, "{found_wait} instead of {mean_wait}");
+            assert_eq!(found["nulls"]["ttft_us"], 1200, "tools have no first token");
+            assert_eq!(found["nulls"]["tokens_basis"], 1200);
+        }
+    }
+    let file = sandbox.folder().join("attempts.parquet");
+    let before = std::fs::read(&file).unwrap();
+    simulate("all.ron", &["--trace", "attempts.parquet", "--threads", "1"]);
+    assert!(std::fs::read(&file).unwrap() == before, "the same seeds give the same bytes");
+    simulate("scenario.ron", &["--trace", "some.parquet", "--trace-table", "runs"]);
+    assert_eq!(read(&sandbox.folder().join("some.parquet"))["duckdb"]["rows"], 1200, "those of the warm-up too");
+    let output = sandbox.lumos(&["simulate", "all.ron", "--trace", "nowhere/all.parquet"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 /// What the readers call a documented type.
 #[cfg(feature = "parquet")]
 fn known_as(documented: &str) -> [&'static str; 2] {
@@ -260,6 +316,7 @@ fn known_as(documented: &str) -> [&'static str; 2] {
         "money" => ["DECIMAL(18,9)", "Decimal(precision=18, scale=9)"],
         "timestamp" => ["TIMESTAMP WITH TIME ZONE", "Datetime(time_unit='us', time_zone='UTC')"],
         "boolean" => ["BOOLEAN", "Boolean"],
+        "real" => ["DOUBLE", "Float64"],
         other => panic!("{other} is no type"),
     }
 }

@@ -15,7 +15,9 @@ mod timeline;
 
 pub use diagram::Diagram;
 pub use exchange::exchange;
-pub use export::{Export, ExportColumn, ExportError, ExportFormat, ExportKind, ExportTable};
+#[cfg(feature = "parquet")]
+pub use export::SimulatedExport;
+pub use export::{Export, ExportColumn, ExportError, ExportFormat, ExportKind, ExportTable, Simulation};
 pub use label::{StepError, find_attempt, find_step, step_label, step_names};
 pub use steps::step_table;
 pub use table::{Align, Column, Line, Role, Table, clean, fit};

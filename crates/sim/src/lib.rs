@@ -17,6 +17,6 @@ mod runner;
 pub mod service;
 pub mod trace;
 
-pub use driver::{Options, simulate};
+pub use driver::{Options, Traced, simulate, simulate_traced};
 pub use error::SimError;
-pub use runner::{Job, simulate_all};
+pub use runner::{Job, simulate_all, trace_all};

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::driver::{Options, simulate};
+use crate::driver::{Options, Traced, simulate, simulate_traced};
 use crate::error::SimError;
 use crate::model::Model;
 use crate::results::{Measures, Results, summarize};
@@ -30,18 +30,48 @@ impl Job<'_> {
 /// # Errors
 /// The first simulation that says nothing.
 pub fn simulate_all(jobs: &[Job<'_>], told: &(dyn Fn() + Sync)) -> Result<Vec<Results>, SimError> {
-    let each: Vec<(usize, u64)> =
-        jobs.iter().enumerate().flat_map(|(job, spec)| spec.seeds().into_iter().map(move |seed| (job, seed))).collect();
+    let each = each(jobs);
     let found: Vec<Measures> = each
         .par_iter()
-        .map(|(job, seed)| {
-            let Job { model, options, .. } = jobs[*job];
-            let found = simulate(model, Options { seed: *seed, ..options });
+        .map(|(job, options)| {
+            let found = simulate(jobs[*job].model, *options);
             told();
             found
         })
         .collect::<Result<_, _>>()?;
-    // Merged in order, whatever was ready first.
+    Ok(merged(jobs, &each, found))
+}
+
+/// The same, one simulation after the other: `tell` hears of each run as it ends, with the options of its simulation.
+///
+/// # Errors
+/// The first simulation that says nothing.
+pub fn trace_all(
+    jobs: &[Job<'_>],
+    told: &dyn Fn(),
+    tell: &mut dyn FnMut(&Model, &Options, Traced),
+) -> Result<Vec<Results>, SimError> {
+    let each = each(jobs);
+    let mut found = Vec::with_capacity(each.len());
+    for (job, options) in &each {
+        let model = jobs[*job].model;
+        found.push(simulate_traced(model, *options, &mut |traced| tell(model, options, traced))?);
+        told();
+    }
+    Ok(merged(jobs, &each, found))
+}
+
+/// The simulations that jobs consist of, each with its job.
+fn each(jobs: &[Job<'_>]) -> Vec<(usize, Options)> {
+    let with = |(at, job): (usize, &Job<'_>)| {
+        let options = job.options;
+        job.seeds().into_iter().map(move |seed| (at, Options { seed, ..options })).collect::<Vec<_>>()
+    };
+    jobs.iter().enumerate().flat_map(with).collect()
+}
+
+/// What was found, by job: merged in order, whatever was ready first.
+fn merged(jobs: &[Job<'_>], each: &[(usize, Options)], found: Vec<Measures>) -> Vec<Results> {
     let mut merged: Vec<Option<Measures>> = jobs.iter().map(|_| None).collect();
     for ((job, _), measures) in each.iter().zip(found) {
         match &mut merged[*job] {
@@ -49,9 +79,8 @@ pub fn simulate_all(jobs: &[Job<'_>], told: &(dyn Fn() + Sync)) -> Result<Vec<Re
             none => *none = Some(measures),
         }
     }
-    Ok(jobs
-        .iter()
+    jobs.iter()
         .zip(merged)
         .filter_map(|(job, measures)| Some(summarize(job.model, &measures?, job.options.load_factor, &job.seeds())))
-        .collect())
+        .collect()
 }

@@ -14,7 +14,7 @@ use crate::spec::{InputSpec, Label};
 use crate::template::Template;
 
 pub use compile::{CompileError, Workflows};
-pub use projection::{BackendRef, Header};
+pub use projection::{BackendRef, Header, Projected, RecordBasis, record};
 pub use value::LiveValue;
 
 /// A workflow with its sub-workflows, ready to run. Immutable: many runs share one.

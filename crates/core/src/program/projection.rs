@@ -11,7 +11,7 @@ use crate::money::Usd;
 use crate::record::{
     AttemptBasis, AttemptRecord, DecisionRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals,
 };
-use crate::scheduler::{AttemptTrace, By, Decision, Failure, Outcome, RunState, StepId, StepTrace};
+use crate::scheduler::{AttemptTrace, By, Decision, Failure, Outcome, RunState, Semantics, StepId, StepTrace};
 use crate::usage::{Basis, Usage};
 
 /// What a record says about the backend of an attempt.
@@ -45,99 +45,152 @@ pub struct Header {
 /// Where a step stands among the others: topological rank, index and iteration of each enclosing step and itself.
 type Place = Vec<(usize, Option<u32>, Option<u32>)>;
 
+/// Runs of which records can be made: live ones, and simulated ones of the same workflows.
+pub trait Projected: Semantics {
+    /// The workflow.
+    fn program(&self) -> &Program;
+    /// A value as records show it.
+    fn json(&self, value: &Self::Value) -> Value;
+    /// What a step would be given, as a person is told.
+    fn told(&self, state: &RunState<Self>, step: StepId) -> Option<Value>;
+    /// Where times come from, and costs of what was asked of backends.
+    fn basis(&self) -> RecordBasis;
+}
+
+/// Where the figures of a record come from that calls don't report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordBasis {
+    /// Times, and that what needs no backend costs nothing.
+    pub time: Basis,
+    /// Costs of what was asked of backends.
+    pub cost: Basis,
+}
+
+impl Projected for Program {
+    fn program(&self) -> &Program {
+        self
+    }
+
+    fn json(&self, value: &LiveValue) -> Value {
+        value.json().clone()
+    }
+
+    fn told(&self, state: &RunState<Self>, step: StepId) -> Option<Value> {
+        self.arguments(state, step).ok().map(|arguments| arguments.into_iter().collect())
+    }
+
+    fn basis(&self) -> RecordBasis {
+        RecordBasis { time: Basis::Measured, cost: Basis::Estimated }
+    }
+}
+
 impl Program {
-    /// The record of a run, finished or not.
-    ///
-    /// `backend(attempt, position, candidate)` names the backend of the `attempt`-th attempt of the run, in order of
-    /// start, as the node at [`ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback; `None`
-    /// for nodes without a model.
+    /// The record of a run, finished or not; see [`record`].
     pub fn record<'b>(
         &self,
         state: &RunState<Self>,
         header: Header,
         backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
     ) -> RunRecord {
-        let critical = critical_chain(state);
-        let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
-        for (number, trace) in state.attempts().iter().enumerate() {
-            let position = self.node_of(state, trace.id.step).position;
-            let attempts = &mut attempts[trace.id.step.index()];
-            if attempts.is_empty() {
-                // Few steps are tried more than once, and attempts are large.
-                attempts.reserve_exact(1);
-            }
-            attempts.push(attempt_record(trace, backend(number, position, trace.candidate)));
-        }
-        let reserved_usd = self.reserved(state, &backend);
-        let record = |id: StepId| {
-            let attempts = std::mem::take(&mut attempts[id.index()]);
-            self.step_record(state, id, critical[id.index()], attempts)
-        };
-        let steps: Vec<StepRecord> = self.order(state).into_iter().map(record).collect();
-        let outcome = state.outcome();
-        RunRecord {
-            run_id: header.run_id,
-            workflow: self.name().to_owned(),
-            deployment: header.deployment,
-            seed: state.seed(),
-            status: state.status(),
-            output: match outcome {
-                Some(Outcome::Succeeded(value)) => value.json().clone(),
-                _ => Value::Null,
-            },
-            error: outcome.and_then(Outcome::failure).map(error_record),
-            started_at: header.started_at,
-            inputs: header.inputs,
-            totals: Totals { reserved_usd, ..totals(state, &steps) },
-            steps,
-        }
+        record(self, state, header, backend)
     }
 
     /// The steps of a run in the order of its record.
     pub fn order(&self, state: &RunState<Self>) -> Vec<StepId> {
-        let ids = (0..state.steps().len() as u32).map(StepId);
-        let mut steps: Vec<(Place, StepId)> = ids.map(|id| (self.place(state, id), id)).collect();
+        Projection { semantics: self, state }.order()
+    }
+}
+
+/// The record of a run, finished or not.
+///
+/// `backend(attempt, position, candidate)` names the backend of the `attempt`-th attempt of the run, in order of
+/// start, as the node at [`ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback; `None`
+/// for nodes without a model.
+pub fn record<'b, S: Projected>(
+    semantics: &S,
+    state: &RunState<S>,
+    header: Header,
+    backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
+) -> RunRecord {
+    let projection = Projection { semantics, state };
+    let critical = critical_chain(state);
+    let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
+    for (number, trace) in state.attempts().iter().enumerate() {
+        let position = projection.node_of(trace.id.step).position;
+        let attempts = &mut attempts[trace.id.step.index()];
+        if attempts.is_empty() {
+            // Few steps are tried more than once, and attempts are large.
+            attempts.reserve_exact(1);
+        }
+        attempts.push(attempt_record(trace, backend(number, position, trace.candidate), semantics.basis()));
+    }
+    let reserved_usd = projection.reserved(&backend);
+    let record = |id: StepId| {
+        let attempts = std::mem::take(&mut attempts[id.index()]);
+        projection.step_record(id, critical[id.index()], attempts)
+    };
+    let steps: Vec<StepRecord> = projection.order().into_iter().map(record).collect();
+    let outcome = state.outcome();
+    RunRecord {
+        run_id: header.run_id,
+        workflow: semantics.program().name().to_owned(),
+        deployment: header.deployment,
+        seed: state.seed(),
+        status: state.status(),
+        output: match outcome {
+            Some(Outcome::Succeeded(value)) => semantics.json(value),
+            _ => Value::Null,
+        },
+        error: outcome.and_then(Outcome::failure).map(error_record),
+        started_at: header.started_at,
+        inputs: header.inputs,
+        totals: Totals { reserved_usd, ..totals(state.now_us(), &steps) },
+        steps,
+    }
+}
+
+/// A run, seen with the texts of its workflow.
+struct Projection<'r, S: Semantics> {
+    semantics: &'r S,
+    state: &'r RunState<S>,
+}
+
+impl<'r, S: Projected> Projection<'r, S> {
+    fn order(&self) -> Vec<StepId> {
+        let ids = (0..self.state.steps().len() as u32).map(StepId);
+        let mut steps: Vec<(Place, StepId)> = ids.map(|id| (self.place(id), id)).collect();
         steps.sort();
         steps.into_iter().map(|(_, id)| id).collect()
     }
 
     /// What the reserved machines that were asked cost during the whole run.
-    fn reserved<'b>(
-        &self,
-        state: &RunState<Self>,
-        backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
-    ) -> Option<Usd> {
-        let asked = state.attempts().iter().enumerate().filter_map(|(number, trace)| {
-            let reference = backend(number, self.node_of(state, trace.id.step).position, trace.candidate)?;
+    fn reserved<'b>(&self, backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>) -> Option<Usd> {
+        let asked = self.state.attempts().iter().enumerate().filter_map(|(number, trace)| {
+            let reference = backend(number, self.node_of(trace.id.step).position, trace.candidate)?;
             Some((reference.backend.as_str(), reference.usd_per_hour?))
         });
         let machines: BTreeMap<&str, Usd> = asked.collect();
-        let costs = machines.into_values().filter_map(|usd| usd.scaled(state.now_us(), 3_600_000_000));
+        let costs = machines.into_values().filter_map(|usd| usd.scaled(self.state.now_us(), 3_600_000_000));
         costs.reduce(Usd::saturating_add)
     }
 
-    fn node_of(&self, state: &RunState<Self>, step: StepId) -> &ProgramNode {
-        self.node(state.graph_of(step), state.step(step).node)
+    fn node_of(&self, step: StepId) -> &'r ProgramNode {
+        self.semantics.program().node(self.state.graph_of(step), self.state.step(step).node)
     }
 
-    fn step_record(
-        &self,
-        state: &RunState<Self>,
-        id: StepId,
-        critical: bool,
-        attempts: Vec<AttemptRecord>,
-    ) -> StepRecord {
+    fn step_record(&self, id: StepId, critical: bool, attempts: Vec<AttemptRecord>) -> StepRecord {
+        let state = self.state;
         let step = state.step(id);
-        let node = self.node_of(state, id);
+        let node = self.node_of(id);
         let enclosing: Vec<StepId> = enclosing(state, id).collect();
-        let inherited = |own: Option<u32>, of: fn(&StepTrace<LiveValue>) -> Option<u32>| {
+        let inherited = |own: Option<u32>, of: fn(&StepTrace<S::Value>) -> Option<u32>| {
             own.or_else(|| enclosing.iter().find_map(|outer| of(state.step(*outer))))
         };
         let executed = step.status != Status::Skipped;
         let ended = !matches!(step.status, Status::Running | Status::Paused);
         StepRecord {
             node: node.name.clone(),
-            path: enclosing.iter().rev().map(|outer| self.node_of(state, *outer).name.clone()).collect(),
+            path: enclosing.iter().rev().map(|outer| self.node_of(*outer).name.clone()).collect(),
             index: inherited(step.index, |step| step.index),
             iteration: inherited(step.iteration, |step| step.iteration),
             kind: node.kind.to_owned(),
@@ -146,30 +199,29 @@ impl Program {
             error: step.failure.as_deref().map(error_record),
             question: state.question(id).map(str::to_owned),
             decision: state.decision(id).map(decision_record),
-            arguments: self.told(state, id),
+            arguments: self.told(id),
             ready_us: executed.then_some(step.ready_us),
             end_us: (executed && ended).then_some(step.end_us),
-            critical_us: critical.then(|| self.critical_us(state, id)),
-            output: step.value.as_ref().map_or(Value::Null, |value| value.json().clone()),
+            critical_us: critical.then(|| self.critical_us(id)),
+            output: step.value.as_ref().map_or(Value::Null, |value| self.semantics.json(value)),
             attempts,
         }
     }
 
     /// The arguments that a person decides about, or has changed.
-    fn told(&self, state: &RunState<Self>, id: StepId) -> Option<Value> {
-        match state.decision(id) {
-            Some(Decision::Edited(arguments)) => Some(arguments.json().clone()),
-            None if state.step(id).status == Status::Paused => {
-                self.arguments(state, id).ok().map(|arguments| arguments.into_iter().collect())
-            }
+    fn told(&self, id: StepId) -> Option<Value> {
+        match self.state.decision(id) {
+            Some(Decision::Edited(arguments)) => Some(self.semantics.json(arguments)),
+            None if self.state.step(id).status == Status::Paused => self.semantics.told(self.state, id),
             _ => None,
         }
     }
 
-    fn place(&self, state: &RunState<Self>, id: StepId) -> Place {
+    fn place(&self, id: StepId) -> Place {
+        let state = self.state;
         if let Some(judged) = state.judged_by(id) {
             // Right after the step whose answer it judges.
-            let mut place = self.place(state, judged);
+            let mut place = self.place(judged);
             place.push((0, None, None));
             return place;
         }
@@ -177,20 +229,20 @@ impl Program {
         steps.reverse();
         let place = |id: StepId| {
             let step = state.step(id);
-            let order = self.plan().graph(state.graph_of(id)).topological();
+            let order = self.semantics.plan().graph(state.graph_of(id)).topological();
             let rank = order.iter().position(|node| *node == step.node).unwrap_or(usize::MAX);
             (rank, step.index, step.iteration)
         };
         steps.into_iter().map(place).collect()
     }
 
-    fn critical_us(&self, state: &RunState<Self>, id: StepId) -> u64 {
-        let step = state.step(id);
-        if self.node_of(state, id).kind == "workflow" { 0 } else { step.end_us.saturating_sub(step.ready_us) }
+    fn critical_us(&self, id: StepId) -> u64 {
+        let step = self.state.step(id);
+        if self.node_of(id).kind == "workflow" { 0 } else { step.end_us.saturating_sub(step.ready_us) }
     }
 }
 
-fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
+fn totals(duration_us: u64, steps: &[StepRecord]) -> Totals {
     let attempts = || steps.iter().flat_map(|step| &step.attempts);
     let asked = || attempts().filter(|attempt| attempt.backend.is_some());
     let sum = |of: fn(&Usage) -> Option<u64>| {
@@ -199,7 +251,7 @@ fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
     let cost_complete = attempts().all(|attempt| attempt.cost_usd.is_some());
     let known: Vec<Usd> = asked().filter_map(|attempt| attempt.cost_usd).collect();
     Totals {
-        duration_us: state.now_us(),
+        duration_us,
         critical_path_us: steps.iter().filter_map(|step| step.critical_us).sum(),
         cost_usd: (cost_complete || !known.is_empty()).then(|| known.into_iter().sum()),
         cost_complete,
@@ -217,14 +269,14 @@ fn totals(state: &RunState<Program>, steps: &[StepRecord]) -> Totals {
 }
 
 /// The steps whose sub-workflows enclose a step, innermost first.
-fn enclosing(state: &RunState<Program>, id: StepId) -> impl Iterator<Item = StepId> + '_ {
+fn enclosing<S: Semantics>(state: &RunState<S>, id: StepId) -> impl Iterator<Item = StepId> + '_ {
     std::iter::successors(state.scope_parent(state.step(id).scope), |outer| {
         state.scope_parent(state.step(*outer).scope)
     })
 }
 
 /// Marks the chain of steps, each the cause of the next, that ends with the step that ended last.
-fn critical_chain(state: &RunState<Program>) -> Vec<bool> {
+fn critical_chain<S: Semantics>(state: &RunState<S>) -> Vec<bool> {
     let mut critical = vec![false; state.steps().len()];
     let executed = state.steps().iter().enumerate().filter(|(_, step)| step.status != Status::Skipped);
     let mut at = executed.max_by_key(|(_, step)| step.end_us).map(|(index, _)| StepId(index as u32));
@@ -237,7 +289,7 @@ fn critical_chain(state: &RunState<Program>) -> Vec<bool> {
     critical
 }
 
-fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>) -> AttemptRecord {
+fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>, basis: RecordBasis) -> AttemptRecord {
     let report = trace.report();
     let queued_us = report.map_or(0, |report| report.queue_us);
     let cost_usd = trace.cost().or_else(|| backend.is_none().then_some(Usd::ZERO));
@@ -260,14 +312,14 @@ fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>) -> Attempt
         saved_usd: report.and_then(|report| report.saved_usd),
         error: trace.failure.as_deref().map(error_record),
         basis: AttemptBasis {
-            latency: Basis::Measured,
-            tokens: report.map(|report| report.tokens_basis),
-            cost: cost_usd.map(|_| if backend.is_some() { Basis::Estimated } else { Basis::Measured }),
+            latency: basis.time,
+            tokens: report.filter(|_| backend.is_some()).map(|report| report.tokens_basis),
+            cost: cost_usd.map(|_| if backend.is_some() { basis.cost } else { basis.time }),
         },
     }
 }
 
-fn decision_record(decision: &Decision<LiveValue>) -> DecisionRecord {
+fn decision_record<V>(decision: &Decision<V>) -> DecisionRecord {
     let (verdict, by, reason) = match decision {
         Decision::Approved { by } => ("approved", *by, None),
         Decision::Edited(_) => ("edited", By::Person, None),

@@ -8,6 +8,7 @@ use lumos::core::price::Date;
 #[cfg(feature = "sim")]
 use lumos::core::spec::Quantization;
 use lumos::core::{Status, Usd};
+use lumos_report::ExportTable;
 
 use super::runs::Moment;
 
@@ -256,6 +257,15 @@ pub struct Simulate {
     /// Compute replicas iteration by iteration, which gives the same, slowly.
     #[arg(long)]
     pub stepwise: bool,
+    /// Write every simulated run to a file: the columns of `runs export`, and of which simulation it is. Simulations then
+    /// follow one another.
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_name = "FILE.parquet")]
+    pub trace: Option<PathBuf>,
+    /// What a row of the trace is [default: attempts].
+    #[cfg(feature = "parquet")]
+    #[arg(long, value_enum, value_name = "ROWS", requires = "trace")]
+    pub trace_table: Option<Rows>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -691,6 +701,16 @@ pub enum Rows {
     Steps,
     /// An attempt of a step.
     Attempts,
+}
+
+impl From<Rows> for ExportTable {
+    fn from(rows: Rows) -> Self {
+        match rows {
+            Rows::Runs => Self::Runs,
+            Rows::Steps => Self::Steps,
+            Rows::Attempts => Self::Attempts,
+        }
+    }
 }
 
 impl Runs {

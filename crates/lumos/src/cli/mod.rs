@@ -15,6 +15,7 @@ mod dry_run;
 #[cfg(feature = "sim")]
 mod eval;
 mod failure;
+mod file;
 #[cfg(feature = "sim")]
 mod fleets;
 mod fork;

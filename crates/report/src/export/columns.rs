@@ -31,6 +31,8 @@ pub enum ExportKind {
     Timestamp,
     /// True or false.
     Boolean,
+    /// A floating-point number of 64 bits.
+    Real,
 }
 
 /// A column.
@@ -43,12 +45,26 @@ pub struct ExportColumn {
 }
 
 /// What stands in a row's column; `None` is what nobody knows or what does not exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell {
     Text(Option<String>),
     /// Integers, nano-dollars, and microseconds since the Unix epoch.
     Number(Option<i64>),
     Boolean(Option<bool>),
+    Real(Option<f64>),
+}
+
+/// What is said of a simulated run beside its record.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Simulation<'s> {
+    /// The scenario's name.
+    pub scenario: &'s str,
+    /// How many times as often runs arrived as the scenario says.
+    pub load_factor: f64,
+    /// The seed of the whole simulation.
+    pub seed: u64,
+    /// Whether the run is past the warm-up.
+    pub counts: bool,
 }
 
 /// What a row is made of.
@@ -59,6 +75,7 @@ pub(super) struct Row<'r> {
     /// With its whole name.
     step: Option<(&'r StepRecord, &'r str)>,
     attempt: Option<&'r AttemptRecord>,
+    simulation: Option<Simulation<'r>>,
 }
 
 impl ExportTable {
@@ -71,16 +88,24 @@ impl ExportTable {
         }
     }
 
+    /// Its columns, and those that say of which simulation a row is.
+    #[cfg(feature = "parquet")]
+    pub(super) fn columns_of(self, is_simulated: bool) -> impl Iterator<Item = &'static ExportColumn> {
+        self.columns().iter().chain(if is_simulated { SIMULATION } else { &[] })
+    }
+
     /// Calls `take` with each row of a run.
     pub(super) fn rows(
         self,
         run: &RunRecord,
+        simulation: Option<Simulation<'_>>,
         mut take: impl FnMut(Vec<Cell>) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
         let started_us = run.started_at.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
         let mut add = |step, attempt| {
-            let row = Row { run, started_us, step, attempt };
-            take(self.columns().iter().map(|column| column.cell(&row)).collect::<Result<_, _>>()?)
+            let row = Row { run, started_us, step, attempt, simulation };
+            let more = if simulation.is_some() { SIMULATION } else { &[] };
+            take(self.columns().iter().chain(more).map(|column| column.cell(&row)).collect::<Result<_, _>>()?)
         };
         if self == Self::Runs {
             return add(None, None);
@@ -154,7 +179,7 @@ fn is_over(status: Status) -> bool {
     !matches!(status, Status::Running | Status::Paused)
 }
 
-use ExportKind::{Boolean, Integer, Money, Text, Timestamp, Unsigned};
+use ExportKind::{Boolean, Integer, Money, Real, Text, Timestamp, Unsigned};
 
 type C = ExportColumn;
 
@@ -251,6 +276,14 @@ static ATTEMPTS: &[C] = &[
     C::new("latency_basis", Text, |row| basis(row.attempt(|it| Some(it.basis.latency)))),
     C::new("tokens_basis", Text, |row| basis(row.attempt(|it| it.basis.tokens))),
     C::new("cost_basis", Text, |row| basis(row.attempt(|it| it.basis.cost))),
+];
+
+static SIMULATION: &[C] = &[
+    C::new("basis", Text, |row| basis(row.simulation.map(|_| Basis::Simulated))),
+    C::new("scenario", Text, |row| text(row.simulation.map(|it| it.scenario.to_owned()))),
+    C::new("load_factor", Real, |row| Cell::Real(row.simulation.map(|it| it.load_factor))),
+    C::new("simulation_seed", Unsigned, |row| Cell::Number(row.simulation.map(|it| it.seed.cast_signed()))),
+    C::new("counts", Boolean, |row| Cell::Boolean(row.simulation.map(|it| it.counts))),
 ];
 
 fn basis(basis: Option<Basis>) -> Cell {

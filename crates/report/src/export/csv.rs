@@ -22,7 +22,7 @@ impl<W: Write> Rows<W> {
 
     pub fn add(&mut self, record: &RunRecord) -> Result<(), ExportError> {
         let (table, writer) = (self.table, &mut self.writer);
-        table.rows(record, |cells| {
+        table.rows(record, None, |cells| {
             let cells = cells.into_iter().zip(table.columns()).map(|(cell, column)| shown(cell, column.kind));
             writer.write_record(cells.collect::<Vec<_>>()).map_err(failed)
         })
@@ -44,6 +44,7 @@ fn shown(cell: Cell, kind: ExportKind) -> String {
     match cell {
         Cell::Text(text) => text.map(harmless).unwrap_or_default(),
         Cell::Boolean(value) => value.map(|value| value.to_string()).unwrap_or_default(),
+        Cell::Real(value) => value.map(|value| value.to_string()).unwrap_or_default(),
         Cell::Number(None) => String::new(),
         Cell::Number(Some(number)) => match kind {
             ExportKind::Money => Usd::from_nanos(number.into()).to_string(),

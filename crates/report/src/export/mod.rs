@@ -4,13 +4,17 @@ mod columns;
 mod csv;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod simulated;
 mod trace;
 
 use std::io::{self, Write};
 
 use lumos_core::RunRecord;
 
-pub use columns::{ExportColumn, ExportKind, ExportTable};
+pub use columns::{ExportColumn, ExportKind, ExportTable, Simulation};
+#[cfg(feature = "parquet")]
+pub use simulated::SimulatedExport;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +81,7 @@ impl<W: Write + Send> Export<W> {
             ExportFormat::Jsonl => Writer::Jsonl(writer),
             ExportFormat::Csv(table) => Writer::Csv(Box::new(csv::Rows::new(writer, table)?)),
             #[cfg(feature = "parquet")]
-            ExportFormat::Parquet(table) => Writer::Parquet(Box::new(parquet::Rows::new(writer, table)?)),
+            ExportFormat::Parquet(table) => Writer::Parquet(Box::new(parquet::Rows::new(writer, table, false)?)),
             ExportFormat::ChromeTrace => Writer::Trace(trace::Trace::new(writer)?),
         }))
     }
@@ -103,7 +107,7 @@ impl<W: Write + Send> Export<W> {
             }
             Writer::Csv(rows) => rows.add(record)?,
             #[cfg(feature = "parquet")]
-            Writer::Parquet(rows) => rows.add(record)?,
+            Writer::Parquet(rows) => rows.add(record, None)?,
             Writer::Trace(trace) => trace.add(record)?,
         }
         Ok(())

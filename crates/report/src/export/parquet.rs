@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use lumos_core::RunRecord;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
 use super::ExportError;
-use super::columns::{Cell, ExportKind, ExportTable};
+use super::columns::{Cell, ExportKind, ExportTable, Simulation};
 
 /// Rows that are held in memory before they are written as one group.
 const GROUP: usize = 50_000;
@@ -25,8 +25,8 @@ pub struct Rows<W: Write + Send> {
 }
 
 impl<W: Write + Send> Rows<W> {
-    pub fn new(writer: W, table: ExportTable) -> Result<Self, ExportError> {
-        let fields = table.columns().iter().map(|column| {
+    pub fn new(writer: W, table: ExportTable, is_simulated: bool) -> Result<Self, ExportError> {
+        let fields = table.columns_of(is_simulated).map(|column| {
             let (physical, logical) = match column.kind {
                 ExportKind::Text => ("binary", "(STRING)"),
                 ExportKind::Integer => ("int64", "(INTEGER(64,true))"),
@@ -34,6 +34,7 @@ impl<W: Write + Send> Rows<W> {
                 ExportKind::Money => ("int64", "(DECIMAL(18,9))"),
                 ExportKind::Timestamp => ("int64", "(TIMESTAMP(MICROS,true))"),
                 ExportKind::Boolean => ("boolean", ""),
+                ExportKind::Real => ("double", ""),
             };
             format!("optional {physical} {} {logical};", column.name)
         });
@@ -42,13 +43,14 @@ impl<W: Write + Send> Rows<W> {
         let properties =
             WriterProperties::builder().set_created_by(concat!("lumos ", env!("CARGO_PKG_VERSION")).into());
         let writer = SerializedFileWriter::new(writer, schema, Arc::new(properties.build())).map_err(failed)?;
-        let cells = table.columns().iter().map(|_| Vec::new()).collect();
+        let cells = table.columns_of(is_simulated).map(|_| Vec::new()).collect();
         Ok(Self { writer, table, cells })
     }
 
-    pub fn add(&mut self, record: &RunRecord) -> Result<(), ExportError> {
+    /// `simulation` is there if and only if the columns of a simulation are.
+    pub fn add(&mut self, record: &RunRecord, simulation: Option<Simulation<'_>>) -> Result<(), ExportError> {
         let Self { writer, table, cells: columns } = self;
-        table.rows(record, |cells| {
+        table.rows(record, simulation, |cells| {
             for (column, cell) in columns.iter_mut().zip(cells) {
                 column.push(cell);
             }
@@ -77,6 +79,10 @@ fn write<W: Write + Send>(writer: &mut SerializedFileWriter<W>, columns: &mut [V
             }),
             Some(Cell::Boolean(_)) => column_of::<BoolType, _>(&mut group, cells, |cell| match cell {
                 Cell::Boolean(value) => value,
+                _ => None,
+            }),
+            Some(Cell::Real(_)) => column_of::<DoubleType, _>(&mut group, cells, |cell| match cell {
+                Cell::Real(value) => value,
                 _ => None,
             }),
             _ => column_of::<Int64Type, _>(&mut group, cells, |cell| match cell {

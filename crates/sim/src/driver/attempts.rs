@@ -73,13 +73,13 @@ impl Driver<'_> {
     /// The most that an attempt can cost, where somebody asks for it.
     fn worst_cost(&self, flight: &Flight, graph: GraphId, node: NodeId) -> Option<Usd> {
         let service = self.model.services.get(flight.service as usize)?;
-        if self.model.plan.limits.cost.is_none() && service.rules.usd_per_day.is_none() {
+        if self.model.program.plan().limits.cost.is_none() && service.rules.usd_per_day.is_none() {
             return None;
         }
         service.price.worst_cost(&Bounds {
             input_tokens: u64::from(flight.input),
             output_tokens: u64::from(flight.output_at_most),
-            time_us: self.model.plan.graph(graph).node(node).policy.timeout_us,
+            time_us: self.model.program.plan().graph(graph).node(node).policy.timeout_us,
         })
     }
 
@@ -372,7 +372,7 @@ impl Driver<'_> {
                 }
             }
         }
-        let bill = Bill { cost, report: None };
+        let bill = self.bill(&flight, cost, report);
         let kind = match flight.fate {
             Fate::Answered => EventKind::Succeeded(id, SimValue { tokens: flight.output }, bill),
             Fate::Failed => {
@@ -510,7 +510,7 @@ impl Driver<'_> {
                     }
                     _ => {}
                 }
-                let (_, cost) = self.settle(&flight, output);
+                let (report, cost) = self.settle(&flight, output);
                 if let Some(entry) = self.runs.get(run) {
                     entry.cost += cost.unwrap_or(Usd::ZERO);
                 }
@@ -518,12 +518,23 @@ impl Driver<'_> {
                     self.measures.nodes[node].cost += cost.unwrap_or(Usd::ZERO);
                 }
                 self.follow(&flight);
-                Some(Bill { cost, report: None })
+                Some(self.bill(&flight, cost, report))
             }
         };
         if let Some(bill) = bill {
             self.handle(run, EventKind::Settled(id, bill), false);
         }
+    }
+
+    /// What a run is told of an attempt: of its calls only when somebody wants records, because runs wait in great numbers.
+    fn bill(&self, flight: &Flight, cost: Option<Usd>, report: Option<CallReport>) -> Bill {
+        let report = self.tracer.is_some().then(|| {
+            let has_begun = (flight.came_us + 1..=self.now_us).contains(&flight.first_us);
+            let ttft_us = has_begun.then(|| flight.first_us - flight.sent_us);
+            let queue_us = flight.sent_us - flight.came_us;
+            Box::new(CallReport { ttft_us, queue_us, ..report.unwrap_or(CallReport::new(Basis::Simulated)) })
+        });
+        Bill { cost, report }
     }
 
     fn flight_of(&mut self, run: Handle, id: AttemptId) -> Option<Handle> {

@@ -15,6 +15,8 @@ pub(super) const NOBODY: u32 = u32::MAX;
 /// A run that goes on.
 pub(super) struct Run {
     pub(super) state: RunState<Model>,
+    /// Its place in the order of arrival, from 0.
+    pub(super) number: u64,
     pub(super) arrived_us: u64,
     /// Whether it is past the warm-up.
     pub(super) counts: bool,

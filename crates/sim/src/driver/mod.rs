@@ -4,6 +4,7 @@ mod attempts;
 mod flight;
 mod happening;
 mod load;
+mod record;
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,10 @@ use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
 use flight::{Flight, Flights, Run, Session, status};
+pub use record::Traced;
+
 use happening::{Agenda, Handle, Happening, Slab, Who};
+use record::Tracer;
 
 /// How a simulation goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,12 +49,24 @@ impl Default for Options {
 /// # Errors
 /// When a pool of replicas cannot be, or no run counts.
 pub fn simulate(model: &Model, options: Options) -> Result<Measures, SimError> {
+    simulate_with(model, options, None)
+}
+
+/// The same; `tell` hears of each run as it ends, those of the warm-up too.
+///
+/// # Errors
+/// When a pool of replicas cannot be, or no run counts.
+pub fn simulate_traced(model: &Model, options: Options, tell: &mut dyn FnMut(Traced)) -> Result<Measures, SimError> {
+    simulate_with(model, options, Some(Tracer::new(model, tell)))
+}
+
+fn simulate_with<'m>(model: &'m Model, options: Options, tracer: Option<Tracer<'m>>) -> Result<Measures, SimError> {
     let warmup_runs = model.workload.warmup_runs;
     let none_counts = |runs: u64| Err(SimError::NoneCounts { runs, warmup_runs });
     if let Some(runs) = options.runs.filter(|runs| *runs <= warmup_runs) {
         return none_counts(runs);
     }
-    let mut driver = Driver::new(model, options)?;
+    let mut driver = Driver::new(model, options, tracer)?;
     driver.run();
     let measures = driver.finish();
     if measures.counted() == 0 { none_counts(measures.arrived) } else { Ok(measures) }
@@ -70,6 +86,7 @@ struct Driver<'m> {
     /// Arrivals, clients and turns of sessions that are noted and have not happened.
     to_come: u64,
     measures: Measures,
+    tracer: Option<Tracer<'m>>,
     /// Runs that are to arrive at most.
     total: Option<u64>,
     started: u64,
@@ -101,7 +118,7 @@ enum Work<'m> {
 }
 
 impl<'m> Driver<'m> {
-    fn new(model: &'m Model, options: Options) -> Result<Self, ReplicaError> {
+    fn new(model: &'m Model, options: Options, tracer: Option<Tracer<'m>>) -> Result<Self, ReplicaError> {
         let mut services = Vec::with_capacity(model.services.len());
         for service in &model.services {
             let (work, machines) = match &service.kind {
@@ -139,6 +156,7 @@ impl<'m> Driver<'m> {
             next_arrival: None,
             to_come: 0,
             measures: Measures::new(nodes, model.services.len()),
+            tracer,
             total: options.runs.or(workload.runs),
             started: 0,
             watch: Watch::default(),
@@ -243,6 +261,7 @@ impl<'m> Driver<'m> {
         };
         let run = Run {
             state,
+            number,
             arrived_us: self.now_us,
             counts: number >= workload.warmup_runs,
             batch: batch.min(BATCHES - 1) as u8,
@@ -347,6 +366,7 @@ impl<'m> Driver<'m> {
                 self.measures.good += u64::from(good);
             }
         }
+        self.trace(&run);
         run.flights.clear();
         self.spare.push((run.state, run.flights));
         self.after(run.session);

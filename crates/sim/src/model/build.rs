@@ -52,15 +52,16 @@ impl Model {
         problems.dedup();
         let Some(workload) = workload.filter(|_| problems.is_empty()) else { return Err(problems) };
         let deployment = bundle.deployment.as_ref().map(|source| source.parsed.spec.name.clone());
+        let workflow = program.name().to_owned();
         Ok(Self {
-            plan: program.plan().clone(),
+            program,
             nodes,
             services,
             workload,
             slo: scenario.spec().slo,
             recorded: None,
             scenario: scenario.spec().name.clone(),
-            workflow: program.name().to_owned(),
+            workflow,
             deployment: deployment.unwrap_or_default(),
             assumptions,
         })

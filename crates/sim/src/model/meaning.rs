@@ -33,7 +33,7 @@ impl Semantics for Model {
     type Value = SimValue;
 
     fn plan(&self) -> &Plan {
-        &self.plan
+        self.program.plan()
     }
 
     fn condition(&self, view: View<'_, Self>) -> Result<bool, Failure> {

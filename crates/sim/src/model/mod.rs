@@ -10,9 +10,9 @@ mod services;
 use std::sync::Arc;
 
 use lumos_core::admission::Rules;
-use lumos_core::graph::{GraphId, NodeId, Plan};
+use lumos_core::graph::{GraphId, NodeId};
 use lumos_core::price::Price;
-use lumos_core::record::Destination;
+use lumos_core::program::{BackendRef, Program};
 use lumos_core::spec::{ArrivalSpec, SloSpec};
 
 use crate::chance::Quantity;
@@ -27,7 +27,7 @@ pub use node::NodeModel;
 
 /// A scenario with one of its deployments, ready to be simulated. Immutable: many simulations share one.
 pub struct Model {
-    pub(crate) plan: Plan,
+    pub(crate) program: Program,
     /// By graph, then by node.
     pub(crate) nodes: Vec<Vec<NodeModel>>,
     pub(crate) services: Vec<ServiceModel>,
@@ -67,16 +67,14 @@ pub(crate) struct Sessions {
 pub struct ServiceModel {
     /// The backend's name, or that of a service of the scenario.
     pub name: String,
-    /// The model it serves, where it serves one.
-    pub model: Option<String>,
+    /// What records say of it, where it is a backend of the deployment.
+    pub reference: Option<BackendRef>,
     /// How it works.
     pub kind: ServiceKind,
     /// What it costs.
     pub price: Price,
     /// What lumos's own limiter keeps.
     pub rules: Rules,
-    /// Which side of the boundary it is on.
-    pub destination: Destination,
     /// Where its times come from, for people.
     pub basis: String,
 }

@@ -83,8 +83,8 @@ impl Model {
 
     /// The position of a recorded step's node.
     fn position_of(&self, step: &StepRecord) -> Option<u32> {
-        let graph = graph_of(&self.plan, &step.path)?;
-        let nodes = self.plan.graphs()[graph].nodes();
+        let graph = graph_of(self.program.plan(), &step.path)?;
+        let nodes = self.program.plan().graphs()[graph].nodes();
         let index = nodes.iter().position(|node| *node.name == *step.node)?;
         self.nodes.get(graph)?.get(index).map(|node| node.position)
     }

@@ -4,7 +4,7 @@ use lumos_core::Problem;
 use lumos_core::admission::Rules;
 use lumos_core::load::{Bundle, Scenario};
 use lumos_core::price::Price;
-use lumos_core::record::Destination;
+use lumos_core::program::BackendRef;
 use lumos_core::spec::{BackendSpec, DeploymentSpec, ServiceSpec};
 
 use super::build::{Sources, problem};
@@ -68,25 +68,42 @@ impl<'a> Services<'a> {
                 return None;
             }
         };
-        let model = backend.and_then(|backend| match backend {
-            BackendSpec::Local(local) => Some(local.model.clone()),
-            BackendSpec::Remote(remote) => Some(remote.model.clone()),
-            BackendSpec::Simulated(simulated) => Some(simulated.model.clone()),
-            BackendSpec::Custom { .. } => None,
-        });
         let rules = backend.map_or_else(Rules::default, |backend| Rules::new(backend.limits(), backend.breaker()));
-        let inside = Destination::Inside;
-        Some(ServiceModel {
-            name: name.to_owned(),
-            model,
-            kind,
-            price: self.sources.prices.get(name).cloned().unwrap_or(Price::Unknown),
-            rules,
-            destination: match (backend, self.deployment) {
-                (Some(_), Some(deployment)) => deployment.destination(name),
-                _ => inside,
-            },
-            basis,
-        })
+        let price = self.sources.prices.get(name).cloned().unwrap_or(Price::Unknown);
+        let reference = match (backend, self.deployment) {
+            (Some(backend), Some(deployment)) => Some(reference(name, backend, deployment, &kind, &price)),
+            _ => None,
+        };
+        Some(ServiceModel { name: name.to_owned(), reference, kind, price, rules, basis })
+    }
+}
+
+/// What records say of a backend.
+fn reference(
+    name: &str,
+    backend: &BackendSpec,
+    deployment: &DeploymentSpec,
+    kind: &ServiceKind,
+    price: &Price,
+) -> BackendRef {
+    let (model, provider) = match backend {
+        BackendSpec::Local(local) => (local.model.as_str(), "local"),
+        BackendSpec::Remote(remote) => (remote.model.as_str(), remote.provider.as_str()),
+        BackendSpec::Simulated(simulated) => (simulated.model.as_str(), "simulated"),
+        BackendSpec::Custom { name, .. } => (name.as_str(), "custom"),
+    };
+    let usd_per_hour = match (price, kind) {
+        // How many there are at a time is not known of a run.
+        (Price::PerHour(_), ServiceKind::Pool { spec, .. }) if spec.scaling.is_some() => None,
+        (Price::PerHour(usd), ServiceKind::Pool { spec, .. }) => usd.scaled(u64::from(spec.replicas), 1),
+        (Price::PerHour(usd), _) if matches!(backend, BackendSpec::Remote(_)) => Some(*usd),
+        _ => None,
+    };
+    BackendRef {
+        backend: name.to_owned(),
+        model: model.to_owned(),
+        provider: provider.to_owned(),
+        destination: deployment.destination(name),
+        usd_per_hour,
     }
 }

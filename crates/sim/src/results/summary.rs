@@ -340,7 +340,7 @@ fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures,
     };
     ServiceResult {
         service: service.name.clone(),
-        model: service.model.clone(),
+        model: service.reference.as_ref().map(|reference| reference.model.clone()),
         kind,
         basis: service.basis.clone(),
         requests: found.requests,

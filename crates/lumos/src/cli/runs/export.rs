@@ -1,15 +1,15 @@
 //! `lumos runs export`: records for other programs, to stdout or to a file that is there whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lumos::Home;
 use lumos::core::RunRecord;
-use lumos_report::{Export, ExportError, ExportFormat, ExportTable};
+use lumos_report::{Export, ExportError, ExportFormat};
 
 use crate::cli::arguments::{ExportAs, ExportRuns, Rows};
 use crate::cli::failure::{COMMAND_LINE, Failure};
+use crate::cli::file::{failed, to_file};
 use crate::cli::output;
 
 pub fn run(arguments: &ExportRuns, home: &Home) -> Result<u8, Failure> {
@@ -34,11 +34,7 @@ pub fn run(arguments: &ExportRuns, home: &Home) -> Result<u8, Failure> {
 }
 
 fn format(arguments: &ExportRuns) -> Result<ExportFormat, Failure> {
-    let table = match arguments.table.unwrap_or(Rows::Attempts) {
-        Rows::Runs => ExportTable::Runs,
-        Rows::Steps => ExportTable::Steps,
-        Rows::Attempts => ExportTable::Attempts,
-    };
+    let table = arguments.table.unwrap_or(Rows::Attempts).into();
     let format = match arguments.format {
         ExportAs::Json => ExportFormat::Json,
         ExportAs::Jsonl => ExportFormat::Jsonl,
@@ -82,43 +78,6 @@ fn write<W: Write + Send>(
     let mut export = Export::new(BufWriter::new(writer), format, is_one).map_err(|error| failed(error, path))?;
     records(&mut |record| export.add(record))?;
     export.finish().map_err(|error| failed(error, path))
-}
-
-fn failed(error: ExportError, path: Option<&Path>) -> Failure {
-    match error {
-        ExportError::Io(error) => {
-            let place = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
-            Failure::failed(format!("cannot write to {place}: {error}"))
-        }
-        ExportError::Record { .. } => Failure::failed(error.to_string()),
-    }
-}
-
-/// Has a file written beside `path` that takes its place once it is whole. Pipes and devices are written as they are.
-fn to_file(path: &Path, write: impl FnOnce(&File) -> Result<(), Failure>) -> Result<(), Failure> {
-    let broken = |error: io::Error| failed(ExportError::Io(error), Some(path));
-    // What a link leads to is written, not the link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        return write(&OpenOptions::new().write(true).open(&target).map_err(broken)?);
-    }
-    let beside = beside(&target).ok_or_else(|| Failure::invalid(COMMAND_LINE, "`-o` needs a file's name", None))?;
-    let file = File::create(&beside).map_err(broken)?;
-    let result =
-        write(&file).and_then(|()| file.sync_all().and_then(|()| fs::rename(&beside, &target)).map_err(broken));
-    if result.is_err() {
-        // What is not whole is of no use.
-        let _ = fs::remove_file(&beside);
-    }
-    result
-}
-
-/// The name of an unfinished file, of this process alone.
-fn beside(path: &Path) -> Option<PathBuf> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name()?);
-    name.push(format!(".{}.tmp", std::process::id()));
-    Some(path.with_file_name(name))
 }
 
 /// Stdout, whose reader may have seen enough.

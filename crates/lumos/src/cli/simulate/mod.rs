@@ -1,6 +1,8 @@
 //! `lumos simulate`: a scenario on a virtual clock, with each of its deployments.
 
 pub mod tables;
+#[cfg(feature = "parquet")]
+mod traced;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lumos::Home;
@@ -31,16 +33,36 @@ pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> 
         })
         .collect();
     let bar = progress(jobs.len() as u64 * u64::from(arguments.seeds.max(1)));
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.unwrap_or(0)).build();
-    let threads = threads.map_err(|error| Failure::failed(format!("no threads to simulate on: {error}")))?;
-    let results = threads.install(|| simulate_all(&jobs, &|| bar.inc(1)));
+    let told = || bar.inc(1);
+    let results = match trace(arguments) {
+        #[cfg(feature = "parquet")]
+        Some((path, table)) => traced::to_file(path, table, &jobs, &scenario, &told)?,
+        _ => {
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads.unwrap_or(0)).build();
+            let threads = threads.map_err(|error| Failure::failed(format!("no threads to simulate on: {error}")))?;
+            let results = threads.install(|| simulate_all(&jobs, &told));
+            results.map_err(|error| Failure::of_simulation(&error, &scenario))?
+        }
+    };
     bar.finish_and_clear();
-    let results = results.map_err(|error| Failure::of_simulation(&error, &scenario))?;
     match arguments.format {
         Format::Json => output::json(&json!({ "scenario": models[0].scenario, "results": results }))?,
         Format::Human => output::styled(&tables::text(&results))?,
     }
     Ok(0)
+}
+
+/// Where simulated runs are written, and what a row is.
+#[cfg(feature = "parquet")]
+fn trace(arguments: &Simulate) -> Option<(&std::path::Path, lumos_report::ExportTable)> {
+    let table = arguments.trace_table.unwrap_or(super::arguments::Rows::Attempts);
+    Some((arguments.trace.as_deref()?, table.into()))
+}
+
+/// Without Parquet nothing is written.
+#[cfg(not(feature = "parquet"))]
+fn trace(_: &Simulate) -> Option<std::convert::Infallible> {
+    None
 }
 
 /// A bar that shows itself when it takes longer than people like to wait.
