@@ -3,13 +3,110 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
-use lumos_core::graph::Plan;
-use lumos_core::program::Program;
+use lumos_core::graph::{Body, Node, Plan};
+use lumos_core::load::Scenario;
+use lumos_core::program::{CompileError, Program};
 use lumos_core::record::{RunRecord, Status, StepRecord};
 use lumos_core::spec::{DistSpec, ProfileSpec};
+use serde::Serialize;
 
 /// Most samples that are kept of a quantity: evenly among all, in order of size.
 const MOST_SAMPLES: usize = 400;
+
+/// Fewest runs that a profile is learned from: of fewer, a share of one in ten is mostly not seen at all.
+pub const FEWEST_RUNS: usize = 10;
+
+/// What a scenario has learned of its nodes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Learned {
+    /// The workflow.
+    pub workflow: String,
+    /// Runs that it was learned from.
+    pub runs: usize,
+    /// The fields of each node's profile that now say what was seen.
+    pub nodes: IndexMap<String, Vec<&'static str>>,
+    /// Nodes that runs have and the workflow does not have any more.
+    pub unknown: Vec<String>,
+}
+
+/// Why nothing can be learned.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    /// There is too little to learn from.
+    #[error("{} of `{workflow}` recorded and over; a profile needs {FEWEST_RUNS}", match runs {
+        0 => "no run is".to_owned(),
+        1 => "1 run is".to_owned(),
+        runs => format!("{runs} runs are"),
+    })]
+    TooFew {
+        /// The workflow.
+        workflow: String,
+        /// Runs that there are.
+        runs: usize,
+    },
+    /// The scenario's workflow is not one.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// Puts what recorded runs of a scenario's workflow show in the place of what the scenario declares, field by field: what
+/// they don't show stays as declared. Runs that a person ended, or that are not over, say little and are left out.
+///
+/// # Errors
+/// When there are fewer than [`FEWEST_RUNS`].
+pub fn learn(scenario: &mut Scenario, records: &[RunRecord]) -> Result<Learned, LearnError> {
+    let Some(bundle) = scenario.bundles.first() else {
+        return Err(LearnError::TooFew { workflow: scenario.spec().workflow.clone(), runs: 0 });
+    };
+    let program = Program::compile(&bundle.workflows())?;
+    let workflow = program.name().to_owned();
+    let is_over =
+        |status: Status| matches!(status, Status::Succeeded | Status::Failed | Status::Refused | Status::Limited);
+    let records: Vec<&RunRecord> =
+        records.iter().filter(|record| record.workflow == workflow && is_over(record.status)).collect();
+    if records.len() < FEWEST_RUNS {
+        return Err(LearnError::TooFew { workflow, runs: records.len() });
+    }
+    let mut learned = Learned { workflow, runs: records.len(), nodes: IndexMap::new(), unknown: Vec::new() };
+    for (path, profile) in profiles_from(records, &program) {
+        if node_at(program.plan(), &path).is_none() {
+            learned.unknown.push(path);
+            continue;
+        }
+        let declared = scenario.parsed.spec.nodes.entry(path.clone()).or_default();
+        learned.nodes.insert(path, replace(declared, profile));
+    }
+    Ok(learned)
+}
+
+/// Puts what was seen in the place of what is declared; the names of those fields.
+fn replace(declared: &mut ProfileSpec, seen: ProfileSpec) -> Vec<&'static str> {
+    fn put<T>(declared: &mut Option<T>, seen: Option<T>) -> bool {
+        let is_seen = seen.is_some();
+        if is_seen {
+            *declared = seen;
+        }
+        is_seen
+    }
+    let has_branches = !seen.branches.is_empty();
+    if has_branches {
+        declared.branches = seen.branches;
+    }
+    [
+        ("input_tokens", put(&mut declared.input_tokens, seen.input_tokens)),
+        ("output_tokens", put(&mut declared.output_tokens, seen.output_tokens)),
+        ("duration_s", put(&mut declared.duration_s, seen.duration_s)),
+        ("when", put(&mut declared.when, seen.when)),
+        ("branches", has_branches),
+        ("width", put(&mut declared.width, seen.width)),
+        ("rounds", put(&mut declared.rounds, seen.rounds)),
+        ("refuse", put(&mut declared.refuse, seen.refuse)),
+        ("fail", put(&mut declared.fail, seen.fail)),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_seen)| is_seen.then_some(field))
+    .collect()
+}
 
 /// What is seen of a node.
 #[derive(Default)]
@@ -28,14 +125,17 @@ struct Seen {
 }
 
 /// Profiles of the nodes that the records have, by path. `program` is the workflow that the runs followed.
-pub fn profiles_from(records: &[RunRecord], program: &Program) -> IndexMap<String, ProfileSpec> {
+pub fn profiles_from<'r>(
+    records: impl IntoIterator<Item = &'r RunRecord>,
+    program: &Program,
+) -> IndexMap<String, ProfileSpec> {
     let mut seen: IndexMap<String, Seen> = IndexMap::new();
     for record in records {
         let mut widths: BTreeMap<(String, Option<u32>), u32> = BTreeMap::new();
         let mut rounds: BTreeMap<(String, Option<u32>), u32> = BTreeMap::new();
         for step in &record.steps {
             let path: String = step.path.iter().chain([&step.node]).map(String::as_str).collect::<Vec<_>>().join("/");
-            let policy = policy(program.plan(), step);
+            let policy = policy(program.plan(), &path);
             if let (Some(index), true) = (step.index, policy.map) {
                 let width = widths.entry((path.clone(), step.iteration)).or_default();
                 *width = (*width).max(index + 1);
@@ -73,21 +173,27 @@ struct Often {
     loops: bool,
 }
 
-fn policy(plan: &Plan, step: &StepRecord) -> Often {
-    use lumos_core::graph::Body;
-
-    let mut graph = 0;
-    for name in &step.path {
-        let outer = plan.graphs()[graph].nodes().iter().find(|node| *node.name == **name);
-        if let Some(Body::Graph(inner)) = outer.map(|node| &node.body) {
-            graph = inner.index();
-        }
-    }
-    let node = plan.graphs()[graph].nodes().iter().find(|node| *node.name == *step.node);
+fn policy(plan: &Plan, path: &str) -> Often {
+    let policy = node_at(plan, path).map(|node| &node.policy);
     Often {
-        conditional: node.is_some_and(|node| node.policy.conditional),
-        map: node.is_some_and(|node| node.policy.map.is_some()),
-        loops: node.is_some_and(|node| node.policy.at_most.is_some()),
+        conditional: policy.is_some_and(|policy| policy.conditional),
+        map: policy.is_some_and(|policy| policy.map.is_some()),
+        loops: policy.is_some_and(|policy| policy.at_most.is_some()),
+    }
+}
+
+/// The node that a path such as `outer/inner` leads to.
+fn node_at<'p>(plan: &'p Plan, path: &str) -> Option<&'p Node> {
+    let mut graph = plan.graphs().first()?;
+    let mut names = path.split('/').peekable();
+    loop {
+        let name = names.next()?;
+        let node = graph.nodes().iter().find(|node| *node.name == *name)?;
+        match (names.peek(), node.body) {
+            (None, _) => return Some(node),
+            (Some(_), Body::Graph(inner)) => graph = plan.graph(inner),
+            (Some(_), _) => return None,
+        }
     }
 }
 

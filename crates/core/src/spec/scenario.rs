@@ -97,7 +97,8 @@ pub enum ArrivalSpec {
         /// Seconds between a run's end and the next.
         think_s: DistSpec,
     },
-    /// As in a file: CSV with the columns `time_s`, and `input_tokens` and `output_tokens` where lengths are given too.
+    /// As in a file: CSV with the columns `time_s`, and `input_tokens` and `output_tokens` where lengths are given too; or
+    /// recorded runs with `started_at`.
     Trace {
         /// The file, relative to the scenario's.
         file: String,

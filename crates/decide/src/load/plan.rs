@@ -61,17 +61,11 @@ impl LoadPlan {
             let hint = "`lumos simulate` has sessions; for `lumos load`, remove them";
             problems.push(place("workload.sessions", "sessions are only simulated".to_owned(), hint));
         }
-        let mut rows = Vec::new();
-        if let Some(ArrivalSpec::Trace { file, .. }) = &workload.arrivals {
-            let read = files(file).map_err(|error| error.to_string());
-            match read.and_then(|text| trace::read(text.as_bytes()).map_err(|error| error.to_string())) {
-                Ok(read) => rows = read,
-                Err(message) => {
-                    let hint = "CSV with the column time_s";
-                    problems.push(place("workload.arrivals.file", format!("`{file}`: {message}"), hint));
-                }
-            }
-        }
+        let rows = workload.arrivals.as_ref().map_or(Ok(Vec::new()), |arrivals| trace::rows(arrivals, files));
+        let rows = rows.unwrap_or_else(|message| {
+            problems.push(place("workload.arrivals.file", message, trace::HINT));
+            Vec::new()
+        });
         let coming = match &workload.arrivals {
             Some(ArrivalSpec::Closed { clients, think_s }) => {
                 let clients = (f64::from(*clients) * options.load_factor).round().max(1.0) as u32;

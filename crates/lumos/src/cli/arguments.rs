@@ -257,6 +257,10 @@ pub struct Simulate {
     /// Compute replicas iteration by iteration, which gives the same, slowly.
     #[arg(long)]
     pub stepwise: bool,
+    /// Take lengths, durations, shares, widths and rounds from recorded runs of the workflow: `runs` for those in LUMOS_HOME,
+    /// or the path of another home.
+    #[arg(long, value_name = "runs|PATH")]
+    pub profile_from: Option<PathBuf>,
     /// Write every simulated run to a file: the columns of `runs export`, and of which simulation it is. Simulations then
     /// follow one another.
     #[cfg(feature = "parquet")]
@@ -364,6 +368,10 @@ pub struct Plan {
     /// How many times as often runs arrive as the scenario says.
     #[arg(long, value_name = "F", default_value = "1", value_parser = factor)]
     pub load_factor: f64,
+    /// Take lengths, durations, shares, widths and rounds from recorded runs of the workflow: `runs` for those in LUMOS_HOME,
+    /// or the path of another home.
+    #[arg(long, value_name = "runs|PATH")]
+    pub profile_from: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

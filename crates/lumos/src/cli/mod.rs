@@ -23,6 +23,8 @@ mod graph;
 mod home;
 mod inputs;
 #[cfg(feature = "sim")]
+mod learned;
+#[cfg(feature = "sim")]
 mod load;
 mod new;
 mod output;

@@ -262,22 +262,15 @@ impl Builder<'_> {
     fn workload(&mut self, sources: &Sources<'_>) -> Option<Workload> {
         let workload = &self.scenario.spec().workload;
         let arrivals = workload.arrivals.clone()?;
-        let mut rows = Vec::new();
-        if let ArrivalSpec::Trace { file, .. } = &arrivals {
-            let read = (sources.files)(file).map_err(|error| error.to_string());
-            match read.and_then(|text| trace::read(text.as_bytes()).map_err(|error| error.to_string())) {
-                Ok(read) => rows = read,
-                Err(message) => {
-                    let hint = "CSV with the columns time_s, input_tokens and output_tokens".to_owned();
-                    self.problem("workload.arrivals.file", format!("`{file}`: {message}"), hint);
-                }
-            }
-            if rows.iter().any(|row| row.lengths.is_none()) {
-                let all = self.scenario.spec().nodes.values();
-                if all.clone().any(|profile| profile.output_tokens.is_none()) {
-                    self.assumptions.push(format!("rows of `{file}` without lengths ask for 1 token in and out"));
-                }
-            }
+        let rows = trace::rows(&arrivals, sources.files).unwrap_or_else(|message| {
+            self.problem("workload.arrivals.file", message, trace::HINT.to_owned());
+            Vec::new()
+        });
+        if let ArrivalSpec::Trace { file, .. } = &arrivals
+            && rows.iter().any(|row| row.lengths.is_none())
+            && self.scenario.spec().nodes.values().any(|profile| profile.output_tokens.is_none())
+        {
+            self.assumptions.push(format!("rows of `{file}` without lengths ask for 1 token in and out"));
         }
         let think = match &arrivals {
             ArrivalSpec::Closed { think_s, .. } => Quantity::new(think_s),

@@ -16,10 +16,13 @@ use serde_json::json;
 
 use super::arguments::{Format, Plan};
 use super::failure::Failure;
+use super::learned::Opened;
 use super::output;
 
 pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
-    let (scenario, _, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
+    let from = arguments.profile_from.as_deref();
+    let Opened { scenario, warnings, .. } =
+        super::learned::open(&arguments.scenario, &arguments.deployment, from, home)?;
     super::failure::warn(&warnings);
     let space = Space {
         hardware: arguments.hardware.clone(),

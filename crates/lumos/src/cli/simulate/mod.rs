@@ -11,10 +11,13 @@ use serde_json::json;
 
 use super::arguments::{Format, Simulate};
 use super::failure::{self, Failure};
+use super::learned::{self, Opened};
 use super::output;
 
 pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> {
-    let (scenario, models, warnings) = lumos::open_scenario(&arguments.scenario, &arguments.deployment, home)?;
+    let from = arguments.profile_from.as_deref();
+    let opened = learned::open(&arguments.scenario, &arguments.deployment, from, home)?;
+    let Opened { scenario, models, warnings, learned } = opened;
     failure::warn(&warnings);
     let factors = if arguments.load_factor.is_empty() { vec![1.0] } else { arguments.load_factor.clone() };
     let jobs: Vec<Job<'_>> = models
@@ -46,7 +49,13 @@ pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> 
     };
     bar.finish_and_clear();
     match arguments.format {
-        Format::Json => output::json(&json!({ "scenario": models[0].scenario, "results": results }))?,
+        Format::Json => {
+            let mut document = json!({ "scenario": models[0].scenario, "results": results });
+            if let Some(learned) = learned {
+                document["profile_from"] = json!(learned);
+            }
+            output::json(&document)?;
+        }
         Format::Human => output::styled(&tables::text(&results))?,
     }
     Ok(0)

@@ -1,0 +1,77 @@
+//! `--profile-from`: a scenario whose nodes are described by recorded runs.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use lumos::core::load::Scenario;
+use lumos::core::{Problem, RunRecord};
+use lumos::decide::profile_from::{LearnError, Learned, learn};
+use lumos::engine::{Kind, RecordStore};
+use lumos::sim::model::Model;
+use lumos::{Error, Home};
+
+use super::failure::{COMMAND_LINE, Failure};
+use super::output;
+
+/// Most runs that are read, the newest: more of them say the same.
+const MOST_RUNS: usize = 2_000;
+
+/// A scenario with what it was compiled to.
+pub struct Opened {
+    pub scenario: Scenario,
+    pub models: Vec<Model>,
+    pub warnings: Vec<Problem>,
+    /// What it has learned, if it was to.
+    pub learned: Option<Learned>,
+}
+
+/// Opens a scenario; with `from`, its nodes are described by the runs that are recorded there, and people are told.
+pub fn open(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Home) -> Result<Opened, Failure> {
+    let (mut scenario, warnings) = Scenario::open(path, deployments).map_err(Error::Problems)?;
+    let learned = match from {
+        Some(from) => Some(learn_from(&mut scenario, from, home)?),
+        None => None,
+    };
+    let models = lumos::scenario_models(&scenario, home)?;
+    Ok(Opened { scenario, models, warnings, learned })
+}
+
+fn learn_from(scenario: &mut Scenario, from: &Path, home: &Home) -> Result<Learned, Failure> {
+    let folder = if from == Path::new("runs") { home.folder() } else { from };
+    // The store itself can be named too.
+    let folder = if folder.is_file() { folder.parent().unwrap_or(folder) } else { folder };
+    let place = lumos_report::clean(&folder.display().to_string());
+    let records = if folder.join("lumos.db").exists() { records(scenario, folder)? } else { Vec::new() };
+    let learned = learn(scenario, &records).map_err(|error| {
+        let hint = match &error {
+            LearnError::TooFew { .. } => {
+                "`lumos run` and `lumos load` record runs; `--profile-from PATH` reads those of another LUMOS_HOME"
+            }
+            LearnError::Compile(_) => "see the workflow",
+        };
+        Failure::invalid(COMMAND_LINE, format!("{place}: {error}"), Some(hint.to_owned()))
+    })?;
+    output::log(&told(&learned));
+    Ok(learned)
+}
+
+fn records(scenario: &Scenario, folder: &Path) -> Result<Vec<RunRecord>, Failure> {
+    let Some(bundle) = scenario.bundles.first() else { return Ok(Vec::new()) };
+    let store = RecordStore::reader(folder);
+    let workflow = Some(bundle.workflow.parsed.spec.name.clone());
+    let runs = store.list(&Kind { workflow, limit: MOST_RUNS, ..Kind::default() })?;
+    runs.iter().map(|run| Ok(store.load(&run.run_id)?)).collect()
+}
+
+fn told(learned: &Learned) -> String {
+    let runs = lumos_report::figure::count(learned.runs as u64);
+    let mut text = format!("learned from {runs} runs of {}:\n", lumos_report::clean(&learned.workflow));
+    for (node, fields) in &learned.nodes {
+        let _ = writeln!(text, "  {}: {}", lumos_report::clean(node), fields.join(", "));
+    }
+    if !learned.unknown.is_empty() {
+        let listed = learned.unknown.join(", ");
+        let _ = writeln!(text, "  left out, because the workflow doesn't have them any more: {listed}");
+    }
+    text
+}
