@@ -34,9 +34,9 @@ pub(super) struct Design {
 impl Design {
     pub(super) fn new(options: &CalibrateOptions, context: Option<u32>) -> Result<Self, CalibrateError> {
         let (mut prompts, answers, burst, repeats, burst_repeats, held_out_requests) = if options.quick {
-            (vec![64, 160, 352], vec![8, 48], (64, 48), 2, 1, 8)
+            (vec![48, 112, 208, 352], vec![8, 48], (64, 48), 2, 1, 8)
         } else {
-            (vec![64, 160, 352, 800], vec![8, 96], (64, 96), 5, 3, 40)
+            (vec![48, 112, 208, 352, 560, 800], vec![8, 96], (64, 96), 3, 3, 20)
         };
         let context = context.unwrap_or(UNKNOWN_CONTEXT);
         let longest = answers.iter().copied().max().unwrap_or(0);
@@ -116,7 +116,7 @@ mod tests {
         let design = Design::new(&options(false), None).unwrap();
         assert_eq!((design.held_out(1), design.held_out(4)), (vec![2, 1], vec![3, 6]));
         let lengths = design.closed_loop(3, 7, 0).concat();
-        assert!(lengths.len() >= 40 && lengths.iter().any(|length| !singles(&design).any(|single| single == *length)));
+        assert!(lengths.len() >= 20 && lengths.iter().any(|length| !singles(&design).any(|single| single == *length)));
         assert_ne!(design.closed_loop(3, 7, 1).concat(), lengths);
     }
 }

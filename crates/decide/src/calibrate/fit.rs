@@ -124,13 +124,19 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The coefficients, none negative, that minimise the squared relative errors of `rows · coefficients` against `times`. All
-/// sets of coefficients that may be above zero are tried: there are three at most.
+/// The coefficients, none negative, of `rows · coefficients` against `times`: those with the smallest squared relative errors
+/// per degree of freedom, so that a coefficient more must explain more than noise does, and as many coefficients as rows
+/// never count as a perfect fit. All sets of coefficients are tried: there are three at most.
 fn nonnegative(rows: &[Vec<f64>], times: &[f64]) -> Vec<f64> {
     let columns = rows.first().map_or(0, Vec::len);
     let mut best = (f64::INFINITY, vec![0.0; columns]);
     for set in 1u32..1 << columns {
         let used: Vec<usize> = (0..columns).filter(|column| set >> column & 1 == 1).collect();
+        // Where there is but one row, one coefficient is all that can be had.
+        let freedom = rows.len().saturating_sub(used.len());
+        if freedom == 0 && used.len() > 1 {
+            continue;
+        }
         let Some(found) = least_squares(rows, times, &used) else { continue };
         if found.iter().any(|coefficient| *coefficient < 0.0) {
             continue;
@@ -147,7 +153,7 @@ fn nonnegative(rows: &[Vec<f64>], times: &[f64]) -> Vec<f64> {
                 (sum / time - 1.0).powi(2)
             })
             .sum();
-        // A coefficient more must be worth it.
+        let error = error / freedom.max(1) as f64;
         if error < best.0 * (1.0 - 1e-9) {
             best = (error, all);
         }
@@ -206,6 +212,15 @@ mod tests {
         for (found, wanted) in found.iter().zip([5000.0, 800.0, 0.3]) {
             assert!((found / wanted - 1.0).abs() < 1e-6, "{found} instead of {wanted}");
         }
+    }
+
+    #[test]
+    fn noise_is_not_explained_by_a_coefficient_more() {
+        // 5 ms a token, each time 8 % off: three coefficients would go through all three points.
+        let rows: Vec<Vec<f64>> = [60.0, 160.0, 350.0].iter().map(|p| vec![1.0, *p, pairs(*p)]).collect();
+        let times: Vec<f64> = rows.iter().zip([1.08, 0.92, 1.08]).map(|(row, off)| 5000.0 * row[1] * off).collect();
+        let found = nonnegative(&rows, &times);
+        assert!(found[0] < 30_000.0 && (found[1] / 5000.0 - 1.0).abs() < 0.15, "{found:?}");
     }
 
     #[test]
