@@ -3,6 +3,7 @@
 mod approvals;
 mod durable;
 mod interrupt;
+mod loads;
 mod prices;
 mod runs;
 pub mod scenarios;

@@ -20,7 +20,9 @@ use super::simulate::tables;
 
 pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
     let deployments: Vec<_> = arguments.deployment.iter().cloned().collect();
-    let (scenario, warnings) = Scenario::open(&arguments.scenario, &deployments).map_err(Failure::Invalid)?;
+    let (scenario, mut warnings) = Scenario::open(&arguments.scenario, &deployments).map_err(Failure::Invalid)?;
+    // Whether it is known how fast a backend is matters to its simulation only.
+    warnings.retain(|warning| arguments.against.is_some() || warning.field.as_deref() != Some("services"));
     failure::warn(&warnings);
     let [bundle] = scenario.bundles.as_slice() else {
         let message = format!("the scenario has {} deployments, and a load needs one", scenario.bundles.len());

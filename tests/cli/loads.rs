@@ -1,0 +1,155 @@
+//! Loads that are made for real and backends that are calibrated, on a server that counts tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lumos::engine::UnixClock;
+use lumos_faults::{Answer, FaultServer, Received, Reply, Script, Tokens};
+use serde_json::json;
+
+use super::Sandbox;
+
+/// Answers with as many tokens as are asked for, and counts the words of the prompt.
+fn reply(request: &Received) -> Reply {
+    let body = request.json();
+    let words = body["messages"][0]["content"].as_str().unwrap_or_default().split_whitespace().count() as u64;
+    let output = body["max_tokens"].as_u64().unwrap_or(8);
+    let between = Duration::from_millis(1);
+    let answer = Answer { first: Duration::from_millis(2), between, ..Answer::new(&"word ".repeat(output as usize)) };
+    Reply::Answer(Answer { tokens: Tokens::new(words + 8, output), ..answer })
+}
+
+/// Runs `check` in a folder with a scenario whose backend is a server.
+async fn with_server(check: impl FnOnce(&Sandbox) + Send + 'static) {
+    let server = FaultServer::start(Script::by(reply), Arc::new(UnixClock)).await.expect("a port");
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "agents/writer.ron",
+        r#"Generator(model: "small", prompt: (user: "{{ input }}"), decoding: (max_tokens: 12))"#,
+    );
+    sandbox.write(
+        "ask.ron",
+        r#"Workflow(
+    name: "ask",
+    inputs: { "note": Text(required: true) },
+    nodes: { "say": Generator(agent: "writer", input: "{{ inputs.note }}") },
+    output: "{{ say.text }}",
+)
+"#,
+    );
+    let deployment = r#"Deployment(
+    name: "server",
+    backends: { "api": Remote(provider: OpenAiCompatible, base_url: "URL/v1", model: "m", context: 2048, cost: Unknown) },
+    bind: { "*": "api" },
+)
+"#;
+    sandbox.write("deployments/server.ron", &deployment.replace("URL", &server.url()));
+    sandbox.write("load.ron", LOAD);
+    tokio::task::spawn_blocking(move || check(&sandbox)).await.expect("the check passes");
+}
+
+const LOAD: &str = r#"Scenario(
+    name: "notes",
+    workflow: "ask.ron",
+    deployments: ["server"],
+    workload: (
+        arrivals: Poisson(per_s: 100),
+        runs: 30,
+        warmup_runs: 5,
+        inputs: { "note": ["one two", "one two three four"] },
+    ),
+    nodes: { "say": (input_tokens: 300, output_tokens: 300) },
+    services: { "api": Api(ttft_s: 0.002, tokens_per_s: 1000) },
+)
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_compared_with_the_simulation_of_the_same_arrivals_and_lengths() {
+    with_server(|sandbox| {
+        let arguments = ["load", "load.ron", "--load-factor", "2", "--against", "simulated", "--format", "json"];
+        let (code, document) = sandbox.json(&arguments);
+        assert_eq!(code, 0);
+        let [measured, simulated] = [&document["results"][0], &document["results"][1]];
+        assert_eq!((&measured["basis"], &simulated["basis"]), (&json!("measured"), &json!("simulated")));
+        for key in ["runs", "succeeded", "load_factor", "duration_s"] {
+            assert_eq!(measured[key], simulated[key], "{key}: the same arrivals");
+        }
+        assert_eq!((&measured["runs"], &measured["succeeded"]), (&json!(25), &json!(25)));
+        for key in ["node", "attempts", "input_tokens", "output_tokens"] {
+            assert_eq!(measured["nodes"][0][key], simulated["nodes"][0][key], "{key}: the same lengths");
+        }
+        assert_eq!(measured["nodes"][0]["output_tokens"], json!(25 * 12));
+        assert!(document["errors"].as_array().is_some_and(|errors| errors.iter().any(|error| error["node"] == "say")));
+        // The runs are there like any others.
+        let (_, runs) = sandbox.json(&["runs", "list", "--format", "json", "-n", "100"]);
+        assert_eq!(runs["runs"].as_array().map(Vec::len), Some(30));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_calibrated_profile_serves_in_scenarios() {
+    with_server(|sandbox| {
+        let (code, document) =
+            sandbox.json(&["calibrate", "api", "-d", "server", "--quick", "--clients", "4", "--format", "json"]);
+        assert_eq!(code, 0);
+        assert_eq!(document["file"], "profiles/api.ron");
+        let profile = &document["calibration"]["profile"];
+        assert!(profile["held_out"].as_array().is_some_and(|loads| loads.len() == 1), "{profile}");
+        let scenario =
+            LOAD.replace(r#"Api(ttft_s: 0.002, tokens_per_s: 1000)"#, r#"Profile(file: "api", replicas: 2)"#);
+        sandbox.write("profiled.ron", &scenario);
+        let (code, document) = sandbox.json(&["simulate", "profiled.ron", "--format", "json"]);
+        assert_eq!(code, 0);
+        assert_eq!(document["results"][0]["succeeded"], json!(25));
+    })
+    .await;
+}
+
+#[test]
+fn what_keeps_a_load_from_being_made_is_said() {
+    let sandbox = Sandbox::new();
+    let scenario = |deployments: &str, workload: &str| {
+        format!(
+            r#"Scenario(
+    name: "orders",
+    workflow: "order.ron",
+    deployments: [{deployments}],
+    workload: ({workload}),
+    nodes: {{ "size": (branches: {{ "large": 0.1, "small": 0.9 }}) }},
+)
+"#
+        )
+    };
+    // Nothing asks it.
+    let none = r#"Deployment(
+    name: "NAME",
+    backends: { "far": Remote(provider: OpenAiCompatible, base_url: "http://127.0.0.1:9/v1", model: "m", cost: Unknown) },
+    bind: { "*": "far" },
+)
+"#;
+    sandbox.write("deployments/a.ron", &none.replace("NAME", "a"));
+    sandbox.write("deployments/b.ron", &none.replace("NAME", "b"));
+    let mut screens = Vec::new();
+    for (name, text) in [
+        ("two.ron", scenario(r#""a", "b""#, r#"arrivals: Constant(per_s: 50), runs: 3, inputs: { "note": "x" }"#)),
+        ("never.ron", scenario(r#""a""#, r#"runs: 3, inputs: { "note": "x" }"#)),
+        ("nothing.ron", scenario(r#""a""#, "arrivals: Constant(per_s: 50), runs: 3")),
+        ("empty.ron", scenario(r#""a""#, r#"arrivals: Constant(per_s: 50), runs: 3, inputs: { "note": [] }"#)),
+        (
+            "talk.ron",
+            scenario(
+                r#""a""#,
+                r#"arrivals: Constant(per_s: 50), runs: 3, inputs: { "note": "x" }, sessions: (turns: 2, think_s: 1)"#,
+            ),
+        ),
+    ] {
+        sandbox.write(name, &text);
+        screens.push(sandbox.screen(&["load", name]));
+    }
+    screens.push(sandbox.screen(&["load", "two.ron", "-d", "a", "--format", "json", "--load-factor", "0"]));
+    screens.push(sandbox.screen(&["calibrate", "gpu", "-d", "a"]));
+    insta::assert_snapshot!("loads-that-cannot-be", screens.concat());
+    let (code, document) = sandbox.json(&["load", "two.ron", "-d", "b", "--format", "json"]);
+    assert_eq!((code, &document["results"][0]["succeeded"]), (0, &json!(3)));
+}
