@@ -71,7 +71,7 @@ def bm25s(documents, tasks, stemmer):
     return [[names[at] for at in row] for row in found]
 
 
-def lumos(binary, documents, tasks, mode, embedder, chars):
+def lumos(binary, documents, tasks, mode, embedder, chars, more=""):
     """Rankings, and the document of `lumos eval`."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -80,7 +80,7 @@ def lumos(binary, documents, tasks, mode, embedder, chars):
         for name, text in documents.items():
             (folder / "documents" / f"{name}.md").write_text(text)
         (folder / "agents/bank.ron").write_text(
-            f'Retriever(model: "embedder", sources: ["../documents"], chunk: (max_chars: {chars}), mode: {mode})'
+            f'Retriever(model: "embedder", sources: ["../documents"], chunk: (max_chars: {chars}), mode: {mode}{more})'
         )
         (folder / "deployments/local.ron").write_text(
             f'Deployment(name: "local", backends: {{ "embedder": Local(model: "{embedder}") }}, bind: {{ "embedder": "embedder" }})'
@@ -122,6 +122,10 @@ def main():
         scores = [(recall(found, wanted), ndcg(found, wanted)) for found, (_, _, wanted) in zip(rankings, tasks)]
         r, n = (sum(column) / len(tasks) for column in zip(*scores))
         row = {"what": what, "setting": setting, "recall_at_10": f"{r:.4f}", "ndcg_10": f"{n:.4f}"}
+        # Halves of the tasks, so that a setting can be chosen by one and looked at in the other.
+        for half in (0, 1):
+            part = scores[half::2]
+            row[f"ndcg_10_half_{half + 1}"] = f"{sum(it[1] for it in part) / len(part):.4f}"
         if document:
             for name, key in (("recall_at_10", f"recall_at({K})"), ("ndcg_10", f"ndcg({K})")):
                 mean = document["scores"][key]
@@ -144,9 +148,13 @@ def main():
             for mode in ("Dense", "Hybrid"):
                 rankings, document = lumos(binary, documents, tasks, mode, embedder, chars)
                 note(f"lumos {mode.lower()}", f"{passages}, {embedder}", rankings, document)
+            for weight in (0.5, 0.6, 0.7, 0.8, 0.9):
+                more = f", bm25_weight: {weight}"
+                rankings, document = lumos(binary, documents, tasks, "Hybrid", embedder, chars, more)
+                note("lumos hybrid", f"{passages}, {embedder}, bm25_weight {weight}", rankings, document)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with open(arguments.out / "retrieval.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["what", "setting", "recall_at_10", "recall_at_10_95", "ndcg_10", "ndcg_10_95"])
+        writer = csv.DictWriter(file, ["what", "setting", "recall_at_10", "recall_at_10_95", "ndcg_10", "ndcg_10_95", "ndcg_10_half_1", "ndcg_10_half_2"])
         writer.writeheader()
         writer.writerows(rows)
 

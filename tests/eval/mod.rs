@@ -3,6 +3,8 @@
 
 mod compare;
 mod judges;
+mod library;
+mod local;
 mod mistakes;
 mod resume;
 mod rows;

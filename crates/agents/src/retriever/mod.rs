@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::arguments;
 use crate::build::{BuildContext, BuildError};
-use corpus::Corpus;
+use corpus::{Corpus, Fusion};
 use passages::Cutter;
 use sources::SourceFile;
 use store::{Recipe, Store, blocking};
@@ -42,7 +42,7 @@ pub struct Retriever {
     context: BuildContext,
     cutter: Cutter,
     mode: RetrievalMode,
-    rrf_k: u32,
+    fusion: Fusion,
     /// By the key of the store: one agent may be bound to several embedders.
     loaded: Mutex<BTreeMap<String, Loaded>>,
 }
@@ -73,7 +73,7 @@ impl Retriever {
             sources: spec.sources.clone(),
             cutter: Cutter::new(spec)?,
             mode: spec.mode,
-            rrf_k: spec.rrf_k,
+            fusion: spec.bm25_weight.map_or(Fusion::Ranks(spec.rrf_k), Fusion::Scores),
             context,
             loaded: Mutex::default(),
         })
@@ -163,8 +163,8 @@ impl Agent for Retriever {
             }
             None => (None, None),
         };
-        let (words, rrf_k, searched) = (query.clone(), self.rrf_k, Arc::clone(&corpus));
-        let hits = blocking(move || searched.search(&words, vector.as_deref(), rrf_k, top_k))
+        let (words, fusion, searched) = (query.clone(), self.fusion, Arc::clone(&corpus));
+        let hits = blocking(move || searched.search(&words, vector.as_deref(), fusion, top_k))
             .await
             .map_err(|error| error.with_report(report.clone()))?;
         let passages: Vec<Value> = (1..)

@@ -29,6 +29,7 @@ fn retriever(base: &Path, mode: RetrievalMode) -> Retriever {
         chunk: Chunking::default(),
         mode,
         rrf_k: 60,
+        bm25_weight: None,
         csv_columns: Vec::new(),
     };
     let context = BuildContext {
@@ -207,6 +208,7 @@ fn sources_are_looked_for_when_the_agent_is_made() {
             chunk: Chunking { max_chars, overlap_chars },
             mode: RetrievalMode::Bm25,
             rrf_k: 60,
+            bm25_weight: None,
             csv_columns: Vec::new(),
         };
         let context = BuildContext {

@@ -29,6 +29,9 @@ pub(super) fn check(agent: &Parsed<AgentSpec>, text: &str, user_prompt: Option<&
             empty_texts(&mut sink, "sources", &spec.sources);
             sink.at_least_one("chunk.max_chars", Some(spec.chunk.max_chars));
             sink.at_least_one("rrf_k", Some(spec.rrf_k));
+            if let Some(weight) = spec.bm25_weight.filter(|weight| !(0.0..=1.0).contains(weight)) {
+                sink.error("bm25_weight", format!("`bm25_weight` is {weight}"), "from 0 to 1".to_owned());
+            }
             if spec.chunk.overlap_chars >= spec.chunk.max_chars && spec.chunk.max_chars > 0 {
                 let hint = format!("less than `max_chars`, which is {}", spec.chunk.max_chars);
                 sink.error("chunk.overlap_chars", format!("`overlap_chars` is {}", spec.chunk.overlap_chars), hint);

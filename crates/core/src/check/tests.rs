@@ -188,7 +188,7 @@ fn broken_agents() {
         "Planner(model: \" \", prompt: \"\", field: \"a b\", items: (min: 3, max: 2, max_chars: 0), decoding: (temperature: -1, top_p: 1.5, top_k: 0, max_tokens: 0, repetition_penalty: 0.5, stop: [\"\"]))",
         "Planner(prompt: \"{{ x\", items: (min: 3, choices: [\"a\", \"\"]))",
         "Planner(prompt: (system: \"a\\nb\\n{% if %}\", user: \"x\"), items: (min: 0))",
-        "Retriever(sources: [], chunk: (max_chars: 10, overlap_chars: 10), rrf_k: 0)",
+        "Retriever(sources: [], chunk: (max_chars: 10, overlap_chars: 10), rrf_k: 0, bm25_weight: 1.5)",
         "Retriever(sources: [\"\"], chunk: (max_chars: 0))",
         "Forecaster(season: 0, folds: 0, level: 1.0, models: [])",
         "Guard()",

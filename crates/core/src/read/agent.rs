@@ -50,6 +50,7 @@ fn role(reader: &mut Reader<'_>, fields: &mut Fields<'_>, role: &str) -> Option<
                 })
                 .unwrap_or_default(),
             rrf_k: fields.take(reader, "rrf_k").unwrap_or(60),
+            bm25_weight: fields.take(reader, "bm25_weight"),
             csv_columns: fields.take(reader, "csv_columns").unwrap_or_default(),
             sources: fields.require(reader, "sources")?,
         }),

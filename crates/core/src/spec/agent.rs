@@ -211,6 +211,10 @@ pub struct RetrieverSpec {
     /// The constant of reciprocal rank fusion: a passage scores `Σ 1 / (rrf_k + rank)`.
     #[serde(default = "rrf_k")]
     pub rrf_k: u32,
+    /// When given, passages are ranked by their scores in place of their ranks, each ranking's from 0 to 1: the share of BM25's,
+    /// from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bm25_weight: Option<f64>,
     /// Columns of CSV sources that hold text; empty for all.
     #[serde(default)]
     pub csv_columns: Vec<String>,
