@@ -63,11 +63,11 @@ fn a_planted_difference_is_found() {
     assert!(verdict.starts_with("cheap is 8") && verdict.contains(" % cheaper; quality worse by 0."), "{verdict}");
     let passed: Vec<_> = found["gate"]["conditions"].as_array().unwrap().iter().map(|it| &it["passed"]).collect();
     assert_eq!(passed, [true, true, true, false]);
-    // The same runs, from the records.
-    redacted(|| {
-        let screen = sandbox.screen(&["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron"]);
-        insta::assert_snapshot!("compare-records", screen);
-    });
+    // The same runs, from the records. How much slower in milliseconds differs from run to run.
+    let screen = sandbox.screen(&["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron"]);
+    let (verdict, rest): (Vec<&str>, Vec<&str>) = screen.lines().partition(|line| line.starts_with("cheap is "));
+    assert!(verdict[0].contains("quality was not scored; p95 has too few runs to tell; p50 slower by "), "{screen}");
+    redacted(|| insta::assert_snapshot!("compare-records", rest.join("\n")));
 }
 
 #[test]

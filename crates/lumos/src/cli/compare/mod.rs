@@ -13,7 +13,8 @@ use lumos::{Home, decide};
 use lumos_report::clean;
 use serde_json::json;
 
-use super::arguments::{Compare, Format};
+use super::arguments::Format;
+use super::eval::arguments::Compare;
 use super::eval::{self, screen};
 use super::failure::{self, COMMAND_LINE, Failure, INTERRUPTED};
 use super::output;

@@ -9,7 +9,7 @@ use lumos::decide::eval::{
     ByWorkflow, CommandScorer, Custom, Dataset, ExternalScorer, Externals, ScorerKind, judge_bundle,
 };
 
-use crate::cli::arguments::Scoring;
+use super::arguments::Scoring;
 use crate::cli::failure::{COMMAND_LINE, Failure};
 use crate::cli::session::Session;
 

@@ -1,5 +1,6 @@
 //! `lumos eval`: a workflow over a data set, and how good its answers are.
 
+pub mod arguments;
 pub mod externals;
 pub mod screen;
 
@@ -19,10 +20,11 @@ use lumos::decide::eval::{
 use lumos::decide::summary::Summary;
 use serde_json::json;
 
-use super::arguments::{Eval, Format, Scoring};
+use super::arguments::Format;
 use super::failure::{self, COMMAND_LINE, FAILED, Failure, INTERRUPTED};
 use super::output;
 use super::session::Session;
+use arguments::{Eval, Scoring};
 
 pub fn run(arguments: &Eval, home: Home, seed: u64) -> Result<u8, Failure> {
     let workflow = &arguments.workflow;
