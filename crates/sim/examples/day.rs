@@ -4,6 +4,9 @@
 //! Prints CSV: runs, load factor, processor seconds, microseconds per run, the most memory that was resident in MB, replica
 //! iterations, mean seconds per run and dollars per run.
 
+#[path = "shared/processor.rs"]
+mod processor;
+
 use indexmap::IndexMap;
 use lumos_core::Usd;
 use lumos_core::load::Scenario;
@@ -12,6 +15,7 @@ use lumos_core::spec::{BackendSpec, Cost};
 use lumos_sim::model::{Model, Sources};
 use lumos_sim::results::summarize;
 use lumos_sim::{Options, simulate};
+use processor::processor_seconds;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -51,15 +55,6 @@ fn price(spec: &BackendSpec) -> Price {
             ..Rates::default()
         }))),
     }
-}
-
-/// Seconds that this process has computed, of `/proc/self/stat` in hundredths.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // Fields 14 and 15 of the whole line, of which two stand before the closing parenthesis.
-    let ticks: f64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
 }
 
 /// The most memory that was resident.

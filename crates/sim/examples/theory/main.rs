@@ -1,10 +1,12 @@
-//! Queues of which theory says how long one waits, simulated as scenarios: `theory [SCALE]`.
+//! Queues of which theory says how long one waits, simulated as scenarios: `theory [SCALE [QUEUE]]`.
 //!
 //! Prints CSV: for each queue and load the mean and the 95th percentile of the time in the queue, theory's, how far off the
 //! simulation is, and the half width of its 95 % interval over the seeds, in percent of theory. The customers are as many as an
-//! interval of ±2 % takes; SCALE multiplies them.
+//! interval of ±2 % takes; SCALE multiplies them. QUEUE is the beginning of a row, such as `M/M/1,0.95`.
 
 mod exact;
+#[path = "../shared/processor.rs"]
+mod processor;
 mod queue;
 
 use lumos_sim::results::{Interval, Measures};
@@ -12,6 +14,7 @@ use lumos_sim::{Options, simulate};
 use rayon::prelude::*;
 
 use exact::Waits;
+use processor::processor_seconds;
 use queue::{Queue, queues};
 
 const SEEDS: u64 = 32;
@@ -21,7 +24,8 @@ fn main() {
     println!(
         "queue,load,customers,mean_s,theory_s,off_percent,half_percent,p95_s,theory_p95_s,off_percent,half_percent,us_per_customer"
     );
-    for queue in queues() {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
+    for queue in queues().into_iter().filter(|queue| format!("{},{}", queue.name, queue.load).starts_with(&wanted)) {
         report(&queue, (queue.customers as f64 * scale) as u64 / SEEDS);
     }
 }
@@ -59,13 +63,4 @@ fn report(queue: &Queue, customers: u64) {
 
 fn mean(found: &Measures, queue: &Queue) -> f64 {
     found.nodes[queue.node].queue.mean().unwrap_or(0.0) / 1e6
-}
-
-/// Seconds that this process has computed, of `/proc/self/stat` in hundredths.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // Fields 14 and 15 of the whole line, of which two stand before the closing parenthesis.
-    let ticks: f64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
 }
