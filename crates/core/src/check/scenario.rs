@@ -5,7 +5,9 @@ use indexmap::IndexSet;
 use super::sink::{MAX_SECONDS, Sink, suggest};
 use crate::load::{Bundle, Scenario, WorkflowSource};
 use crate::problem::Problem;
-use crate::spec::{ArrivalSpec, BackendSpec, DistSpec, NodeKind, ProfileSpec, ServiceSpec};
+use crate::spec::{
+    ArrivalSpec, BackendSpec, DistSpec, NodeKind, ProfileSpec, ReplicaOutageSpec, ServiceSpec, SimulatedSpec,
+};
 
 /// Most tokens of one prompt or answer, and most entries of a map.
 const MAX_LENGTH: f64 = 1e8;
@@ -174,7 +176,21 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
         let at = |field: &str| format!("services.{name}.{field}");
         match service {
             ServiceSpec::Station { servers } => sink.at_least_one(&at("servers"), Some(*servers)),
-            ServiceSpec::Profile { replicas, .. } => sink.at_least_one(&at("replicas"), Some(*replicas)),
+            ServiceSpec::Profile { replicas, outages, .. } => {
+                sink.at_least_one(&at("replicas"), Some(*replicas));
+                replica_outages(sink, name, outages, *replicas);
+            }
+            ServiceSpec::Replicas { outages } => {
+                // As many as any deployment has.
+                let most = simulated(scenario, name).map(|spec| spec.scaling.map_or(spec.replicas, |it| it.max)).max();
+                if let Some(most) = most {
+                    replica_outages(sink, name, outages, most);
+                } else {
+                    let message = format!("no deployment has a `Simulated` backend `{name}`");
+                    let hint = "name one, or use Profile(…) or Api(…)".to_owned();
+                    sink.error(&format!("services.{name}"), message, hint);
+                }
+            }
             ServiceSpec::Api(api) => {
                 dist(sink, &at("round_trip_s"), &api.round_trip_s, 0.0, MAX_SECONDS);
                 dist(sink, &at("ttft_s"), &api.ttft_s, 0.0, MAX_SECONDS);
@@ -182,26 +198,20 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
                     dist(sink, &at("tokens_per_s"), &api.tokens_per_s, f64::MIN_POSITIVE, 1e9);
                 }
                 chance(sink, &at("fail"), api.fail);
+                if let Some(window) = api.batch_window_s {
+                    above_zero(sink, &at("batch_window_s"), window, MAX_SECONDS);
+                }
                 for (index, outage) in api.outages.iter().enumerate() {
-                    above_zero(sink, &at(&format!("outages.{index}.for_s")), outage.for_s, MAX_SECONDS);
-                    if outage.from_s < 0.0 {
-                        let message = format!("the outage begins at {} s", outage.from_s);
-                        sink.error(&at(&format!("outages.{index}.from_s")), message, "at least 0".to_owned());
-                    }
+                    let at = |field: &str| at(&format!("outages.{index}.{field}"));
+                    span(sink, at, outage.from_s, outage.for_s);
                     if let Some(slower) = outage.slower {
-                        above_zero(sink, &at(&format!("outages.{index}.slower")), slower, 1e6);
+                        above_zero(sink, &at("slower"), slower, 1e6);
                     }
                 }
             }
         }
     }
-    let known =
-        |name: &str| {
-            scenario.spec().services.contains_key(name)
-                || scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref()).any(|deployment| {
-                    matches!(deployment.parsed.spec.backends.get(name), Some(BackendSpec::Simulated(_)))
-                })
-        };
+    let known = |name: &str| scenario.spec().services.contains_key(name) || simulated(scenario, name).next().is_some();
     for deployment in scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref()) {
         let bound = deployment.parsed.spec.bind.values().collect::<IndexSet<_>>();
         for backend in bound.into_iter().filter(|backend| !known(backend)) {
@@ -212,6 +222,34 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
             let hint = format!("services: {{ \"{backend}\": Api(…), Profile(…) or Station(…) }}");
             sink.warning("services", message, hint);
         }
+    }
+}
+
+/// The `Simulated` backends of a name, of all deployments.
+fn simulated<'s>(scenario: &'s Scenario, name: &str) -> impl Iterator<Item = &'s SimulatedSpec> {
+    let deployments = scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref());
+    deployments.filter_map(move |deployment| match deployment.parsed.spec.backends.get(name) {
+        Some(BackendSpec::Simulated(spec)) => Some(&**spec),
+        _ => None,
+    })
+}
+
+fn replica_outages(sink: &mut Sink<'_>, name: &str, outages: &[ReplicaOutageSpec], replicas: u32) {
+    for (index, outage) in outages.iter().enumerate() {
+        let at = |field: &str| format!("services.{name}.outages.{index}.{field}");
+        span(sink, at, outage.from_s, outage.for_s);
+        if outage.replica >= replicas && replicas > 0 {
+            let hint = format!("from 0 to {}", replicas - 1);
+            sink.error(&at("replica"), format!("there is no replica {}", outage.replica), hint);
+        }
+    }
+}
+
+/// Checks when an outage is.
+fn span(sink: &mut Sink<'_>, at: impl Fn(&str) -> String, from_s: f64, for_s: f64) {
+    above_zero(sink, &at("for_s"), for_s, MAX_SECONDS);
+    if !(0.0..=MAX_SECONDS).contains(&from_s) {
+        sink.error(&at("from_s"), format!("the outage begins at {from_s} s"), format!("from 0 to {MAX_SECONDS}"));
     }
 }
 

@@ -4,8 +4,8 @@ use super::raw::Raw;
 use super::reader::{Decode, Fields, Reader, hint_of_names};
 use super::workflow::{top, version};
 use crate::spec::{
-    ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ScenarioSpec, ServiceSpec, SessionSpec, SloSpec,
-    WorkloadSpec,
+    ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ReplicaOutageSpec, ScenarioSpec, ServiceSpec, SessionSpec,
+    SloSpec, WorkloadSpec,
 };
 
 /// Reads the whole file; what can't be read is left out of the result.
@@ -183,14 +183,16 @@ impl Decode for ProfileSpec {
 
 impl Decode for ServiceSpec {
     fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
-        let (name, mut fields) = variant(reader, raw, &["Station", "Api", "Profile"], "a service")?;
+        let (name, mut fields) = variant(reader, raw, &["Station", "Api", "Profile", "Replicas"], "a service")?;
         let service = match name {
             "Station" => fields.require(reader, "servers").map(|servers| Self::Station { servers }),
             "Profile" => {
                 let file = fields.require(reader, "file");
                 let replicas = fields.take(reader, "replicas").unwrap_or(1);
-                file.map(|file| Self::Profile { file, replicas })
+                let outages = fields.take(reader, "outages").unwrap_or_default();
+                file.map(|file| Self::Profile { file, replicas, outages })
             }
+            "Replicas" => fields.require(reader, "outages").map(|outages| Self::Replicas { outages }),
             _ => {
                 let default = ApiSpec::default();
                 Some(Self::Api(ApiSpec {
@@ -219,6 +221,16 @@ impl Decode for OutageSpec {
         let slower = fields.take(reader, "slower");
         fields.finish(reader);
         Some(Self { from_s: from_s?, for_s: for_s?, slower })
+    }
+}
+
+impl Decode for ReplicaOutageSpec {
+    fn decode(reader: &mut Reader<'_>, raw: Raw<'_>) -> Option<Self> {
+        let mut fields = reader.fields(raw, "outage of a replica")?;
+        let replica = fields.take(reader, "replica").unwrap_or_default();
+        let (from_s, for_s) = (fields.require(reader, "from_s"), fields.require(reader, "for_s"));
+        fields.finish(reader);
+        Some(Self { replica, from_s: from_s?, for_s: for_s? })
     }
 }
 

@@ -18,8 +18,8 @@ pub use deployment::{
     Provider, Quantization, RemoteSpec, RoutingSpec, ScalingSpec, SecretSource, SimulatedSpec, Structured, TimeoutSpec,
 };
 pub use scenario::{
-    ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ScenarioSpec, ServiceSpec, SessionSpec, SloSpec,
-    WorkloadSpec,
+    ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ReplicaOutageSpec, ScenarioSpec, ServiceSpec, SessionSpec,
+    SloSpec, WorkloadSpec,
 };
 pub use workflow::{
     ApprovalSpec, Backoff, CascadeSpec, InputKind, InputSpec, Join, Label, LimitsSpec, NodeKind, NodeOptions, NodeSpec,

@@ -220,7 +220,25 @@ pub enum ServiceSpec {
         file: String,
         /// Replicas.
         replicas: u32,
+        /// When which of them is down.
+        outages: Vec<ReplicaOutageSpec>,
     },
+    /// What happens to the replicas of a `Simulated` backend of the deployment.
+    Replicas {
+        /// When which of them is down.
+        outages: Vec<ReplicaOutageSpec>,
+    },
+}
+
+/// A time in which a replica is down: what it works on fails, and its cache is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaOutageSpec {
+    /// The replica, from 0.
+    pub replica: u32,
+    /// Seconds from the start.
+    pub from_s: f64,
+    /// How long it lasts.
+    pub for_s: f64,
 }
 
 /// A model behind an API.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lumos_core::spec::{Quantization, RoutingSpec, SimulatedSpec};
+use lumos_core::spec::{Quantization, ReplicaOutageSpec, RoutingSpec, SimulatedSpec};
 
 use super::ServiceKind;
 use super::build::problem;
@@ -10,7 +10,7 @@ use super::services::Services;
 use crate::profile::{
     Basis, Calibrated, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
 };
-use crate::replica::{Pool, PoolSpec, Routing, Scaling};
+use crate::replica::{Outage, Pool, PoolSpec, Routing, Scaling};
 
 /// Read once: a plan makes many models.
 static CATALOGS: LazyLock<(Models, HardwareCatalog, Engines)> =
@@ -21,8 +21,13 @@ const WARM_CACHE: u32 = 8;
 
 impl Services<'_> {
     /// Replicas of a catalogued model on catalogued hardware, and where their times come from.
-    pub(super) fn replicas(&mut self, name: &str, spec: &SimulatedSpec) -> Option<(ServiceKind, String)> {
-        match pool(spec) {
+    pub(super) fn replicas(
+        &mut self,
+        name: &str,
+        spec: &SimulatedSpec,
+        outages: &[ReplicaOutageSpec],
+    ) -> Option<(ServiceKind, String)> {
+        match pool(spec, outages) {
             Ok((kind, basis)) => self.checked(name, kind, basis),
             Err(error) => {
                 let hint = error.hint().unwrap_or("see `model`, `hardware`, `tensor_parallel` and `quantization`");
@@ -34,7 +39,13 @@ impl Services<'_> {
     }
 
     /// Replicas as a measured profile describes them.
-    pub(super) fn calibrated(&mut self, name: &str, file: &str, replicas: u32) -> Option<(ServiceKind, String)> {
+    pub(super) fn calibrated(
+        &mut self,
+        name: &str,
+        file: &str,
+        replicas: u32,
+        outages: &[ReplicaOutageSpec],
+    ) -> Option<(ServiceKind, String)> {
         let text = (self.sources.files)(file).map_err(|error| error.to_string());
         match text.and_then(|text| Calibrated::parse(&text)) {
             Ok(profile) => {
@@ -51,7 +62,8 @@ impl Services<'_> {
                     routing: Routing::LeastRequests,
                     cold_start_us: 0,
                     scaling: None,
-                    outages: Vec::new(),
+                    prefix_cache: true,
+                    outages: outages.iter().map(outage).collect(),
                 };
                 let overhead_us = profile.request_us.round() as u64;
                 let kind = ServiceKind::Pool { spec: Box::new(spec), time: Arc::new(profile), overhead_us };
@@ -83,7 +95,7 @@ impl Services<'_> {
     }
 }
 
-fn pool(spec: &SimulatedSpec) -> Result<(ServiceKind, String), ProfileError> {
+fn pool(spec: &SimulatedSpec, outages: &[ReplicaOutageSpec]) -> Result<(ServiceKind, String), ProfileError> {
     let (models, catalog, engines) = &*CATALOGS;
     let model = models.get(&spec.model)?;
     let hardware = catalog.get(&spec.hardware)?;
@@ -119,10 +131,15 @@ fn pool(spec: &SimulatedSpec) -> Result<(ServiceKind, String), ProfileError> {
             target: scaling.target,
             idle_us: us(scaling.idle_s),
         }),
-        outages: Vec::new(),
+        prefix_cache: spec.prefix_cache,
+        outages: outages.iter().map(outage).collect(),
     };
     let overhead_us = profile.request_ps() / crate::iteration::PS_PER_US;
     Ok((ServiceKind::Pool { spec: Box::new(pool), time: Arc::new(profile), overhead_us }, basis))
+}
+
+fn outage(spec: &ReplicaOutageSpec) -> Outage {
+    Outage { replica: spec.replica, at_us: us(spec.from_s), for_us: us(spec.for_s) }
 }
 
 fn us(seconds: f64) -> u64 {

@@ -59,9 +59,14 @@ impl<'a> Services<'a> {
                 (ServiceKind::Station { servers: *servers }, "declared".to_owned())
             }
             (Some(ServiceSpec::Api(api)), _) => (ServiceKind::Api(Box::new(ApiModel::new(api))), "declared".to_owned()),
-            (Some(ServiceSpec::Profile { file, replicas }), _) => self.calibrated(name, file, *replicas)?,
-            (None, Some(BackendSpec::Simulated(simulated))) => self.replicas(name, simulated)?,
-            (None, _) => {
+            (Some(ServiceSpec::Profile { file, replicas, outages }), _) => {
+                self.calibrated(name, file, *replicas, outages)?
+            }
+            (Some(ServiceSpec::Replicas { outages }), Some(BackendSpec::Simulated(simulated))) => {
+                self.replicas(name, simulated, outages)?
+            }
+            (None, Some(BackendSpec::Simulated(simulated))) => self.replicas(name, simulated, &[])?,
+            (None | Some(ServiceSpec::Replicas { .. }), _) => {
                 let message = format!("nothing is known of `{name}`: how fast it is, and what it allows");
                 let hint = format!("services: {{ \"{name}\": Api(…), Profile(…) or Station(…) }}");
                 self.problems.push(problem(self.scenario, "services", message, hint));

@@ -23,6 +23,8 @@ pub struct PoolSpec {
     pub scaling: Option<Scaling>,
     /// When replicas are down.
     pub outages: Vec<Outage>,
+    /// Whether what prompts begin with is kept for the next.
+    pub prefix_cache: bool,
 }
 
 /// How the number of replicas follows the load.
@@ -152,6 +154,11 @@ impl Pool {
     /// Takes a request at `now_us`, unless no replica could ever serve it, and gives it to one of them. While none serves, it
     /// waits for the one that does next.
     pub fn submit(&mut self, now_us: u64, request: Request) -> Result<Ticket, Rejection> {
+        let request = if self.spec.prefix_cache {
+            request
+        } else {
+            Request { prefix: None, session: None, keep: None, ..request }
+        };
         self.members[0].replica.accepts(&request)?;
         self.scale_up(now_us);
         let index = self.route(now_us, &request);
@@ -338,7 +345,15 @@ mod tests {
 
     fn spec(replicas: u32, routing: Routing) -> PoolSpec {
         let replica = ReplicaSpec { max_num_seqs: 4, ..ReplicaSpec::vllm(1000) };
-        PoolSpec { replica, replicas, routing, cold_start_us: 50_000, scaling: None, outages: Vec::new() }
+        PoolSpec {
+            replica,
+            replicas,
+            routing,
+            cold_start_us: 50_000,
+            scaling: None,
+            outages: Vec::new(),
+            prefix_cache: true,
+        }
     }
 
     fn request(id: u64, output_tokens: u32) -> Request {

@@ -2,3 +2,4 @@
 
 mod queues;
 pub mod scenarios;
+mod troubles;

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use lumos_core::load::{Bundle, Scenario};
 use lumos_core::price::Price;
-use lumos_core::read::{Parsed, parse_scenario, read_deployment, read_workflow};
+use lumos_core::read::{Parsed, parse_scenario, read_agent, read_deployment, read_workflow};
 use lumos_core::spec::{AgentSpec, ToolKind, ToolSpec};
 use lumos_sim::model::{Model, Sources};
 
@@ -28,8 +28,11 @@ pub fn model_priced(
     if !problems.is_empty() {
         return Err(messages(problems));
     }
-    let bundle =
-        Bundle::in_memory(workflow.spec).with_agent("work", AgentSpec::Tool(tool())).with_deployment(deployment.spec);
+    let writer = read_agent("writer.ron", WRITER).expect("the agent is right");
+    let bundle = Bundle::in_memory(workflow.spec)
+        .with_agent("work", AgentSpec::Tool(tool()))
+        .with_agent("writer", writer.spec)
+        .with_deployment(deployment.spec);
     let parsed: Parsed<_> = parsed.expect("a scenario without problems");
     let scenario = Scenario { parsed, folder: "".into(), bundles: vec![bundle] };
     let found = messages(lumos_core::check::check_scenario(&scenario));
@@ -43,6 +46,8 @@ pub fn model_priced(
 fn tool() -> ToolSpec {
     ToolSpec { tool: ToolKind::Calculator }
 }
+
+const WRITER: &str = r#"Generator(model: "m", prompt: (user: "{{ input }}"))"#;
 
 /// A deployment without models.
 pub const NO_MODELS: &str = r#"Deployment(name: "none", backends: { "x": Local(model: "m") }, bind: {})"#;

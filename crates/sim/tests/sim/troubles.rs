@@ -1,0 +1,170 @@
+//! What goes wrong, waits, grows and scales, each written in a scenario.
+
+use lumos_core::record::Status;
+use lumos_sim::results::Measures;
+use lumos_sim::{Options, Traced, simulate_traced};
+
+use super::scenarios::model;
+
+const WORKFLOW: &str = r#"Workflow(
+    name: "ask",
+    nodes: { "say": Generator(agent: "writer", input: "hello", POLICY) },
+    output: "done",
+)"#;
+
+const API: &str = r#"Deployment(
+    name: "bought",
+    backends: {
+        "api": Remote(provider: OpenAi, model: "m", api_key: Env("KEY")),
+        "other": Remote(provider: OpenAi, model: "n", api_key: Env("KEY")),
+    },
+    bind: { "*": "api" },
+)"#;
+
+/// Runs that arrive once a second, `runs` of them.
+fn run(deployment: &str, policy: &str, runs: u64, more: &str) -> (Measures, Vec<Traced>) {
+    load(deployment, policy, &format!("arrivals: Constant(per_s: 1), runs: {runs}"), "output_tokens: 11", more)
+}
+
+fn load(deployment: &str, policy: &str, workload: &str, profile: &str, more: &str) -> (Measures, Vec<Traced>) {
+    let scenario = format!(
+        r#"Scenario(
+            name: "trouble", workflow: "ask", deployments: ["it"],
+            workload: ({workload}),
+            nodes: {{ "say": (input_tokens: 200, {profile}) }},
+            services: {{ {more} }},
+        )"#
+    );
+    let model = model(&WORKFLOW.replace("POLICY", policy), deployment, &scenario)
+        .unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let mut traced = Vec::new();
+    let measures = simulate_traced(&model, Options::default(), &mut |run| traced.push(run)).expect("it can be");
+    (measures, traced)
+}
+
+/// Seconds that runs took, in the order of their arrival.
+fn seconds(mut traced: Vec<Traced>) -> Vec<f64> {
+    traced.sort_by_key(|run| run.record.run_id.parse::<u64>().expect("a number"));
+    traced.iter().map(|run| run.record.totals.duration_us as f64 / 1e6).collect()
+}
+
+#[test]
+fn requests_during_an_outage_of_an_api_fail_unless_another_takes_them() {
+    let api = "\"api\": Api(ttft_s: 0.25, outages: [(from_s: 20, for_s: 10)]), \"other\": Api(ttft_s: 0.5)";
+    let (found, traced) = run(API, "", 100, api);
+    assert_eq!((found.succeeded, found.failed), (90, 10));
+    let failed = |run: &&Traced| run.record.status == Status::Failed;
+    let begun: Vec<&str> = traced.iter().filter(failed).map(|run| &run.record.started_at[17..19]).collect();
+    assert_eq!((begun.first(), begun.last()), (Some(&"20"), Some(&"29")));
+    let (found, traced) = run(API, "fallback: [\"other\"]", 100, api);
+    assert_eq!((found.succeeded, found.services[1].requests), (100, 10));
+    assert_eq!(seconds(traced).iter().filter(|took| **took == 0.5).count(), 10, "by the other");
+}
+
+#[test]
+fn a_brown_out_slows_down_what_is_sent_meanwhile() {
+    let api = "\"api\": Api(ttft_s: 0.25, tokens_per_s: 100, outages: [(from_s: 20, for_s: 10, slower: 3)])";
+    let took = seconds(run(API, "", 40, api).1);
+    let expected: Vec<f64> = (0..40).map(|at| if (20..30).contains(&at) { 1.05 } else { 0.35 }).collect();
+    assert_eq!(took, expected);
+}
+
+#[test]
+fn a_batch_window_holds_requests_back_until_it_ends() {
+    let took = seconds(run(API, "", 30, "\"api\": Api(ttft_s: 0.5, batch_window_s: 10)").1);
+    let expected: Vec<f64> = (0..30).map(|at| f64::from((10 - at % 10) % 10) + 0.5).collect();
+    assert_eq!(took, expected);
+}
+
+const REPLICAS: &str = r#"Deployment(
+    name: "own",
+    backends: { "llama": Simulated(model: "llama-3.1-8b", hardware: "l40s", MORE) },
+    bind: { "*": "llama" },
+)"#;
+
+#[test]
+fn a_replica_that_goes_down_loses_its_work_and_serves_again_later() {
+    let own = REPLICAS.replace("MORE", "replicas: 1");
+    let down = "\"llama\": Replicas(outages: [(replica: 0, from_s: 20.05, for_s: 5)])";
+    let (usual, _) = run(&own, "", 60, "");
+    assert_eq!(usual.succeeded, 60);
+    let (found, traced) = run(&own, "", 60, down);
+    // The one at 20 s is under way; those of 21 to 25 s wait for the replica.
+    assert_eq!((found.succeeded, found.failed), (59, 1));
+    let took = seconds(traced);
+    for (at, waits) in [(19, 0.0), (21, 4.05), (25, 0.05), (26, 0.0)] {
+        assert!((waits..waits + 1.5).contains(&took[at]), "the run of {at} s took {} s", took[at]);
+    }
+    let (found, _) = run(&own, "retry: (attempts: 2)", 60, down);
+    assert_eq!((found.succeeded, found.nodes[0].again), (60, 1), "tried again");
+    // With two replicas nobody waits.
+    let (found, traced) = run(&own.replace("replicas: 1", "replicas: 2"), "retry: (attempts: 2)", 60, down);
+    let most = seconds(traced).into_iter().fold(0.0, f64::max);
+    assert!(found.succeeded == 60 && most < 4.0, "{most}");
+}
+
+#[test]
+fn more_replicas_come_with_the_load_after_their_cold_start_and_go_again() {
+    let burst = "arrivals: Constant(per_s: 20), runs: 400";
+    let own = |cold: f64| {
+        let scaling = format!("scaling: (min: 1, max: 6, target: 4, cold_start_s: {cold}, idle_s: 3)");
+        let (found, traced) = load(&REPLICAS.replace("MORE", &scaling), "", burst, "output_tokens: 60", "");
+        let pool = found.services[0].pool.expect("replicas");
+        let mean = pool.provisioned_us as f64 / found.horizon_us as f64;
+        let took = seconds(traced);
+        (pool.peak_replicas, mean, took.iter().sum::<f64>() / took.len() as f64)
+    };
+    let (most, mean, quick) = own(0.0);
+    assert!(most > 2 && mean > 1.5 && mean < f64::from(most), "{most} at most, {mean} on average");
+    let (most, _, slow) = own(8.0);
+    assert!(most > 2 && slow > quick * 1.02, "until others have started one serves all: {slow} s, {quick} s");
+    let (found, _) = load(&REPLICAS.replace("MORE", "replicas: 1"), "", burst, "output_tokens: 60", "");
+    assert_eq!(found.services[0].pool.expect("replicas").peak_replicas, 1, "without scaling");
+}
+
+#[test]
+fn a_session_carries_its_growing_context_which_the_replica_still_has() {
+    let talk = "arrivals: Constant(per_s: 0.02), runs: 40, sessions: (turns: 4, think_s: 2, growth_tokens: 300)";
+    let own = |more: &str| {
+        let (found, mut traced) =
+            load(&REPLICAS.replace("MORE", more), "", talk, "output_tokens: 11, context: true, shared_tokens: 64", "");
+        traced.sort_by_key(|run| run.record.run_id.parse::<u64>().expect("a number"));
+        let tokens = |run: &Traced| {
+            let usage = run.record.steps[0].attempts[0].usage;
+            (usage.input_tokens.unwrap_or(0), usage.cached_input_tokens.unwrap_or(0))
+        };
+        assert_eq!(found.succeeded, 40);
+        traced.iter().map(tokens).collect::<Vec<_>>()
+    };
+    let with = own("replicas: 1");
+    for turns in with.chunks(4) {
+        assert_eq!(turns.iter().map(|(input, _)| *input).collect::<Vec<_>>(), [200, 500, 800, 1100]);
+        let cached: Vec<u64> = turns.iter().map(|(_, cached)| *cached).collect();
+        assert!(cached.is_sorted() && cached[3] >= 700, "what was said before is still there: {cached:?}");
+    }
+    assert!(own("replicas: 1, prefix_cache: false").iter().all(|(_, cached)| *cached == 0));
+}
+
+#[test]
+fn outages_that_cannot_be_are_named() {
+    let problems = |deployment: &str, more: &str| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Constant(per_s: 1), runs: 10),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 1) }}, services: {{ {more} }})"#
+        );
+        let found = model(&WORKFLOW.replace("POLICY", ""), deployment, &scenario).map(|_| ());
+        found.expect_err("it cannot be").join("\n")
+    };
+    let own = REPLICAS.replace("MORE", "replicas: 2");
+    for (deployment, more, part) in [
+        (own.as_str(), "\"llama\": Replicas(outages: [(replica: 2, from_s: 1, for_s: 1)])", "there is no replica 2"),
+        (own.as_str(), "\"llama\": Replicas(outages: [(from_s: -1, for_s: 1)])", "the outage begins at -1 s"),
+        (API, "\"api\": Replicas(outages: [])", "no deployment has a `Simulated` backend `api`"),
+        (API, "\"api\": Api(ttft_s: 1, batch_window_s: -5)", "the value is -5"),
+        (API, "\"api\": Api(ttft_s: 1, outages: [(from_s: 1, for_s: 0)])", "the value is 0"),
+    ] {
+        let found = problems(deployment, more);
+        assert!(found.contains(part), "{more}: {found}");
+    }
+}
