@@ -96,8 +96,7 @@ async fn a_calibrated_profile_serves_in_scenarios() {
         assert_eq!(document["file"], "profiles/api.ron");
         let profile = &document["calibration"]["profile"];
         assert!(profile["held_out"].as_array().is_some_and(|loads| loads.len() == 1), "{profile}");
-        let scenario =
-            LOAD.replace("Api(ttft_s: 0.002, tokens_per_s: 1000)", r#"Profile(file: "api", replicas: 2)"#);
+        let scenario = LOAD.replace("Api(ttft_s: 0.002, tokens_per_s: 1000)", r#"Profile(file: "api", replicas: 2)"#);
         sandbox.write("profiled.ron", &scenario);
         let (code, document) = sandbox.json(&["simulate", "profiled.ron", "--format", "json"]);
         assert_eq!(code, 0);

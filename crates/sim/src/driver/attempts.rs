@@ -35,10 +35,14 @@ impl Driver<'_> {
             (None, lengths) => lengths.map_or(1, |(_, output)| output),
         };
         let output = node.max_output.map_or(output, |most| output.min(most));
-        let (input, output) = model.recorded_lengths(&entry.state, id.step, id.number).unwrap_or((input, output));
+        let recorded = model.recorded_attempt(&entry.state, id.step, id.number);
+        let (input, output) = recorded.and_then(|asked| asked.lengths).unwrap_or((input, output));
         let context = if node.context { entry.context } else { 0 };
         let input = input.saturating_add(context).max(1);
-        let fails = node.fail > 0.0 && unit(chance::combine(draw, Purpose::Failure as u64)) < node.fail;
+        let fails = match recorded {
+            Some(asked) => asked.is_useless,
+            None => node.fail > 0.0 && unit(chance::combine(draw, Purpose::Failure as u64)) < node.fail,
+        };
         let output_at_most = node.max_output.unwrap_or(output);
         let flight = Flight {
             run,

@@ -33,8 +33,16 @@ struct Step {
     is_skipped: bool,
     is_refused: bool,
     choice: Option<String>,
-    /// Prompt and answer of each attempt.
-    lengths: Vec<Option<(u32, u32)>>,
+    attempts: Vec<Asked>,
+}
+
+/// What one attempt asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// Tokens of prompt and answer.
+    pub(crate) lengths: Option<(u32, u32)>,
+    /// Whether its answer was of no use: that is the answer's doing, not the load's.
+    pub(crate) is_useless: bool,
 }
 
 impl Model {
@@ -69,12 +77,16 @@ impl Model {
             };
             // An attempt that was refused states nothing; it asked for what another one of its step got.
             let known = step.attempts.iter().find_map(length_of);
-            let lengths = step.attempts.iter().map(|attempt| length_of(attempt).or(known));
+            let attempts = step.attempts.iter().map(|attempt| Asked {
+                lengths: length_of(attempt).or(known),
+                is_useless: attempt.status == Status::Failed
+                    && attempt.usage.output_tokens.is_some_and(|count| count > 0),
+            });
             let entry = Step {
                 is_skipped: step.status == Status::Skipped,
                 is_refused: step.status == Status::Refused,
                 choice: step.output.get("choice").and_then(|choice| choice.as_str()).map(str::to_owned),
-                lengths: lengths.collect(),
+                attempts: attempts.collect(),
             };
             recording.steps.insert(place, entry);
         }
@@ -89,12 +101,12 @@ impl Model {
         self.nodes.get(graph)?.get(index).map(|node| node.position)
     }
 
-    /// Prompt and answer of an attempt, by its number from 1.
-    pub(crate) fn recorded_lengths(&self, state: &RunState<Self>, step: StepId, attempt: u32) -> Option<(u32, u32)> {
+    /// What an attempt asked for, by its number from 1.
+    pub(crate) fn recorded_attempt(&self, state: &RunState<Self>, step: StepId, attempt: u32) -> Option<Asked> {
         let recorded = self.recorded.as_ref()?.runs.get(&state.seed())?;
-        let lengths = &recorded.steps.get(&self.place(state, step))?.lengths;
+        let attempts = &recorded.steps.get(&self.place(state, step))?.attempts;
         // An attempt more than was made asks for what the last one did.
-        *lengths.get(attempt.saturating_sub(1) as usize).or(lengths.last())?
+        attempts.get(attempt.saturating_sub(1) as usize).or(attempts.last()).copied()
     }
 
     pub(super) fn recorded_width(&self, view: View<'_, Self>) -> Option<u32> {
