@@ -4,6 +4,7 @@ use lumos_sim::profile::{Calibrated, HeldOut};
 
 use super::predict;
 use super::probe::Sample;
+use crate::statistics::mean;
 
 /// How far off the profile is on a closed loop of so many clients, each with its requests in order.
 pub(super) fn compare(profile: &Calibrated, clients: u32, measured: &[Vec<Sample>]) -> HeldOut {
@@ -36,14 +37,10 @@ pub(super) fn compare(profile: &Calibrated, clients: u32, measured: &[Vec<Sample
         load: format!("{clients} client{plural}, one request after the other, {} in all", measured.len()),
         ttft_p50_percent: at(&ttft, 0.5),
         ttft_p95_percent: at(&ttft, 0.95),
-        tpot_percent: off(mean(&tpot.0), mean(&tpot.1)),
+        tpot_percent: off(mean(&tpot.0).unwrap_or(0.0), mean(&tpot.1).unwrap_or(0.0)),
         latency_p50_percent: at(&latency, 0.5),
         latency_p95_percent: at(&latency, 0.95),
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Between the two nearest values, in proportion.

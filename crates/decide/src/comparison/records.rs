@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
 use lumos_core::record::{RunRecord, Status};
 
 use super::Side;
-use crate::eval::{Figures, Outcome, inputs_digest};
+use crate::eval::{Outcome, inputs_digest};
 use crate::summary::Summary;
 
 /// A side of recorded runs, in their order; those that did not come to an end are left out. Runs with the same inputs are
@@ -22,19 +21,7 @@ pub fn from_records(deployment: &str, records: Vec<RunRecord>, seed: u64) -> Sid
         let (row, repeats) = rows.entry(id.clone()).or_insert((next, 0));
         let (row, repeat) = (*row, *repeats);
         *repeats += 1;
-        outcomes.push(Outcome {
-            row,
-            line: 0,
-            id,
-            repeat,
-            figures: Figures::of(&record),
-            run_id: record.run_id,
-            status: record.status,
-            error: record.error,
-            output: record.output,
-            quality: None,
-            scores: IndexMap::new(),
-        });
+        outcomes.push(Outcome::of((row, 0, id, repeat), record));
     }
     outcomes.sort_by_key(|outcome| (outcome.row, outcome.repeat));
     let summary = Summary::of(&outcomes, &|_| false, seed);

@@ -280,17 +280,25 @@ fn outcome(row: &Row, repeat: u32, record: RunRecord, scores: IndexMap<String, S
     // A run of which a scorer cannot say anything is not known to be good or bad.
     let counted: Option<Vec<f64>> = counted.map(|scorer| scores.get(&scorer.label)?.score).collect();
     let quality = counted.and_then(|scores| crate::statistics::mean(&scores));
-    Outcome {
-        row: row.number,
-        line: row.line,
-        id: row.id.clone(),
-        repeat,
-        figures: Figures::of(&record),
-        run_id: record.run_id,
-        status: record.status,
-        error: record.error,
-        output: record.output,
-        quality,
-        scores,
+    Outcome { quality, scores, ..Outcome::of((row.number, row.line, row.id.clone(), repeat), record) }
+}
+
+impl Outcome {
+    /// What a run came to, not scored. `place`: the row's number, line and id, and which of its runs it is.
+    pub(crate) fn of(place: (usize, u32, String, u32), record: RunRecord) -> Self {
+        let (row, line, id, repeat) = place;
+        Self {
+            row,
+            line,
+            id,
+            repeat,
+            figures: Figures::of(&record),
+            run_id: record.run_id,
+            status: record.status,
+            error: record.error,
+            output: record.output,
+            quality: None,
+            scores: IndexMap::new(),
+        }
     }
 }

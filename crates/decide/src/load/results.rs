@@ -155,6 +155,11 @@ impl Times {
     }
 }
 
+/// Whether an attempt's error is a server's "too many requests".
+fn says_429(attempt: &AttemptRecord) -> bool {
+    attempt.error.as_ref().is_some_and(|error| error.message.contains("429"))
+}
+
 /// Nodes in the order of the files, and where records find them.
 struct Nodes {
     found: Vec<Found>,
@@ -234,8 +239,7 @@ impl Found {
         self.retries += u64::from(attempt.attempt > 1);
         let is_failed = attempt.status != Status::Succeeded;
         self.failed += u64::from(is_failed);
-        let says_429 = attempt.error.as_ref().is_some_and(|error| error.message.contains("429"));
-        self.rate_limited += u64::from(is_failed && says_429);
+        self.rate_limited += u64::from(is_failed && says_429(attempt));
         self.queue.record(batch, times.queue);
         self.duration.record(batch, times.duration);
         if !is_failed {
@@ -293,10 +297,7 @@ fn services(program: &BoundProgram, loaded: &Loaded, horizon_us: u64) -> Vec<Ser
             let served = |at: &(&LoadedRun, &AttemptRecord)| (there(at).0 + at.1.queue_us, there(at).1);
             let busy = union(attempts.iter().map(served)) / horizon;
             let failed = attempts.iter().filter(|(_, attempt)| attempt.status == Status::Failed);
-            let is_429 = |(_, attempt): &&(&LoadedRun, &AttemptRecord)| {
-                attempt.error.as_ref().is_some_and(|error| error.message.contains("429"))
-            };
-            let rate_limited = failed.clone().filter(is_429).count() as u64;
+            let rate_limited = failed.clone().filter(|(_, attempt)| says_429(attempt)).count() as u64;
             let bill = match backend.map(|backend| &backend.price) {
                 Some(Price::PerHour(usd)) => {
                     reserved(*usd, horizon_us, (busy * horizon) as u64).map(|bill| (*usd, bill))

@@ -13,10 +13,11 @@ use lumos::sim::profile::HeldOut;
 use lumos_report::{Column, Role, Table, clean};
 use serde_json::json;
 
-use super::arguments::{Calibrate, Format};
+use super::arguments::Format;
 use super::failure::Failure;
 use super::output;
 use super::session::Session;
+use super::simulate::arguments::Calibrate;
 
 pub fn run(arguments: &Calibrate, home: Home, seed: u64) -> Result<u8, Failure> {
     let deployment = DeploymentSource::load(&arguments.deployment, Path::new(".")).map_err(Failure::Invalid)?;

@@ -12,10 +12,11 @@ use lumos::sim::{Options, simulate};
 use lumos_report::{Column, Role, Table, figure};
 use serde_json::json;
 
-use super::arguments::{Format, Load};
+use super::arguments::Format;
 use super::failure::{self, Failure, INTERRUPTED};
 use super::output;
 use super::session::Session;
+use super::simulate::arguments::Load;
 use super::simulate::tables;
 
 pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {

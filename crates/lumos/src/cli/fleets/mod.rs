@@ -14,10 +14,11 @@ use lumos::sim::model::Sources;
 use lumos::sim::plan::{BreakEven, Fleet, Laboratory, PlanError, Sized, Space, break_even, smallest};
 use serde_json::json;
 
-use super::arguments::{Format, Plan};
+use super::arguments::Format;
 use super::failure::Failure;
 use super::learned::Opened;
 use super::output;
+use super::simulate::arguments::Plan;
 
 pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
     let from = arguments.profile_from.as_deref();

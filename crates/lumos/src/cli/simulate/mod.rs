@@ -1,5 +1,6 @@
 //! `lumos simulate`: a scenario on a virtual clock, with each of its deployments.
 
+pub mod arguments;
 pub mod tables;
 #[cfg(feature = "parquet")]
 mod traced;
@@ -9,7 +10,8 @@ use lumos::Home;
 use lumos::sim::{Job, Options, simulate_all};
 use serde_json::json;
 
-use super::arguments::{Format, Simulate};
+use self::arguments::Simulate;
+use super::arguments::Format;
 use super::failure::{self, Failure};
 use super::learned::{self, Opened};
 use super::output;
