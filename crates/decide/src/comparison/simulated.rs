@@ -112,12 +112,12 @@ fn side(seeds: &[Results]) -> Side {
         FIGURES.iter().find(|(name, _)| *name == wanted).map_or(none as fn(&Results) -> _, |(_, of)| *of)
     };
     let cost = amount(&of("cost_usd"));
-    let total: Usd = seeds.iter().map(|results| results.cost_usd).sum();
+    let total: Usd = seeds.iter().filter_map(|results| results.cost_usd).sum();
     let is_complete = seeds.iter().all(|results| results.cost_complete);
     let total_cost_usd = if is_complete {
         Amount::of(total, None, Basis::Simulated)
     } else {
-        Amount { at_least: Some(total), ..Amount::UNKNOWN }
+        Amount { at_least: Some(total).filter(|total| *total > Usd::ZERO), ..Amount::UNKNOWN }
     };
     let mut assumptions: Vec<String> = Vec::new();
     for assumption in seeds.iter().flat_map(|results| &results.assumptions) {

@@ -22,10 +22,13 @@ pub fn measured(
     (options, warmup, slo): (LoadOptions, u64, &SloSpec),
 ) -> Results {
     let horizon_us = loaded.runs.iter().map(|run| run.ended_us).max().unwrap_or(0).max(1);
-    let horizon_s = horizon_us as f64 / 1e6;
     let total = loaded.runs.iter().map(|run| run.number + 1).max().unwrap_or(0);
     let batch = |run: &LoadedRun| (u128::from(run.number) * BATCHES as u128 / u128::from(total.max(1))) as usize;
     let counted: Vec<&LoadedRun> = loaded.runs.iter().filter(|run| run.number >= warmup).collect();
+    // What rates and averages are taken over begins with the first run that counts.
+    let first_us = counted.iter().map(|run| run.due_us).min().filter(|_| warmup > 0).unwrap_or(0);
+    let window = Window { from_us: first_us, until_us: horizon_us.max(first_us + 1), warmup };
+    let measured_s = window.us() / 1e6;
     let gates = Gates::of(program);
     let mut nodes = nodes(program.program());
     let paths = nodes.paths.clone();
@@ -62,20 +65,16 @@ pub fn measured(
     let verdict = verdict(loaded);
     let stable = verdict == Verdict::Stable;
     let good_share = (!slo.is_empty() && runs > 0).then(|| good as f64 / runs as f64);
-    let throughput_per_s = loaded.runs.len() as f64 / horizon_s;
-    let services = services(program, loaded, horizon_us);
+    let ended = loaded.runs.iter().filter(|run| run.ended_us >= window.from_us).count();
+    let throughput_per_s = ended as f64 / measured_s;
+    let services = services(program, loaded, window);
     let hourly: Usd = services.iter().filter_map(|service| service.reserved_usd).sum();
-    let by_token: Usd = nodes
-        .found
-        .iter()
-        .filter(|node| {
-            node.service
-                .as_ref()
-                .is_none_or(|name| !services.iter().any(|of| of.service == *name && of.reserved_usd.is_some()))
-        })
-        .map(|node| node.cost)
-        .sum();
-    let per_run = |usd: Usd| (runs > 0).then(|| usd.scaled(1, runs)).flatten();
+    let by_token: Usd =
+        services.iter().filter(|service| service.reserved_usd.is_none()).filter_map(|service| service.cost_usd).sum();
+    let cost_complete = counted.iter().all(|run| run.record.totals.cost_complete);
+    let cost = known(cost, cost_complete);
+    let reserved_cost = known(hourly + by_token, cost_complete);
+    let per = |usd: Option<Usd>, runs: u64| usd.filter(|_| runs > 0).and_then(|usd| usd.scaled(1, runs));
     let mut assumptions = Vec::new();
     if loaded.is_partial {
         assumptions.push(format!("ended before all runs had arrived; {} were cancelled", loaded.cancelled));
@@ -93,27 +92,63 @@ pub fn measured(
         load_factor: options.load_factor,
         seeds: vec![options.seed],
         runs,
+        warmup_runs: loaded.runs.len() as u64 - runs,
         succeeded,
         failed: runs - succeeded - refused - limited,
         refused,
         limited,
         duration_s: loaded.runs.iter().map(|run| run.due_us).max().unwrap_or(0) as f64 / 1e6,
+        measured_s,
         throughput_per_s,
         good_share,
         goodput_per_s: good_share.map(|share| share * throughput_per_s),
         meets_slo: good_share.map(|share| stable && share >= slo.share.unwrap_or(1.0)),
         latency_s: Percentiles::of(&latency, 1e6),
-        runs_in_system: area(loaded.runs.iter().map(|run| (run.due_us, run.ended_us))) / horizon_us as f64,
-        most_runs_in_system: most(loaded.runs.iter().map(|run| (run.due_us, run.ended_us))),
+        runs_in_system: area(window.clip(spans(loaded))) / window.us(),
+        most_runs_in_system: most(window.clip(spans(loaded))),
         cost_usd: cost,
-        cost_complete: counted.iter().all(|run| run.record.totals.cost_complete),
-        cost_per_run_usd: per_run(cost),
-        reserved_cost_usd: hourly + by_token,
-        reserved_cost_per_run_usd: per_run(hourly + by_token),
+        cost_complete,
+        cost_per_run_usd: per(cost, runs),
+        cost_per_succeeded_run_usd: per(cost, succeeded),
+        reserved_cost_usd: reserved_cost,
+        reserved_cost_per_run_usd: per(reserved_cost, runs),
+        reserved_cost_per_succeeded_run_usd: per(reserved_cost, succeeded),
         nodes: nodes.found.into_iter().filter(|node| node.kind != "workflow").map(Found::result).collect(),
         services,
         assumptions,
         verdict,
+    }
+}
+
+/// An amount of which something is known: nothing that is not complete is no zero.
+fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
+    (is_complete || usd != Usd::ZERO).then_some(usd)
+}
+
+/// Runs from when they were due until they ended, in microseconds.
+fn spans(loaded: &Loaded) -> impl Iterator<Item = (u64, u64)> + '_ {
+    loaded.runs.iter().map(|run| (run.due_us, run.ended_us))
+}
+
+/// From the first run that counts to the end of the last.
+#[derive(Clone, Copy)]
+struct Window {
+    from_us: u64,
+    until_us: u64,
+    /// Runs before it.
+    warmup: u64,
+}
+
+impl Window {
+    /// How long it is.
+    fn us(self) -> f64 {
+        (self.until_us - self.from_us) as f64
+    }
+
+    /// What of the spans lies in it.
+    fn clip(self, spans: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (u64, u64)> {
+        let inside = spans.filter(move |(_, until)| *until >= self.from_us);
+        inside.map(move |(from, until)| (from.max(self.from_us), until))
     }
 }
 
@@ -160,6 +195,11 @@ fn says_429(attempt: &AttemptRecord) -> bool {
     attempt.error.as_ref().is_some_and(|error| error.message.contains("429"))
 }
 
+/// Whether an attempt at a backend costs something that nobody knows.
+fn has_unknown_cost(attempt: &AttemptRecord) -> bool {
+    attempt.backend.is_some() && attempt.cost_usd.is_none()
+}
+
 /// Nodes in the order of the files, and where records find them.
 struct Nodes {
     found: Vec<Found>,
@@ -182,6 +222,7 @@ struct Found {
     duration: Series,
     tokens: (u64, u64, u64),
     cost: Usd,
+    is_unknown: bool,
 }
 
 /// The nodes of a program. One that several paths lead to is there once, under the first.
@@ -224,6 +265,7 @@ impl Found {
             duration: Series::default(),
             tokens: (0, 0, 0),
             cost: Usd::ZERO,
+            is_unknown: false,
         }
     }
 
@@ -250,6 +292,7 @@ impl Found {
         self.tokens.1 += attempt.usage.cached_input_tokens.unwrap_or(0);
         self.tokens.2 += attempt.usage.output_tokens.unwrap_or(0);
         self.cost += attempt.cost_usd.unwrap_or(Usd::ZERO);
+        self.is_unknown |= has_unknown_cost(attempt);
     }
 
     fn result(self) -> NodeResult {
@@ -269,13 +312,14 @@ impl Found {
             input_tokens: self.tokens.0,
             cached_input_tokens: self.tokens.1,
             output_tokens: self.tokens.2,
-            cost_usd: self.cost,
+            cost_usd: known(self.cost, !self.is_unknown),
+            cost_complete: !self.is_unknown,
         }
     }
 }
 
 /// What was asked of each backend.
-fn services(program: &BoundProgram, loaded: &Loaded, horizon_us: u64) -> Vec<ServiceResult> {
+fn services(program: &BoundProgram, loaded: &Loaded, window: Window) -> Vec<ServiceResult> {
     let mut asked: IndexMap<String, Vec<(&LoadedRun, &AttemptRecord)>> = IndexMap::new();
     let steps = loaded.runs.iter().flat_map(|run| run.record.steps.iter().map(move |step| (run, step)));
     for (run, attempt) in steps.flat_map(|(run, step): (_, &StepRecord)| step.attempts.iter().map(move |of| (run, of)))
@@ -284,7 +328,7 @@ fn services(program: &BoundProgram, loaded: &Loaded, horizon_us: u64) -> Vec<Ser
             asked.entry(backend.clone()).or_default().push((run, attempt));
         }
     }
-    let horizon = horizon_us as f64;
+    let measured = window.us();
     let bound = program.backends();
     asked
         .into_iter()
@@ -295,12 +339,18 @@ fn services(program: &BoundProgram, loaded: &Loaded, horizon_us: u64) -> Vec<Ser
                 (from, from + attempt.queue_us + attempt.duration_us)
             };
             let served = |at: &(&LoadedRun, &AttemptRecord)| (there(at).0 + at.1.queue_us, there(at).1);
-            let busy = union(attempts.iter().map(served)) / horizon;
-            let failed = attempts.iter().filter(|(_, attempt)| attempt.status == Status::Failed);
-            let rate_limited = failed.clone().filter(|(_, attempt)| says_429(attempt)).count() as u64;
+            let busy = union(window.clip(attempts.iter().map(served))) / measured;
+            let inside = || attempts.iter().filter(|at| there(at).0 >= window.from_us).map(|(_, attempt)| *attempt);
+            let failed = || inside().filter(|attempt| attempt.status == Status::Failed);
+            let rate_limited = failed().filter(|attempt| says_429(attempt)).count() as u64;
+            let counted =
+                || attempts.iter().filter(|(run, _)| run.number >= window.warmup).map(|(_, attempt)| *attempt);
+            let cost: Usd = counted().filter_map(|attempt| attempt.cost_usd).sum();
+            let cost_complete = !counted().any(has_unknown_cost);
+            let measured_us = measured as u64;
             let bill = match backend.map(|backend| &backend.price) {
                 Some(Price::PerHour(usd)) => {
-                    reserved(*usd, horizon_us, (busy * horizon) as u64).map(|bill| (*usd, bill))
+                    reserved(*usd, measured_us, (busy * measured) as u64).map(|bill| (*usd, bill))
                 }
                 _ => None,
             };
@@ -308,15 +358,17 @@ fn services(program: &BoundProgram, loaded: &Loaded, horizon_us: u64) -> Vec<Ser
                 model: backend.map(|backend| backend.reference.model.clone()),
                 kind: "backend",
                 basis: "measured".to_owned(),
-                requests: attempts.len() as u64,
+                requests: inside().count() as u64,
                 rate_limited,
-                failed: failed.count() as u64 - rate_limited,
-                mean_served: area(attempts.iter().map(served)) / horizon,
-                mean_there: area(attempts.iter().map(there)) / horizon,
-                most_there: most(attempts.iter().map(there)),
+                failed: failed().count() as u64 - rate_limited,
+                mean_served: area(window.clip(attempts.iter().map(served))) / measured,
+                mean_there: area(window.clip(attempts.iter().map(there))) / measured,
+                most_there: most(window.clip(attempts.iter().map(there))),
                 utilization: Some(busy),
                 replicas: None,
-                reserved_usd: bill.as_ref().and_then(|(usd, _)| usd.scaled(horizon_us, 3_600_000_000)),
+                cost_usd: known(cost, cost_complete),
+                cost_complete,
+                reserved_usd: bill.as_ref().and_then(|(usd, _)| usd.scaled(measured_us, 3_600_000_000)),
                 idle_usd: bill.map(|(_, bill)| bill.idle),
                 service: name,
             }

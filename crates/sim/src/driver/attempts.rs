@@ -362,7 +362,6 @@ impl Driver<'_> {
                 measures.rate_limited += u64::from(matches!(flight.fate, Fate::RateLimited { .. }));
                 measures.queue.record(batch, flight.sent_us - flight.asked_us);
                 measures.duration.record(batch, now_us - flight.sent_us);
-                measures.cost += cost.unwrap_or(Usd::ZERO);
                 if let Some(report) = &report {
                     measures.input_tokens += report.usage.input_tokens.unwrap_or(0);
                     measures.cached_tokens += report.usage.cached_input_tokens.unwrap_or(0);
@@ -374,6 +373,7 @@ impl Driver<'_> {
                         }
                     }
                 }
+                self.charge(&flight, cost);
             }
         }
         let bill = self.bill(&flight, cost, report);
@@ -423,6 +423,7 @@ impl Driver<'_> {
         let model = &self.model.services[index];
         let busy_us = service.occupancy.as_mut().map(|occupancy| occupancy.leave(now_us, flight.share));
         let is_station = matches!(service.work, Work::Station(_));
+        let is_free = model.is_free();
         let was_taken = !matches!(flight.fate, Fate::RateLimited { .. }) && !is_station;
         let is_counted = was_taken
             && (flight.fate == Fate::Answered
@@ -446,7 +447,7 @@ impl Driver<'_> {
             (Price::Tokens(_), None) => Some(Usd::ZERO),
             (Price::Unknown, None) => None,
         };
-        if cost.is_none() && !is_station {
+        if cost.is_none() && !is_free {
             self.measures.cost_complete = false;
         }
         let end = match flight.fate {
@@ -475,6 +476,22 @@ impl Driver<'_> {
             Fate::RateLimited { .. } => measures.rate_limited += 1,
         }
         (report, cost)
+    }
+
+    /// Notes what an attempt of a run that counts has cost, at its node and at its service.
+    fn charge(&mut self, flight: &Flight, cost: Option<Usd>) {
+        let index = flight.service as usize;
+        let Some(service) = self.model.services.get(index) else { return };
+        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node)).position as usize;
+        let (node, at) = (&mut self.measures.nodes[node], &mut self.measures.services[index]);
+        match cost {
+            Some(cost) => {
+                node.cost += cost;
+                at.cost += cost;
+            }
+            None if service.is_free() => {}
+            None => (node.is_unknown, at.is_unknown) = (true, true),
+        }
     }
 
     pub(super) fn cancel(&mut self, run: Handle, id: AttemptId) {
@@ -519,7 +536,7 @@ impl Driver<'_> {
                     entry.cost += cost.unwrap_or(Usd::ZERO);
                 }
                 if counts {
-                    self.measures.nodes[node].cost += cost.unwrap_or(Usd::ZERO);
+                    self.charge(&flight, cost);
                 }
                 self.follow(&flight);
                 Some(self.bill(&flight, cost, report))

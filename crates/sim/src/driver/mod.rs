@@ -15,7 +15,7 @@ use crate::arrivals::{Arrivals, run_seed};
 use crate::error::SimError;
 use crate::model::{Model, ServiceKind, SimValue};
 use crate::replica::{Pool, ReplicaError, Reply};
-use crate::results::{BATCHES, Measures, Watch};
+use crate::results::{BATCHES, Measures, WarmUp, Watch};
 use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
@@ -207,6 +207,14 @@ impl<'m> Driver<'m> {
         let now_us = self.now_us;
         self.measures.horizon_us = now_us;
         self.measures.arriving_us = self.last_arrival_us;
+        self.total_services();
+        self.measures.close(self.watch);
+        self.measures
+    }
+
+    /// Brings the sums of every service up to now.
+    fn total_services(&mut self) {
+        let now_us = self.now_us;
         for (index, service) in self.services.iter().enumerate() {
             let measures = &mut self.measures.services[index];
             measures.advance(now_us);
@@ -224,8 +232,22 @@ impl<'m> Driver<'m> {
             };
             measures.reserved = hourly.and_then(|usd| usd.scaled(paid_us, 3_600_000_000));
         }
-        self.measures.close(self.watch);
-        self.measures
+    }
+
+    /// Notes what there is as the first run arrives that counts.
+    fn end_warm_up(&mut self) {
+        self.total_services();
+        let measures = &mut self.measures;
+        measures.warm_up = Some(Box::new(WarmUp {
+            at_us: self.now_us,
+            ended: measures.ended,
+            area_us: measures.area_us,
+            services: measures.services.clone(),
+        }));
+        measures.most_runs = self.runs.len() as u64;
+        for service in &mut measures.services {
+            service.most = service.here;
+        }
     }
 
     /// Adds up the runs in the system until now.
@@ -243,6 +265,9 @@ impl<'m> Driver<'m> {
         self.measures.arrived += 1;
         self.last_arrival_us = self.now_us;
         let workload = &self.model.workload;
+        if number > 0 && number == workload.warmup_runs {
+            self.end_warm_up();
+        }
         let batch = match (self.total, workload.duration_us) {
             (Some(total), _) => (u128::from(number) * BATCHES as u128 / u128::from(total.max(1))) as usize,
             (None, Some(duration)) => {

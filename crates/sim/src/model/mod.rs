@@ -99,6 +99,13 @@ pub enum ServiceKind {
     },
 }
 
+impl ServiceModel {
+    /// Whether nobody pays for it: a station that is no backend, and has no price of its own.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self.kind, ServiceKind::Station { .. }) && self.reference.is_none()
+    }
+}
+
 impl Model {
     /// What is known of a node.
     pub fn node(&self, graph: GraphId, node: NodeId) -> &NodeModel {

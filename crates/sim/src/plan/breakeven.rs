@@ -90,7 +90,7 @@ pub fn break_even(
     let point = complete.then(|| Interval::of(&points));
     Ok(Some(BreakEven {
         api: there.deployment.clone(),
-        api_per_run_usd: there.cost_per_run_usd.unwrap_or(Usd::ZERO),
+        api_per_run_usd: there.reserved_cost_per_succeeded_run_usd.unwrap_or(Usd::ZERO),
         fleet_month_usd: month,
         fleet_per_run_usd: usd(base.fleet_run),
         is_reached: point.is_some_and(|point| point.value <= served),
@@ -138,16 +138,16 @@ fn tornado(base: Costs, here: &Results) -> Vec<Assumption> {
     all
 }
 
+/// What a run that succeeds costs; those that don't are paid for too.
 fn per_run(results: &Results) -> f64 {
-    dollars(results.cost_per_run_usd.unwrap_or(Usd::ZERO))
+    dollars(results.reserved_cost_per_succeeded_run_usd.unwrap_or(Usd::ZERO))
 }
 
-/// What a run costs at services that are no part of the fleets.
+/// What a run that succeeds costs at services that are no part of the fleets.
 fn token_cost_per_run(results: &Results, fleets: &IndexMap<String, Fleet>) -> f64 {
-    let outside =
-        results.nodes.iter().filter(|node| node.service.as_ref().is_some_and(|service| !fleets.contains_key(service)));
-    let sum: Usd = outside.map(|node| node.cost_usd).sum();
-    dollars(sum) / results.runs.max(1) as f64
+    let outside = results.services.iter().filter(|service| !fleets.contains_key(&service.service));
+    let sum: Usd = outside.filter_map(|service| service.cost_usd).sum();
+    dollars(sum) / results.succeeded.max(1) as f64
 }
 
 fn dollars(usd: Usd) -> f64 {

@@ -78,6 +78,19 @@ impl PoolTotals {
         self.stopped += other.stopped;
         self.failed += other.failed;
     }
+
+    /// What came after `before`, an earlier state of the same pool; peaks are those of all time.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            replicas: self.replicas.since(&before.replicas),
+            provisioned_us: self.provisioned_us - before.provisioned_us,
+            peak_replicas: self.peak_replicas,
+            started: self.started - before.started,
+            stopped: self.stopped - before.stopped,
+            failed: self.failed - before.failed,
+        }
+    }
 }
 
 /// Replicas behind a router, with the calls of a single [`Replica`].

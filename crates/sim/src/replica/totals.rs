@@ -46,4 +46,23 @@ impl Totals {
         self.twice_block_ps += other.twice_block_ps;
         self.peak_blocks = self.peak_blocks.max(other.peak_blocks);
     }
+
+    /// What came after `before`, an earlier state of the same replicas; the peak is that of all time.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            iterations: self.iterations - before.iterations,
+            busy_ps: self.busy_ps - before.busy_ps,
+            admissions: self.admissions - before.admissions,
+            completed: self.completed - before.completed,
+            output_tokens: self.output_tokens - before.output_tokens,
+            prefill_tokens: self.prefill_tokens - before.prefill_tokens,
+            cached_tokens: self.cached_tokens - before.cached_tokens,
+            preemptions: self.preemptions - before.preemptions,
+            waiting_ps: self.waiting_ps - before.waiting_ps,
+            running_ps: self.running_ps - before.running_ps,
+            twice_block_ps: self.twice_block_ps - before.twice_block_ps,
+            peak_blocks: self.peak_blocks,
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub struct Measures {
     pub services: Vec<ServiceMeasures>,
     /// Microseconds from the first arrival that could be to the last end, of all simulations together.
     pub horizon_us: u64,
+    /// What there was when the first run arrived that counts; `None` when that is the first of all.
+    pub warm_up: Option<Box<WarmUp>>,
     /// Microseconds during which runs arrived.
     pub arriving_us: u64,
     /// Runs in the system, added up over time, in microseconds.
@@ -42,7 +44,7 @@ pub struct Measures {
     pub sojourn_us: u128,
     /// Runs that ended, those of the warm-up too.
     pub ended: u64,
-    /// The most runs in the system at a time.
+    /// The most runs in the system at a time, since the warm-up.
     pub most_runs: u64,
     /// How the backlog grew, by simulation.
     pub watches: Vec<Watch>,
@@ -81,6 +83,21 @@ pub struct NodeMeasures {
     pub output_tokens: u64,
     /// What the attempts cost, as far as it is known.
     pub cost: Usd,
+    /// Whether it is not known of some attempt what it cost.
+    pub is_unknown: bool,
+}
+
+/// Sums at the end of the warm-up, which are no part of what was measured.
+#[derive(Debug, Clone, Default)]
+pub struct WarmUp {
+    /// When it ended, in microseconds; of all simulations together.
+    pub at_us: u64,
+    /// Runs that had ended.
+    pub ended: u64,
+    /// As [`Measures::area_us`].
+    pub area_us: u128,
+    /// By position of the service.
+    pub services: Vec<ServiceMeasures>,
 }
 
 /// What was measured at a service, over everything that was asked of it.
@@ -98,8 +115,12 @@ pub struct ServiceMeasures {
     pub served_us: u128,
     /// Microseconds that requests spent there, added up over requests.
     pub sojourn_us: u128,
-    /// The most requests at a time.
+    /// The most requests at a time, since the warm-up.
     pub most: u64,
+    /// What attempts of runs that count cost there, as far as it is known: per token, or the busy share of machines.
+    pub cost: Usd,
+    /// Whether it is not known of some attempt what it cost.
+    pub is_unknown: bool,
     /// Requests there now.
     pub(crate) here: u64,
     /// Requests that are served now.
@@ -127,6 +148,30 @@ impl Measures {
             nodes: vec![NodeMeasures::default(); nodes],
             services: vec![ServiceMeasures::default(); services],
             ..Self::default()
+        }
+    }
+
+    /// Microseconds from the end of the warm-up to the last end, of all simulations together.
+    pub fn measured_us(&self) -> u64 {
+        self.horizon_us - self.warm_up.as_ref().map_or(0, |warm_up| warm_up.at_us)
+    }
+
+    /// Runs that ended since the warm-up.
+    pub fn measured_ended(&self) -> u64 {
+        self.ended - self.warm_up.as_ref().map_or(0, |warm_up| warm_up.ended)
+    }
+
+    /// As `area_us`, since the warm-up.
+    pub fn measured_area_us(&self) -> u128 {
+        self.area_us - self.warm_up.as_ref().map_or(0, |warm_up| warm_up.area_us)
+    }
+
+    /// What was measured at a service since the warm-up.
+    pub fn measured_at(&self, service: usize) -> ServiceMeasures {
+        let whole = self.services.get(service).cloned().unwrap_or_default();
+        match self.warm_up.as_ref().and_then(|warm_up| warm_up.services.get(service)) {
+            Some(before) => whole.since(before),
+            None => whole,
         }
     }
 
@@ -179,6 +224,10 @@ impl Measures {
             service.merge(more);
         }
         self.horizon_us += other.horizon_us;
+        match (&mut self.warm_up, &other.warm_up) {
+            (Some(warm_up), Some(more)) => warm_up.merge(more),
+            (warm_up, more) => *warm_up = warm_up.take().or_else(|| more.clone()),
+        }
         self.arriving_us += other.arriving_us;
         self.area_us += other.area_us;
         self.sojourn_us += other.sojourn_us;
@@ -205,10 +254,37 @@ impl NodeMeasures {
         self.cached_tokens += other.cached_tokens;
         self.output_tokens += other.output_tokens;
         self.cost += other.cost;
+        self.is_unknown |= other.is_unknown;
+    }
+}
+
+impl WarmUp {
+    fn merge(&mut self, other: &Self) {
+        self.at_us += other.at_us;
+        self.ended += other.ended;
+        self.area_us += other.area_us;
+        for (service, more) in self.services.iter_mut().zip(&other.services) {
+            service.merge(more);
+        }
     }
 }
 
 impl ServiceMeasures {
+    /// What came after `before`, an earlier state of the same service. The most at a time is of that time already.
+    fn since(self, before: &Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            rate_limited: self.rate_limited - before.rate_limited,
+            failed: self.failed - before.failed,
+            area_us: self.area_us - before.area_us,
+            served_us: self.served_us - before.served_us,
+            sojourn_us: self.sojourn_us - before.sojourn_us,
+            pool: self.pool.zip(before.pool).map(|(pool, before)| pool.since(&before)),
+            reserved: self.reserved.zip(before.reserved).map(|(reserved, before)| reserved - before),
+            ..self
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.rate_limited += other.rate_limited;
@@ -217,6 +293,8 @@ impl ServiceMeasures {
         self.served_us += other.served_us;
         self.sojourn_us += other.sojourn_us;
         self.most = self.most.max(other.most);
+        self.cost += other.cost;
+        self.is_unknown |= other.is_unknown;
         if let (Some(pool), Some(more)) = (&mut self.pool, &other.pool) {
             pool.merge(more);
         }

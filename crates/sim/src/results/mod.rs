@@ -5,7 +5,7 @@ mod series;
 mod summary;
 mod verdict;
 
-pub use measures::{Measures, NodeMeasures, ServiceMeasures};
+pub use measures::{Measures, NodeMeasures, ServiceMeasures, WarmUp};
 pub use series::{BATCHES, Interval, Series};
 pub use summary::{NodeResult, Percentiles, PoolResult, Results, ServiceResult, summarize};
 pub use verdict::{Verdict, Watch};

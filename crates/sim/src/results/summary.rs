@@ -1,7 +1,7 @@
 //! Results as people and programs read them: every figure of them is simulated.
 
 use lumos_core::Usd;
-use lumos_core::price::reserved;
+use lumos_core::price::{Price, reserved};
 use serde::Serialize;
 
 use super::measures::{Measures, NodeMeasures, ServiceMeasures};
@@ -28,6 +28,8 @@ pub struct Results {
     pub verdict: Verdict,
     /// Runs that count: those after the warm-up.
     pub runs: u64,
+    /// Runs at the beginning that don't count, of all seeds together.
+    pub warmup_runs: u64,
     /// Of those, how many succeeded.
     pub succeeded: u64,
     /// Of those, how many failed.
@@ -36,9 +38,12 @@ pub struct Results {
     pub refused: u64,
     /// Of those, how many met a limit.
     pub limited: u64,
-    /// Simulated seconds during which runs arrived.
+    /// Simulated seconds during which runs arrived, those of the warm-up too.
     pub duration_s: f64,
-    /// Runs that ended per simulated second.
+    /// Simulated seconds from the arrival of the first run that counts to the end of the last: what rates, averages over time,
+    /// utilization and reserved machines are taken over. Without a warm-up it begins at 0.
+    pub measured_s: f64,
+    /// Runs that ended per second of `measured_s`.
     pub throughput_per_s: f64,
     /// Runs that met the SLO, as a share of those that count; absent without an SLO.
     pub good_share: Option<f64>,
@@ -52,16 +57,22 @@ pub struct Results {
     pub runs_in_system: f64,
     /// The most runs in the system at a time.
     pub most_runs_in_system: u64,
-    /// What attempts cost: per token, and the busy share of machines paid by the hour.
-    pub cost_usd: Usd,
-    /// Whether every attempt's cost is known.
+    /// What attempts of runs that count cost: per token, and the busy share of machines paid by the hour. The sum of what is
+    /// known; absent when nothing is.
+    pub cost_usd: Option<Usd>,
+    /// Whether every attempt's cost is known, and every machine's price.
     pub cost_complete: bool,
-    /// `cost_usd` per run.
+    /// `cost_usd` per run that counts, whatever became of it.
     pub cost_per_run_usd: Option<Usd>,
-    /// What is paid in all: tokens, and machines by the hour whether busy or idle.
-    pub reserved_cost_usd: Usd,
-    /// `reserved_cost_usd` per run.
+    /// `cost_usd` per run that succeeded: what failed, was refused or met a limit is paid for too. Absent when none did.
+    pub cost_per_succeeded_run_usd: Option<Usd>,
+    /// What is paid in all: tokens of runs that count, and machines by the hour over `measured_s` whether busy or idle. The sum
+    /// of what is known; absent when nothing is.
+    pub reserved_cost_usd: Option<Usd>,
+    /// `reserved_cost_usd` per run that counts.
     pub reserved_cost_per_run_usd: Option<Usd>,
+    /// `reserved_cost_usd` per run that succeeded.
+    pub reserved_cost_per_succeeded_run_usd: Option<Usd>,
     /// By node, in the order of the file.
     pub nodes: Vec<NodeResult>,
     /// By service.
@@ -136,8 +147,10 @@ pub struct NodeResult {
     pub cached_input_tokens: u64,
     /// Tokens of answers.
     pub output_tokens: u64,
-    /// What its attempts cost, as far as it is known.
-    pub cost_usd: Usd,
+    /// What its attempts cost, as far as it is known; absent when nothing is.
+    pub cost_usd: Option<Usd>,
+    /// Whether it is known of every attempt.
+    pub cost_complete: bool,
 }
 
 /// What was found at a service.
@@ -163,11 +176,17 @@ pub struct ServiceResult {
     pub mean_there: f64,
     /// The most requests at a time.
     pub most_there: u64,
-    /// Share of the time in which servers, or replicas, were busy; absent for an API.
+    /// Of a station the share of its servers that were busy, on average. Of replicas the share of the time in which they computed
+    /// anything, were it for one request: no share of what they could bear, for which see `replicas`. Absent for an API.
     pub utilization: Option<f64>,
     /// What its replicas did.
     pub replicas: Option<PoolResult>,
-    /// What its machines cost, busy or idle; absent where nothing is paid by the hour.
+    /// What attempts of runs that count cost there: per token, or the busy share of machines. As far as it is known; absent when
+    /// nothing is.
+    pub cost_usd: Option<Usd>,
+    /// Whether it is known of every attempt, and what the machines cost.
+    pub cost_complete: bool,
+    /// What its machines cost, busy or idle; absent where nothing is paid by the hour, or the price is not known.
     pub reserved_usd: Option<Usd>,
     /// The part of that for idle time.
     pub idle_usd: Option<Usd>,
@@ -184,6 +203,9 @@ pub struct PoolResult {
     pub iterations: u64,
     /// Sequences in a batch, on average over busy time.
     pub mean_batch: f64,
+    /// Places in batches that were taken, as a share of `max_seqs` of all replicas, on average over time, idle time too. One of
+    /// what may run out first; the KV cache and the time of an iteration are others.
+    pub batch_occupancy: f64,
     /// Requests that waited for a place in a batch, on average over time.
     pub mean_waiting: f64,
     /// Share of the KV cache in use, on average over time.
@@ -204,34 +226,35 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
     let verdicts: Vec<Verdict> = measures.watches.iter().map(|watch| watch.verdict(&names)).collect();
     let verdict = verdicts.iter().find(|verdict| **verdict != Verdict::Stable).cloned().unwrap_or(Verdict::Stable);
     let stable = verdict == Verdict::Stable;
-    let horizon_s = measures.horizon_us.max(1) as f64 / 1e6;
+    let measured_s = measures.measured_us().max(1) as f64 / 1e6;
     let runs = measures.counted();
-    let per_run = |usd: Usd| (runs > 0).then(|| usd.scaled(1, runs)).flatten();
-    let cost = Usd::from_nanos(i128::try_from(measures.cost.sum()).unwrap_or(i128::MAX));
+    let found: Vec<ServiceMeasures> = (0..model.services.len()).map(|index| measures.measured_at(index)).collect();
     let services: Vec<ServiceResult> = model
         .services
         .iter()
-        .zip(&measures.services)
-        .map(|(service, found)| service_result(service, found, measures.horizon_us))
+        .zip(&found)
+        .map(|(service, found)| service_result(service, found, measures.measured_us()))
         .collect();
+    // An idle pool without a price has no attempt whose cost is unknown.
+    let cost_complete = measures.cost_complete && services.iter().all(|service| service.cost_complete);
+    let known = |usd: Usd| known(usd, cost_complete);
+    let per = |usd: Option<Usd>, runs: u64| usd.filter(|_| runs > 0).and_then(|usd| usd.scaled(1, runs));
+    let cost = known(Usd::from_nanos(i128::try_from(measures.cost.sum()).unwrap_or(i128::MAX)));
     let hourly: Usd = services.iter().filter_map(|service| service.reserved_usd).sum();
     let by_token: Usd = model
         .services
         .iter()
-        .enumerate()
-        .filter(|(_, service)| !matches!(service.price, lumos_core::price::Price::PerHour(_)))
-        .flat_map(|(index, _)| {
-            let at = move |node: &&crate::model::NodeModel| node.candidates.first() == Some(&(index as u32));
-            model.all_nodes().filter(at)
-        })
-        .map(|node| measures.nodes[node.position as usize].cost)
+        .zip(&found)
+        .filter(|(service, _)| !matches!(service.price, Price::PerHour(_)))
+        .map(|(_, found)| found.cost)
         .sum();
-    let reserved_cost = hourly + by_token;
+    let reserved_cost = known(hourly + by_token);
     let latency_s = Percentiles::of(&measures.latency, 1e6).filter(|_| stable).map(|percentiles| Percentiles {
         mean: measures.latency_interval().unwrap_or(percentiles.mean),
         ..percentiles
     });
     let has_slo = !model.slo.is_empty();
+    let throughput_per_s = measures.measured_ended() as f64 / measured_s;
     let good_share = (has_slo && runs > 0).then(|| measures.good as f64 / runs as f64);
     Results {
         scenario: model.scenario.clone(),
@@ -241,23 +264,27 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         load_factor,
         seeds: seeds.to_vec(),
         runs,
+        warmup_runs: measures.arrived.saturating_sub(runs),
         succeeded: measures.succeeded,
         failed: measures.failed,
         refused: measures.refused,
         limited: measures.limited,
         duration_s: measures.arriving_us as f64 / 1e6,
-        throughput_per_s: measures.ended as f64 / horizon_s,
+        measured_s,
+        throughput_per_s,
         good_share,
-        goodput_per_s: good_share.map(|share| share * measures.ended as f64 / horizon_s),
+        goodput_per_s: good_share.map(|share| share * throughput_per_s),
         meets_slo: good_share.map(|share| stable && share >= model.slo.share.unwrap_or(1.0)),
         latency_s,
-        runs_in_system: measures.area_us as f64 / 1e6 / horizon_s,
+        runs_in_system: measures.measured_area_us() as f64 / 1e6 / measured_s,
         most_runs_in_system: measures.most_runs,
         cost_usd: cost,
-        cost_complete: measures.cost_complete,
-        cost_per_run_usd: per_run(cost),
+        cost_complete,
+        cost_per_run_usd: per(cost, runs),
+        cost_per_succeeded_run_usd: per(cost, measures.succeeded),
         reserved_cost_usd: reserved_cost,
-        reserved_cost_per_run_usd: per_run(reserved_cost),
+        reserved_cost_per_run_usd: per(reserved_cost, runs),
+        reserved_cost_per_succeeded_run_usd: per(reserved_cost, measures.succeeded),
         nodes: model
             .all_nodes()
             .map(|node| {
@@ -270,6 +297,11 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         assumptions: model.assumptions.clone(),
         verdict,
     }
+}
+
+/// An amount of which something is known: nothing that is not complete is no zero.
+fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
+    (is_complete || usd != Usd::ZERO).then_some(usd)
 }
 
 fn node_result(
@@ -296,18 +328,23 @@ fn node_result(
         input_tokens: found.input_tokens,
         cached_input_tokens: found.cached_tokens,
         output_tokens: found.output_tokens,
-        cost_usd: found.cost,
+        cost_usd: known(found.cost, !found.is_unknown),
+        cost_complete: !found.is_unknown,
     }
 }
 
-fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures, horizon_us: u64) -> ServiceResult {
-    let horizon = horizon_us.max(1) as f64;
-    let mean_served = found.served_us as f64 / horizon;
+/// What is said of a service over `measured_us`.
+fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures, measured_us: u64) -> ServiceResult {
+    let measured = measured_us.max(1) as f64;
+    let mean_served = found.served_us as f64 / measured;
     let (kind, utilization) = match &service.kind {
         ServiceKind::Station { servers } => ("station", Some(mean_served / f64::from(*servers))),
         ServiceKind::Api(_) => ("api", None),
         ServiceKind::Pool { .. } => {
-            let busy = found.pool.map(|pool| pool.replicas.busy_ps as f64 / 1e6 / (pool.provisioned_us.max(1) as f64));
+            // An iteration that began in the warm-up counts when it ends.
+            let busy = found
+                .pool
+                .map(|pool| (pool.replicas.busy_ps as f64 / 1e6 / pool.provisioned_us.max(1) as f64).min(1.0));
             ("replicas", busy)
         }
     };
@@ -317,27 +354,33 @@ fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures,
             let blocks = f64::from(spec.replica.kv_blocks);
             let prompt = totals.prefill_tokens + totals.cached_tokens;
             Some(PoolResult {
-                mean_replicas: pool.provisioned_us as f64 / horizon,
+                mean_replicas: pool.provisioned_us as f64 / measured,
                 most_replicas: pool.peak_replicas,
                 iterations: totals.iterations,
+                batch_occupancy: totals.running_ps as f64
+                    / 1e6
+                    / f64::from(spec.replica.max_num_seqs)
+                    / pool.provisioned_us.max(1) as f64,
                 mean_batch: totals.running_ps as f64 / totals.busy_ps.max(1) as f64,
-                mean_waiting: totals.waiting_ps as f64 / 1e6 / horizon,
+                mean_waiting: totals.waiting_ps as f64 / 1e6 / measured,
                 kv_occupancy: totals.twice_block_ps as f64 / 2e6 / blocks / pool.provisioned_us.max(1) as f64,
                 peak_kv_occupancy: f64::from(totals.peak_blocks) / blocks,
                 preemptions: totals.preemptions,
                 cache_hits: totals.cached_tokens as f64 / prompt.max(1) as f64,
-                output_tokens_per_s: totals.output_tokens as f64 * 1e6 / horizon,
+                output_tokens_per_s: totals.output_tokens as f64 * 1e6 / measured,
             })
         }
         _ => None,
     };
     let idle_usd = match (&service.price, utilization) {
-        (lumos_core::price::Price::PerHour(usd), Some(busy)) => {
-            let paid_us = found.pool.map_or(horizon_us, |pool| pool.provisioned_us);
+        (Price::PerHour(usd), Some(busy)) => {
+            let paid_us = found.pool.map_or(measured_us, |pool| pool.provisioned_us);
             reserved(*usd, paid_us, (busy * paid_us as f64) as u64).map(|bill| bill.idle)
         }
         _ => None,
     };
+    let has_price = !matches!((&service.kind, &service.price), (ServiceKind::Pool { .. }, Price::Unknown));
+    let cost_complete = has_price && !found.is_unknown;
     ServiceResult {
         service: service.name.clone(),
         model: service.reference.as_ref().map(|reference| reference.model.clone()),
@@ -347,10 +390,12 @@ fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures,
         rate_limited: found.rate_limited,
         failed: found.failed,
         mean_served,
-        mean_there: found.area_us as f64 / horizon,
+        mean_there: found.area_us as f64 / measured,
         most_there: found.most,
         utilization,
         replicas,
+        cost_usd: known(found.cost, cost_complete),
+        cost_complete,
         reserved_usd: found.reserved,
         idle_usd,
     }

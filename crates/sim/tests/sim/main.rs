@@ -1,5 +1,6 @@
 //! Scenarios simulated through the same scheduler as live runs.
 
+mod costs;
 mod queues;
 pub mod scenarios;
 mod troubles;

@@ -32,8 +32,8 @@ fn comparison(results: &[Results]) -> Table {
         Column::right("p95"),
         Column::right("p99"),
         Column::right("good"),
-        Column::right("per run, busy"),
-        Column::right("per run, reserved"),
+        Column::right("per success, busy"),
+        Column::right("per success, reserved"),
     ]);
     for result in results {
         let at =
@@ -48,8 +48,8 @@ fn comparison(results: &[Results]) -> Table {
                 at(|it| it.p95),
                 at(|it| it.p99),
                 result.good_share.map_or_else(none, percent),
-                money(result.cost_per_run_usd, result.cost_complete),
-                money(result.reserved_cost_per_run_usd, result.cost_complete),
+                per_success(result, result.cost_per_succeeded_run_usd),
+                per_success(result, result.reserved_cost_per_succeeded_run_usd),
             ],
         );
     }
@@ -61,9 +61,10 @@ fn one(result: &Results) -> String {
         "{} {}\n",
         output::bold(&format!("{} on {}", clean(&result.workflow), clean(&result.deployment))),
         output::dim(&format!(
-            "{} runs in {}, load ×{}, {}; all figures {}",
+            "{} runs in {}{}, load ×{}, {}; all figures {}",
             figure::count(result.runs),
-            figure::duration((result.duration_s * 1e6) as u64),
+            figure::duration((result.measured_s * 1e6) as u64),
+            warm_up(result.warmup_runs),
             result.load_factor,
             seeds(&result.seeds),
             result.basis,
@@ -98,6 +99,10 @@ fn one(result: &Results) -> String {
         let _ = writeln!(text, "{} {}", output::bold("assumed:"), clean(assumption));
     }
     text
+}
+
+fn warm_up(runs: u64) -> String {
+    if runs == 0 { String::new() } else { format!(" after {} of warm-up", figure::count(runs)) }
 }
 
 fn seeds(seeds: &[u64]) -> String {
@@ -171,7 +176,7 @@ fn nodes(nodes: &[NodeResult]) -> Table {
                 of(&node.duration_s, |it| it.p95),
                 if asks { figure::count(node.input_tokens) } else { none() },
                 if asks { figure::count(node.output_tokens) } else { none() },
-                if asks { figure::money(node.cost_usd) } else { none() },
+                if asks { money(node.cost_usd, node.cost_complete) } else { none() },
             ],
         );
     }
@@ -185,7 +190,7 @@ fn services(services: &[ServiceResult]) -> Table {
         Column::right("requests"),
         Column::right("429"),
         Column::right("failed"),
-        Column::right("busy"),
+        Column::right("active"),
         Column::right("there"),
         Column::right("most"),
         Column::right("reserved"),
@@ -204,13 +209,22 @@ fn services(services: &[ServiceResult]) -> Table {
                 service.utilization.map_or_else(none, percent),
                 format!("{:.2}", service.mean_there),
                 figure::count(service.most_there),
-                service.reserved_usd.map_or_else(none, figure::money),
-                service.idle_usd.map_or_else(none, figure::money),
+                reserved(service, service.reserved_usd),
+                reserved(service, service.idle_usd),
                 clean(&service.basis),
             ],
         );
     }
     table
+}
+
+/// What machines cost; nothing is said of what is paid by the token.
+fn reserved(service: &ServiceResult, amount: Option<Usd>) -> String {
+    match amount {
+        Some(amount) => figure::money(amount),
+        None if service.cost_complete => none(),
+        None => figure::UNKNOWN.to_owned(),
+    }
 }
 
 fn replicas(service: &ServiceResult) -> String {
@@ -220,12 +234,14 @@ fn replicas(service: &ServiceResult) -> String {
         count => format!("{} lost their place in it", figure::count(count)),
     };
     format!(
-        "{} {:.1} replicas (at most {}), batch of {:.1} on average, {:.2} waiting; KV cache {} full, at most {}, {preempted}; \
-         {} of prompt tokens from the prefix cache; {:.0} tokens/s\n",
+        "{} {:.1} replicas (at most {}), {} of the time active with a batch of {:.1}, which takes {} of its places; \
+         {:.2} waiting; KV cache {} full, at most {}, {preempted}; {} of prompt tokens from the prefix cache; {:.0} tokens/s\n",
         output::bold(&format!("{}:", clean(&service.service))),
         pool.mean_replicas,
         pool.most_replicas,
+        service.utilization.map_or_else(none, percent),
         pool.mean_batch,
+        percent(pool.batch_occupancy),
         pool.mean_waiting,
         percent(pool.kv_occupancy),
         percent(pool.peak_kv_occupancy),
@@ -264,13 +280,18 @@ fn sums(result: &Results) -> String {
     let incomplete = if result.cost_complete { "" } else { "; prices of some backends are unknown and left out" };
     let _ = writeln!(
         text,
-        "{} {} per run by busy time and tokens, {} with idle machines; {} in all{incomplete}",
+        "{} {} per run that succeeded by busy time and tokens, {} with idle machines; {} in all{incomplete}",
         output::bold("cost:"),
-        money(result.cost_per_run_usd, result.cost_complete),
-        money(result.reserved_cost_per_run_usd, result.cost_complete),
-        figure::money(result.reserved_cost_usd),
+        per_success(result, result.cost_per_succeeded_run_usd),
+        per_success(result, result.reserved_cost_per_succeeded_run_usd),
+        money(result.reserved_cost_usd, result.cost_complete),
     );
     text
+}
+
+/// An amount per run that succeeded: none is too little to say what a success costs.
+fn per_success(result: &Results, amount: Option<Usd>) -> String {
+    if result.succeeded == 0 { none() } else { money(amount, result.cost_complete) }
 }
 
 fn none() -> String {
@@ -289,8 +310,7 @@ fn percent(share: f64) -> String {
 /// An amount of which nothing, or not all, is known is marked.
 fn money(amount: Option<Usd>, complete: bool) -> String {
     match amount {
-        None => none(),
-        Some(amount) if !complete && amount == Usd::ZERO => figure::UNKNOWN.to_owned(),
+        None => figure::UNKNOWN.to_owned(),
         Some(amount) if !complete => format!("≥ {}", figure::money(amount)),
         Some(amount) => figure::money(amount),
     }
