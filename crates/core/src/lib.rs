@@ -6,6 +6,7 @@ pub mod agent;
 pub mod backend;
 pub mod chance;
 pub mod check;
+mod choices;
 pub mod clock;
 pub mod graph;
 pub mod load;

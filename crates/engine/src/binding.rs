@@ -51,6 +51,8 @@ pub struct BoundProgram {
     bindings: Vec<NodeBinding>,
     deployment: String,
     forbid_outside: Vec<Label>,
+    /// The hosts outside that each node's agent may send to by itself, by the node's position; empty when none does.
+    hosts_outside: Vec<Vec<String>>,
     definition: Definition,
     durability: Durability,
     /// The blueprint as it is kept with each run, made for the first.
@@ -74,6 +76,7 @@ impl BoundProgram {
             bindings,
             deployment: deployment.into(),
             forbid_outside: Vec::new(),
+            hosts_outside: Vec::new(),
             durability: Durability::default(),
             kept: OnceLock::new(),
         })
@@ -119,18 +122,26 @@ impl BoundProgram {
         self
     }
 
-    /// Why a node's prompt may not go to a backend.
-    pub fn forbidden(&self, node: &ProgramNode, backend: &BoundBackend) -> Option<Failure> {
-        if backend.reference.destination == Destination::Inside {
-            return None;
-        }
+    /// The same program, whose agents may send to hosts outside by themselves: those that `hosts` gives for each node.
+    #[must_use]
+    pub fn sending_to(mut self, hosts: impl FnMut(&ProgramNode) -> Vec<String>) -> Self {
+        self.hosts_outside = self.program.nodes().map(hosts).collect();
+        self
+    }
+
+    /// Why what a node's agent is given may not go to a backend, or to hosts that the agent sends to by itself.
+    pub fn forbidden(&self, node: &ProgramNode, backend: Option<&BoundBackend>) -> Option<Failure> {
+        let outside = backend.filter(|backend| backend.reference.destination == Destination::Outside);
+        let host = self.hosts_outside.get(node.position).and_then(|hosts| hosts.first());
+        let name = outside.map(|backend| backend.reference.backend.as_str()).or(host.map(String::as_str))?;
         let (label, way) = self.forbid_outside.iter().find_map(|label| Some((label, node.carries.get(label)?)))?;
         let way: Vec<&str> = way.iter().map(String::as_str).chain([node.name.as_str()]).collect();
-        let (name, text) = (&backend.reference.backend, &label.0);
+        let text = &label.0;
         let message =
             format!("`{}` would send data labelled `{text}` outside, to `{name}`: {}", node.name, way.join(" → "));
         let hint = format!(
-            "let a guard with `on_block: Redact` clear `{text}` on the way, or bind the node to a backend inside"
+            "let a guard with `on_block: Redact` clear `{text}` on the way, or {}",
+            if outside.is_some() { "bind the node to a backend inside" } else { "name the host in `boundary.hosts`" }
         );
         Some(Failure::fatal(message).with_hint(hint))
     }

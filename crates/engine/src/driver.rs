@@ -230,7 +230,8 @@ impl<'a> Driver<'a> {
 
     fn admit(&mut self, id: AttemptId) {
         let backend = self.backend(id.step, self.state.candidate(id.step));
-        let forbidden = backend.and_then(|(node, backend)| self.bound.forbidden(node, backend));
+        let node = self.bound.program().node(self.state.graph_of(id.step), self.state.step(id.step).node);
+        let forbidden = self.bound.forbidden(node, backend.map(|(_, backend)| &**backend));
         if let Some(failure) = forbidden {
             self.forget(id);
             return self.handle_at(self.state.now_us(), EventKind::Refused(id, failure), Turn::Next);

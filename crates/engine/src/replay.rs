@@ -194,7 +194,7 @@ async fn ask(
     let node = bound.program().node(state.graph_of(id.step), state.step(id.step).node);
     let backend = bound.backend(node.position, state.candidate(id.step));
     let began_us = clock.now_us();
-    let happened = match backend.and_then(|backend| bound.forbidden(node, backend)) {
+    let happened = match bound.forbidden(node, backend.map(|backend| &**backend)) {
         Some(failure) => EventKind::Refused(id, failure),
         None => match attempt::prepare(bound, state, id, None, clock) {
             Ok(ready) => make(ready, backend, id).await,

@@ -38,7 +38,12 @@ pub(crate) fn bind(lumos: &Lumos, bundle: &Bundle) -> Result<BoundProgram, Error
     let forbidden = deployment.map(|deployment| deployment.boundary.forbid_outside.clone()).unwrap_or_default();
     let durability = deployment.map(|deployment| deployment.durability).unwrap_or_default();
     let bound = BoundProgram::new(program, name, |node| binder.node(node))?;
-    Ok(bound.forbid_outside(forbidden).defined_by(bundle.definition()).durable(durability))
+    let hosts = |node: &ProgramNode| {
+        let agent = node.agent.as_ref().filter(|_| node.kind != "custom").and_then(|name| bundle.agents.get(name));
+        let hosts = deployment.zip(agent).map(|(deployment, agent)| deployment.hosts_outside(agent.spec()));
+        hosts.into_iter().flatten().map(str::to_owned).collect()
+    };
+    Ok(bound.sending_to(hosts).forbid_outside(forbidden).defined_by(bundle.definition()).durable(durability))
 }
 
 /// One backend of a deployment, whether a node is bound to it or not.

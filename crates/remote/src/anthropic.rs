@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use crate::sse::Event;
 use crate::transport::secret_value;
 use crate::wire::{Ask, Call, Decoder, Vectors, Wire, read, reported, system};
-use lumos_core::spec::PromptCache;
+use lumos_core::spec::{PromptCache, Provider};
 
 /// The tool whose arguments are the answer, when an answer has a shape.
 const ANSWER: &str = "answer";
@@ -24,7 +24,7 @@ impl Wire for Anthropic {
     }
 
     fn base(&self) -> Option<&'static str> {
-        Some("https://api.anthropic.com/v1")
+        Provider::Anthropic.base_url()
     }
 
     fn headers(&self, key: Option<&Secret>) -> Result<HeaderMap, BackendError> {

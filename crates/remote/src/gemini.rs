@@ -1,5 +1,6 @@
 //! Google's Gemini: `generateContent`, streamed, and `batchEmbedContents`.
 
+use lumos_core::spec::Provider;
 use lumos_core::{BackendError, BackendErrorKind, FinishReason, Message, Role, ToolCall, Usage};
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -24,7 +25,7 @@ impl Wire for Gemini {
     }
 
     fn base(&self) -> Option<&'static str> {
-        Some("https://generativelanguage.googleapis.com/v1beta")
+        Provider::Gemini.base_url()
     }
 
     fn headers(&self, key: Option<&Secret>) -> Result<HeaderMap, BackendError> {

@@ -1,5 +1,6 @@
 //! OpenAI's chat completions and embeddings, as OpenAI and as the many compatible servers speak them.
 
+use lumos_core::spec::Provider;
 use lumos_core::{BackendError, BackendErrorKind, FinishReason, Message, Role, Usage};
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -28,7 +29,7 @@ impl Wire for OpenAi {
     }
 
     fn base(&self) -> Option<&'static str> {
-        (!self.compatible).then_some("https://api.openai.com/v1")
+        Provider::OpenAi.base_url().filter(|_| !self.compatible)
     }
 
     fn headers(&self, key: Option<&Secret>) -> Result<HeaderMap, BackendError> {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
-use crate::program::Workflows;
+use crate::program::{Reading, Workflows};
 use crate::read::Parsed;
-use crate::spec::{AgentSpec, DeploymentSpec, WorkflowSpec};
+use crate::spec::{AgentSpec, DeploymentSpec, ToolKind, WorkflowSpec};
+use crate::template::Template;
 
 /// A workflow with everything it names.
 #[derive(Debug, Clone)]
@@ -71,6 +72,42 @@ impl AgentSource {
     pub fn spec(&self) -> &AgentSpec {
         &self.parsed.spec
     }
+
+    /// What it makes of its arguments.
+    pub fn reading(&self) -> Reading {
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let arguments = match self.spec() {
+            AgentSpec::Retriever(_) => names(&["query"]),
+            AgentSpec::Forecaster(_) => names(&["series"]),
+            AgentSpec::Guard(_) => names(&["input"]),
+            AgentSpec::Tool(spec) => match spec.tool {
+                ToolKind::Calculator => names(&["expression"]),
+                ToolKind::HttpGet { .. } => names(&["url"]),
+            },
+            AgentSpec::Planner(_) | AgentSpec::Router(_) | AgentSpec::Judge(_) | AgentSpec::Generator(_) => {
+                self.prompt_reads()
+            }
+        };
+        let is_blind =
+            matches!(self.spec(), AgentSpec::Guard(guard) if guard.detect.is_empty() && guard.deny.is_empty());
+        Reading { arguments, is_blind }
+    }
+
+    /// The arguments that the prompt reads; `None` when it cannot be read.
+    fn prompt_reads(&self) -> Option<IndexSet<String>> {
+        let prompt = self.spec().prompt()?;
+        let user = match (&prompt.user_file, &self.user_prompt) {
+            (_, Some(user)) => user,
+            (None, None) => &prompt.user,
+            (Some(_), None) => return None,
+        };
+        let mut reads = IndexSet::new();
+        for text in [&prompt.system, user] {
+            let template = Template::parse(text).ok()?;
+            reads.extend(template.references().iter().map(|reference| reference.root.clone()));
+        }
+        Some(reads)
+    }
 }
 
 impl Bundle {
@@ -123,7 +160,8 @@ impl Bundle {
                 source.children.iter().filter_map(|(path, key)| Some((path.clone(), position(key)?))).collect();
             (Arc::new(self.deployed(&source.parsed.spec)), children)
         });
-        Workflows { list: list.collect() }
+        let agents = self.agents.iter().map(|(name, source)| (name.clone(), source.reading()));
+        Workflows { list: list.collect(), agents: agents.collect() }
     }
 
     /// A workflow with the cascades that the deployment gives to its nodes.

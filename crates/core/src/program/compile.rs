@@ -17,6 +17,24 @@ use crate::template::{Template, TemplateError};
 pub struct Workflows {
     /// Each with the position, in this list, of every `path` that its nodes name. The workflow itself comes first.
     pub list: Vec<(Arc<WorkflowSpec>, IndexMap<String, usize>)>,
+    /// What is known of agents, by name.
+    pub agents: IndexMap<String, Reading>,
+}
+
+/// What an agent makes of its arguments, as far as labels are concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The arguments that it reads; `None` is all.
+    pub arguments: Option<IndexSet<String>>,
+    /// Whether it lets everything through: a guard that looks for no text.
+    pub is_blind: bool,
+}
+
+impl Workflows {
+    /// Workflows of whose agents nothing is known.
+    pub fn new(list: Vec<(Arc<WorkflowSpec>, IndexMap<String, usize>)>) -> Self {
+        Self { list, agents: IndexMap::new() }
+    }
 }
 
 /// Why a specification is no program. Validation of files finds these, and more, with their places.
@@ -66,7 +84,7 @@ pub enum CompileError {
 
 impl From<Arc<WorkflowSpec>> for Workflows {
     fn from(workflow: Arc<WorkflowSpec>) -> Self {
-        Self { list: vec![(workflow, IndexMap::new())] }
+        Self::new(vec![(workflow, IndexMap::new())])
     }
 }
 
@@ -81,13 +99,13 @@ impl Program {
         let mut graphs = Vec::with_capacity(workflows.list.len());
         let mut texts = Vec::with_capacity(workflows.list.len());
         for (spec, children) in &workflows.list {
-            let (graph, text) = compile_graph(spec, children, &mut position)?;
+            let (graph, text) = compile_graph(spec, children, &workflows.agents, &mut position)?;
             graphs.push(graph);
             texts.push(text);
         }
         let plan = Plan::new(graphs, limits(&root.limits));
-        labels::flow(&plan, &mut texts);
-        Ok(Self { name: root.name.clone(), workflows: workflows.clone(), plan, graphs: texts })
+        let flows = labels::flow(&plan, &mut texts);
+        Ok(Self { name: root.name.clone(), workflows: workflows.clone(), plan, graphs: texts, flows })
     }
 }
 
@@ -102,6 +120,7 @@ fn micros(seconds: f64) -> u64 {
 fn compile_graph(
     spec: &WorkflowSpec,
     children: &IndexMap<String, usize>,
+    agents: &IndexMap<String, Reading>,
     position: &mut usize,
 ) -> Result<(Graph, ProgramGraph), CompileError> {
     let ids: IndexMap<String, NodeId> =
@@ -110,7 +129,7 @@ fn compile_graph(
     let mut texts = Vec::with_capacity(spec.nodes.len());
     let mut edges = Vec::new();
     for (name, node) in &spec.nodes {
-        let compiler = Compiler { name, ids: &ids };
+        let compiler = Compiler { name, ids: &ids, agents };
         let (program_node, read) = compiler.texts(node, *position)?;
         *position += 1;
         let id = ids[name.as_str()];
@@ -123,7 +142,7 @@ fn compile_graph(
     }
     for (id, (name, node)) in spec.nodes.iter().enumerate() {
         let Some(agent) = node.judged_by() else { continue };
-        let compiler = Compiler { name, ids: &ids };
+        let compiler = Compiler { name, ids: &ids, agents };
         let judge = NodeId(nodes.len() as u32);
         texts.push(compiler.judge(node, agent, *position)?);
         *position += 1;
@@ -146,6 +165,7 @@ fn compile_graph(
 struct Compiler<'a> {
     name: &'a str,
     ids: &'a IndexMap<String, NodeId>,
+    agents: &'a IndexMap<String, Reading>,
 }
 
 impl Compiler<'_> {
@@ -203,13 +223,18 @@ impl Compiler<'_> {
         let roots =
             templates.flat_map(super::super::template::Template::references).map(|reference| reference.root.as_str());
         let read = roots.filter_map(|root| self.ids.get(root).copied()).collect();
+        // An agent that the embedding program registers is known to nobody else.
+        let known = spec.kind.agent().filter(|_| !matches!(spec.kind, NodeKind::Custom { .. }));
+        let reading = known.and_then(|agent| self.agents.get(agent));
+        let redacts = matches!(spec.kind, NodeKind::Guard { on_block: OnBlock::Redact, .. });
         let node = ProgramNode {
             name: self.name.to_owned(),
             kind: spec.kind.name(),
             agent: spec.kind.agent().map(str::to_owned),
             fallback: spec.named_backends().map(str::to_owned).collect(),
             labels: options.labels.clone(),
-            clears: matches!(spec.kind, NodeKind::Guard { on_block: OnBlock::Redact, .. }),
+            clears: redacts && !reading.is_some_and(|reading| reading.is_blind),
+            reads: reading.and_then(|reading| reading.arguments.clone()),
             cache: options.cache,
             judged: None,
             carries: IndexMap::new(),
@@ -242,6 +267,7 @@ impl Compiler<'_> {
             fallback: Vec::new(),
             labels: Vec::new(),
             clears: false,
+            reads: self.agents.get(agent).and_then(|reading| reading.arguments.clone()),
             cache: spec.options.cache,
             judged: Some(self.id(self.name)?),
             carries: IndexMap::new(),

@@ -276,7 +276,7 @@ mod tests {
             .output("");
         let paths = [("inner.ron".to_owned(), 1)].into_iter().collect();
         let list = vec![(Arc::new(outer), paths), (Arc::new(inner), IndexMap::new())];
-        Program::compile(&Workflows { list }).unwrap()
+        Program::compile(&Workflows::new(list)).unwrap()
     }
 
     fn state(program: &Program, kinds: impl IntoIterator<Item = EventKind<LiveValue>>) -> RunState<Program> {

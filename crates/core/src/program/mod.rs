@@ -6,14 +6,15 @@ mod meaning;
 mod projection;
 mod value;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
 use crate::graph::{GraphId, NodeId, Plan};
 use crate::spec::{InputSpec, Label};
 use crate::template::Template;
 
-pub use compile::{CompileError, Workflows};
+pub use compile::{CompileError, Reading, Workflows};
+pub use labels::{Arrival, Hop, Ways};
 pub use projection::{BackendRef, Header, Projected, RecordBasis, record};
 pub use value::LiveValue;
 
@@ -23,6 +24,7 @@ pub struct Program {
     workflows: Workflows,
     plan: Plan,
     graphs: Vec<ProgramGraph>,
+    flows: labels::Flows,
 }
 
 /// The texts of one workflow or sub-workflow.
@@ -46,8 +48,10 @@ pub struct ProgramNode {
     pub fallback: Vec<String>,
     /// Labels that its output carries, beside those of what it reads.
     pub labels: Vec<Label>,
-    /// Whether its output carries no label of what it reads: a guard that redacts.
+    /// Whether its output carries no label of what it reads: a guard that redacts, if it looks for something.
     pub clears: bool,
+    /// The arguments that its agent reads; `None` is all.
+    pub reads: Option<IndexSet<String>>,
     /// Whether an answer to the very same request is reused.
     pub cache: bool,
     /// The node whose answers it judges.
@@ -65,6 +69,13 @@ pub struct ProgramNode {
     ask: Option<Template>,
     branches: Vec<String>,
     default_branch: Option<usize>,
+}
+
+impl ProgramNode {
+    /// Whether the last of its fallbacks is its cascade's: asked again when an answer is not good enough.
+    pub fn cascades(&self) -> bool {
+        self.accept.is_some()
+    }
 }
 
 enum Argument {

@@ -88,6 +88,8 @@ impl Decode for BackendSpec {
                     extra: fields.take(reader, "extra").unwrap_or_default(),
                     proxy: fields.take(reader, "proxy"),
                     ca_file: fields.take(reader, "ca_file"),
+                    region: fields.take(reader, "region"),
+                    retention: fields.take(reader, "retention"),
                 };
                 fields.finish(reader);
                 Some(Self::Remote(Box::new(RemoteSpec { provider: provider?, model: model?, ..remote })))
@@ -298,6 +300,7 @@ impl Decode for Boundary {
         let mut fields = reader.fields(raw, "boundary")?;
         let boundary = Self {
             inside: fields.take(reader, "inside").unwrap_or_default(),
+            hosts: fields.take(reader, "hosts").unwrap_or_default(),
             forbid_outside: fields.take(reader, "forbid_outside").unwrap_or_default(),
         };
         fields.finish(reader);

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deployment::host_of;
+
 /// An agent as written in `agents/*.ron`, e.g. `Planner(model: "small", prompt: "…")`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,6 +195,11 @@ pub enum Detector {
     Ip,
 }
 
+impl Detector {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Email, Self::Phone, Self::Card, Self::Iban, Self::Ssn, Self::Ip];
+}
+
 /// A retriever: passages of files by BM25, by embeddings, or by both fused by reciprocal rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -366,6 +373,15 @@ impl AgentSpec {
             Self::Generator(spec) => Some(&spec.model),
             Self::Forecaster(_) | Self::Guard(_) | Self::Tool(_) => None,
         }
+    }
+
+    /// The hosts that it fetches from by itself, each once.
+    pub fn hosts(&self) -> Vec<&str> {
+        let Self::Tool(ToolSpec { tool: ToolKind::HttpGet { allow, .. } }) = self else { return Vec::new() };
+        let mut hosts: Vec<&str> = allow.iter().map(|prefix| host_of(prefix)).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
     }
 
     /// The most tokens of an answer, for roles that ask a model for one.

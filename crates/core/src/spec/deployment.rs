@@ -67,6 +67,18 @@ impl DeploymentSpec {
         if is_inside { Destination::Inside } else { Destination::Outside }
     }
 
+    /// Which side of the boundary a host is on that a tool fetches from.
+    pub fn destination_of_host(&self, host: &str) -> Destination {
+        let is_listed = self.boundary.hosts.iter().any(|inside| inside.trim().eq_ignore_ascii_case(host));
+        if is_listed || is_this_machine(host) { Destination::Inside } else { Destination::Outside }
+    }
+
+    /// The hosts outside that an agent may send to by itself: those of a tool that fetches.
+    pub fn hosts_outside<'a>(&self, agent: &'a AgentSpec) -> Vec<&'a str> {
+        let outside = |host: &&str| self.destination_of_host(host) == Destination::Outside;
+        agent.hosts().into_iter().filter(outside).collect()
+    }
+
     /// The backend that a node is bound to: by its name, then its agent's, then the model alias, then `*`. An embedder
     /// never matches `*`; agents without a model, and `Custom` ones (no `spec`), are bound only by name.
     pub fn binding(&self, node: &str, agent: Option<&str>, spec: Option<&AgentSpec>) -> Option<&str> {
@@ -78,6 +90,23 @@ impl DeploymentSpec {
         }
         [Some(node), agent, alias, rest].into_iter().flatten().find_map(|key| self.bind.get(key)).map(String::as_str)
     }
+}
+
+/// The host of an address, without its port; the text itself when it is no address.
+pub fn host_of(address: &str) -> &str {
+    let after = address.split_once("//").map_or(address, |(_, after)| after);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or(after);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+/// Whether a host is this machine.
+pub fn is_this_machine(host: &str) -> bool {
+    let is_loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || host.eq_ignore_ascii_case("localhost")
 }
 
 /// A backend.
@@ -187,6 +216,12 @@ pub struct RemoteSpec {
     /// File with certificates, in PEM, that are trusted beside the public ones.
     #[serde(default)]
     pub ca_file: Option<String>,
+    /// Where what is sent is processed, e.g. `EU (Frankfurt)`; for audits.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// What becomes of what is sent, e.g. `zero data retention by contract 4711`; for audits.
+    #[serde(default)]
+    pub retention: Option<String>,
 }
 
 /// Whose API, which decides the protocol.
@@ -210,6 +245,16 @@ impl Provider {
             Self::Anthropic => "anthropic",
             Self::Gemini => "gemini",
             Self::OpenAiCompatible => "openai-compatible",
+        }
+    }
+
+    /// The address of its API, where it has one.
+    pub fn base_url(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("https://api.openai.com/v1"),
+            Self::Anthropic => Some("https://api.anthropic.com/v1"),
+            Self::Gemini => Some("https://generativelanguage.googleapis.com/v1beta"),
+            Self::OpenAiCompatible => None,
         }
     }
 }
@@ -490,6 +535,9 @@ impl Cost {
 pub struct Boundary {
     /// Backends that count as inside. Local ones always do.
     pub inside: Vec<String>,
-    /// Labels that must not reach a backend outside.
+    /// Hosts that tools fetch from and telemetry goes to and that count as inside. Those of this machine always do.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Labels that must not leave.
     pub forbid_outside: Vec<Label>,
 }

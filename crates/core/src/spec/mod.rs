@@ -16,6 +16,7 @@ pub use agent::{
 pub use deployment::{
     BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
     Provider, Quantization, RemoteSpec, RoutingSpec, ScalingSpec, SecretSource, SimulatedSpec, Structured, TimeoutSpec,
+    host_of, is_this_machine,
 };
 pub use scenario::{
     ApiSpec, ArrivalSpec, DistSpec, OutageSpec, ProfileSpec, ReplicaOutageSpec, ScenarioSpec, ServiceSpec, SessionSpec,

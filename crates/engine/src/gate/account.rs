@@ -58,6 +58,8 @@ mod tests {
             structured: lumos_core::spec::Structured::default(),
             prompt_cache: None,
             omit: Vec::new(),
+            region: None,
+            retention: None,
             extra: indexmap::IndexMap::new(),
             proxy: None,
             ca_file: None,
