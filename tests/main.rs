@@ -1,5 +1,7 @@
 //! The integration tests of the root package.
 
+#[cfg(all(feature = "sim", feature = "remote", feature = "http", feature = "otel"))]
+mod audit;
 mod backends;
 mod bad_inputs;
 mod cli;

@@ -1,6 +1,7 @@
 //! Experiments over the engine and the simulator: quality over a data set, deployments side by side, a profile fitted to a
 //! running backend, and a scenario's load for real.
 
+pub mod audit;
 pub mod calibrate;
 pub mod compare;
 pub mod comparison;

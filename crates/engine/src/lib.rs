@@ -21,6 +21,7 @@ mod owner;
 mod recall;
 mod recorded;
 mod replay;
+mod sent;
 mod store;
 mod trace;
 
@@ -35,6 +36,7 @@ pub use history::{Blueprint, History};
 pub use occupancy::Occupancy;
 pub use recorded::recorded_backend;
 pub use replay::{Asked, Asking, Difference, Replayed};
+pub use sent::Rendering;
 pub use store::{Flaw, Kind, Pruned, RecordStore, RunSummary, StoreError, Verified};
 pub use tokio_util::sync::CancellationToken;
 pub use trace::{RunTrace, TracedStep};

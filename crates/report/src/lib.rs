@@ -13,7 +13,7 @@ mod steps;
 mod table;
 mod timeline;
 
-pub use diagram::Diagram;
+pub use diagram::{Diagram, Mark};
 pub use exchange::exchange;
 #[cfg(feature = "parquet")]
 pub use export::SimulatedExport;

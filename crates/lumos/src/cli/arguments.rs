@@ -9,6 +9,8 @@ use lumos::core::{Status, Usd};
 use lumos_report::ExportTable;
 
 #[cfg(feature = "sim")]
+use super::audit::arguments::Audit;
+#[cfg(feature = "sim")]
 use super::eval::arguments::{Compare, Eval};
 use super::runs::Moment;
 #[cfg(feature = "sim")]
@@ -59,6 +61,9 @@ pub enum Command {
     /// Put deployments of a workflow side by side: quality, latency, cost, and what leaves the building.
     #[cfg(feature = "sim")]
     Compare(Compare),
+    /// Find what may leave the boundary, and what has left it.
+    #[cfg(feature = "sim")]
+    Audit(Audit),
     /// Simulate a scenario with each of its deployments.
     #[cfg(feature = "sim")]
     Simulate(Simulate),

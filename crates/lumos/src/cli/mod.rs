@@ -7,6 +7,8 @@ mod approve;
 mod arguments;
 mod assets;
 #[cfg(feature = "sim")]
+mod audit;
+#[cfg(feature = "sim")]
 mod calibrate;
 mod check;
 #[cfg(feature = "sim")]
@@ -74,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Eval(eval) => (home().and_then(|home| eval::run(eval, home, seed)), eval.format),
         #[cfg(feature = "sim")]
         Command::Compare(compare) => (home().and_then(|home| compare::run(compare, home, seed)), compare.format),
+        #[cfg(feature = "sim")]
+        Command::Audit(audit) => (home().and_then(|home| audit::run(audit, &home)), audit.format.of_errors()),
         #[cfg(feature = "sim")]
         Command::Calibrate(calibrate) => {
             (home().and_then(|home| calibrate::run(calibrate, home, seed)), calibrate.format)

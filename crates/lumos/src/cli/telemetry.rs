@@ -58,6 +58,29 @@ impl Sending {
     }
 }
 
+/// Where runs would send telemetry now, by host.
+#[cfg(feature = "sim")]
+pub fn collectors() -> Vec<lumos::decide::audit::Telemetry> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Ok(Some(settings)) = Settings::read(&variable) else { return Vec::new() };
+    let mut collectors: Vec<lumos::decide::audit::Telemetry> = Vec::new();
+    // Metrics hold figures only.
+    let content = settings.content;
+    for (target, sends_content) in [(&settings.traces, content.on_spans), (&settings.logs, content.on_events)] {
+        let Some(host) = target.as_ref().and_then(|target| target.endpoint.host_str()) else { continue };
+        let host = host.trim_matches(['[', ']']);
+        match collectors.iter_mut().find(|known| known.host == host) {
+            Some(known) => known.content |= sends_content,
+            None => collectors.push(lumos::decide::audit::Telemetry {
+                host: host.to_owned(),
+                errors: true,
+                content: sends_content,
+            }),
+        }
+    }
+    collectors
+}
+
 /// The caller's span, from `TRACEPARENT` and `TRACESTATE`.
 pub fn parent() -> Option<Box<TraceContext>> {
     let parent = std::env::var("TRACEPARENT").ok()?;

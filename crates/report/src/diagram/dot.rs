@@ -20,16 +20,22 @@ fn add(text: &mut String, sheet: &Sheet, depth: usize) {
         let (id, label) = (item.id, label(item));
         if let Some(inner) = &item.inner {
             let _ = writeln!(text, "{indent}subgraph cluster_{id} {{\n{indent}    label=\"{label}\";");
+            if let Some(mark) = item.mark {
+                let _ = writeln!(text, "{indent}    color=\"{}\"; penwidth=3;", mark.colour());
+            }
             add(text, inner, depth + 1);
             let _ = writeln!(text, "{indent}}}");
         } else {
             let shape = match item.kind {
                 "router" => ", shape=diamond, style=solid",
                 "guard" => ", shape=octagon, style=solid",
+                "input" => ", shape=ellipse, style=solid",
+                "outside" => ", shape=cds, style=solid",
                 _ if item.mapped => ", peripheries=2",
                 _ => "",
             };
-            let _ = writeln!(text, "{indent}n{id} [label=\"{label}\"{shape}];");
+            let mark = item.mark.map(|mark| format!(", color=\"{}\", penwidth=3", mark.colour())).unwrap_or_default();
+            let _ = writeln!(text, "{indent}n{id} [label=\"{label}\"{shape}{mark}];");
         }
     }
     for arrow in &sheet.arrows {
@@ -43,6 +49,9 @@ fn add(text: &mut String, sheet: &Sheet, depth: usize) {
         }
         if let Some(label) = &arrow.label {
             options.push(format!("label=\"{}\"", escape(label)));
+        }
+        if let Some(mark) = arrow.mark {
+            options.push(format!("color=\"{}\", penwidth=3", mark.colour()));
         }
         let options = if options.is_empty() { String::new() } else { format!(" [{}]", options.join(", ")) };
         let _ = writeln!(text, "{indent}n{} -> n{}{options};", last(from).id, first(to).id);

@@ -2,22 +2,36 @@
 
 use std::fmt::Write;
 
-use super::{Item, Sheet};
+use super::{Item, Marking, Sheet};
 
 pub(super) fn draw(sheet: &Sheet) -> String {
     let mut text = "flowchart TD\n".to_owned();
-    add(&mut text, sheet, 1);
+    let mut marks = Vec::new();
+    let mut links = Vec::new();
+    add(&mut text, sheet, 1, (&mut marks, &mut links));
+    for (id, mark) in marks {
+        let _ = writeln!(text, "    style n{id} stroke:{},stroke-width:3px", mark.colour());
+    }
+    for (at, mark) in links.iter().enumerate() {
+        if let Some(mark) = mark {
+            let _ = writeln!(text, "    linkStyle {at} stroke:{},stroke-width:3px", mark.colour());
+        }
+    }
     text
 }
 
-fn add(text: &mut String, sheet: &Sheet, depth: usize) {
+/// Marked nodes, and every link in the order of the text.
+type Marks<'a> = (&'a mut Vec<(usize, Marking)>, &'a mut Vec<Option<Marking>>);
+
+fn add(text: &mut String, sheet: &Sheet, depth: usize, (marks, links): Marks<'_>) {
     let indent = "    ".repeat(depth);
     for item in &sheet.items {
         let label = label(item);
         let id = item.id;
+        marks.extend(item.mark.map(|mark| (id, mark)));
         if let Some(inner) = &item.inner {
             let _ = writeln!(text, "{indent}subgraph n{id}[\"{label}\"]");
-            add(text, inner, depth + 1);
+            add(text, inner, depth + 1, (marks, links));
             let _ = writeln!(text, "{indent}end");
         } else {
             let (open, close) = shape(item.kind);
@@ -28,6 +42,7 @@ fn add(text: &mut String, sheet: &Sheet, depth: usize) {
         let (from, to) = (sheet.items[arrow.from].id, sheet.items[arrow.to].id);
         let label = arrow.label.as_deref().map(|label| format!("|\"{}\"|", escape(label))).unwrap_or_default();
         let _ = writeln!(text, "{indent}n{from} -->{label} n{to}");
+        links.push(arrow.mark);
     }
 }
 
@@ -37,6 +52,8 @@ fn shape(kind: &str) -> (&'static str, &'static str) {
         "guard" => ("{{", "}}"),
         "retriever" => ("[(", ")]"),
         "workflow" => ("[[", "]]"),
+        "input" => ("([", "])"),
+        "outside" => (">", "]"),
         _ => ("[", "]"),
     }
 }

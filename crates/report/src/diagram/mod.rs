@@ -4,6 +4,7 @@
 
 mod dot;
 mod layout;
+mod marks;
 mod mermaid;
 mod svg;
 mod text;
@@ -11,6 +12,9 @@ mod text;
 use lumos_core::graph::{Graph, GraphId};
 use lumos_core::program::{CompileError, Program, Workflows};
 use lumos_core::spec::{InputKind, InputSpec, Join, NodeKind, NodeSpec, OnBlock, Verdict, WorkflowSpec};
+
+pub use marks::Mark;
+use marks::Marking;
 
 use crate::figure;
 use crate::table::{clean, fit};
@@ -54,6 +58,7 @@ struct Item {
     mapped: bool,
     /// The sub-workflow that is drawn inside it.
     inner: Option<Sheet>,
+    mark: Option<Marking>,
 }
 
 /// An edge between two positions in `items`.
@@ -62,6 +67,7 @@ struct Arrow {
     from: usize,
     to: usize,
     label: Option<String>,
+    mark: Option<Marking>,
 }
 
 impl Diagram {
@@ -70,8 +76,17 @@ impl Diagram {
     /// # Errors
     /// What keeps it from being a program.
     pub fn new(workflows: &Workflows) -> Result<Self, CompileError> {
+        Self::marked(workflows, &[])
+    }
+
+    /// A drawing on which ways through the workflow stand out.
+    ///
+    /// # Errors
+    /// As for [`Diagram::new`].
+    pub fn marked(workflows: &Workflows, marks: &[Mark]) -> Result<Self, CompileError> {
         let program = Program::compile(workflows)?;
-        let mut builder = Builder { workflows, program: &program, next_id: 0, drawn: vec![None; workflows.list.len()] };
+        let drawn = vec![None; workflows.list.len()];
+        let mut builder = Builder { workflows, program: &program, marks, next_id: 0, drawn };
         let sheet = builder.sheet(0);
         let (spec, _) = &workflows.list[0];
         Ok(Self {
@@ -107,6 +122,7 @@ impl Diagram {
 struct Builder<'a> {
     workflows: &'a Workflows,
     program: &'a Program,
+    marks: &'a [Mark],
     next_id: usize,
     /// Under which node each workflow has been drawn.
     drawn: Vec<Option<String>>,
@@ -145,10 +161,13 @@ impl Builder<'_> {
                 layer,
                 mapped: node.options.map.is_some(),
                 inner,
+                mark: None,
             });
         }
-        let order = graph.topological().iter().map(|id| id.index()).collect();
-        Sheet { name: clean(&spec.name), items, order, arrows: arrows(spec, graph) }
+        let order = graph.topological().iter().map(|id| id.index()).filter(|at| *at < items.len()).collect();
+        let mut sheet = Sheet { name: clean(&spec.name), items, order, arrows: arrows(spec, graph) };
+        marks::draw(&mut sheet, graph, GraphId(position as u32), self.marks, &mut self.next_id);
+        sheet
     }
 }
 
@@ -195,7 +214,7 @@ fn arrows(spec: &WorkflowSpec, graph: &Graph) -> Vec<Arrow> {
                 }
                 _ => None,
             };
-            arrows.push(Arrow { from, to, label });
+            arrows.push(Arrow { from, to, label, mark: None });
         }
     }
     arrows

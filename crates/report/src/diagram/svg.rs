@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::layout::{LINE, Laid, PAD, Place, lay_out, text_height};
-use super::{Item, Sheet};
+use super::{Item, Marking, Sheet};
 
 const MARGIN: f64 = 20.0;
 const TITLE: f64 = 34.0;
+const GREY: &str = "#64748b";
 
 pub(super) fn draw(sheet: &Sheet) -> String {
     let laid = lay_out(sheet);
@@ -20,10 +21,12 @@ pub(super) fn draw(sheet: &Sheet) -> String {
          font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif\">\n\
          <title>{title}</title>\n\
          <defs><marker id=\"tip\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"7\" markerHeight=\"7\" \
-         orient=\"auto\"><path d=\"M0,1 L10,5 L0,9 z\" fill=\"#64748b\"/></marker></defs>\n\
+         orient=\"auto\"><path d=\"M0,1 L10,5 L0,9 z\" fill=\"{grey}\"/></marker>{tips}</defs>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"{MARGIN}\" y=\"{:.1}\" font-size=\"16\" font-weight=\"600\" fill=\"#0f172a\">{title}</text>\n",
-        MARGIN + 14.0
+        MARGIN + 14.0,
+        grey = GREY,
+        tips = tips(sheet)
     );
     add(&mut text, sheet, &laid, (MARGIN + (width - 2.0 * MARGIN - laid.width) / 2.0, MARGIN + TITLE));
     text.push_str("</svg>\n");
@@ -31,10 +34,14 @@ pub(super) fn draw(sheet: &Sheet) -> String {
 }
 
 fn add(text: &mut String, sheet: &Sheet, laid: &Laid, (left, top): (f64, f64)) {
-    for path in &laid.paths {
+    for (arrow, path) in sheet.arrows.iter().zip(&laid.paths) {
+        let (colour, width, tip) = match arrow.mark {
+            Some(mark) => (mark.colour(), "2.6", tip(mark)),
+            None => (GREY, "1.4", "tip"),
+        };
         let _ = writeln!(
             text,
-            "<path d=\"{}\" fill=\"none\" stroke=\"#64748b\" stroke-width=\"1.4\" marker-end=\"url(#tip)\"/>",
+            "<path d=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" marker-end=\"url(#{tip})\"/>",
             curve(path, left, top)
         );
     }
@@ -57,11 +64,15 @@ fn add(text: &mut String, sheet: &Sheet, laid: &Laid, (left, top): (f64, f64)) {
 
 fn add_item(text: &mut String, item: &Item, place: &Place, (left, top): (f64, f64)) {
     let (x, y) = (left + place.x, top + place.y);
-    let (fill, stroke) = colours(item.kind);
+    let (fill, mut stroke) = colours(item.kind);
+    let mut width = "1.4";
+    if let Some(mark) = item.mark {
+        (stroke, width) = (mark.colour(), "3");
+    }
     let frame = |x: f64, y: f64| {
         format!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"8\" fill=\"{fill}\" stroke=\"{stroke}\" \
-             stroke-width=\"1.4\"/>\n",
+             stroke-width=\"{width}\"/>\n",
             place.width, place.height
         )
     };
@@ -87,6 +98,33 @@ fn add_item(text: &mut String, item: &Item, place: &Place, (left, top): (f64, f6
         let inside = x + (place.width - laid.width) / 2.0;
         add(text, sheet, laid, (inside, y + text_height(item)));
     }
+}
+
+fn tip(mark: Marking) -> &'static str {
+    match mark {
+        Marking::Allowed => "tip-allowed",
+        Marking::Forbidden => "tip-forbidden",
+    }
+}
+
+/// The tips of arrows that stand out.
+fn tips(sheet: &Sheet) -> String {
+    let mut text = String::new();
+    for mark in [Marking::Allowed, Marking::Forbidden].into_iter().filter(|mark| has(sheet, *mark)) {
+        let _ = write!(
+            text,
+            "<marker id=\"{}\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"5\" markerHeight=\"5\" \
+             orient=\"auto\"><path d=\"M0,1 L10,5 L0,9 z\" fill=\"{}\"/></marker>",
+            tip(mark),
+            mark.colour()
+        );
+    }
+    text
+}
+
+fn has(sheet: &Sheet, mark: Marking) -> bool {
+    sheet.arrows.iter().any(|arrow| arrow.mark == Some(mark))
+        || sheet.items.iter().filter_map(|item| item.inner.as_ref()).any(|inner| has(inner, mark))
 }
 
 /// A path through points: straight down where they are above each other, else a curve that starts and ends upright.
@@ -122,6 +160,8 @@ fn colours(kind: &str) -> (&'static str, &'static str) {
         "judge" => ("#fdf4ff", "#c026d3"),
         "generator" => ("#f0fdf4", "#16a34a"),
         "workflow" => ("#f8fafc", "#94a3b8"),
+        "input" => ("#f1f5f9", "#475569"),
+        "outside" => ("#fee2e2", "#7f1d1d"),
         _ => ("#ffffff", "#475569"),
     }
 }

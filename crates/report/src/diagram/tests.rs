@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use lumos_core::program::Workflows;
 use lumos_core::spec::{InputSpec, LimitsSpec, NodeSpec, OnBlock, Retry, WorkflowSpec};
 
-use super::Diagram;
+use super::{Diagram, Mark};
 
 fn research() -> WorkflowSpec {
     WorkflowSpec::new("research")
@@ -46,7 +46,7 @@ fn workflow() -> Workflows {
         .output("{{ release.text }}")
         .limits(LimitsSpec { cost_usd: "0.05".parse().ok(), deadline_s: Some(60.0), steps: Some(200) });
     let children = IndexMap::from([("research.ron".to_owned(), 1)]);
-    Workflows { list: vec![(Arc::new(root), children), (Arc::new(research()), IndexMap::new())] }
+    Workflows::new(vec![(Arc::new(root), children), (Arc::new(research()), IndexMap::new())])
 }
 
 fn diagram() -> Diagram {
@@ -108,7 +108,38 @@ fn a_chain_of_workflows_that_each_run_the_next_twice_stays_small() {
             (Arc::new(spec), children)
         })
         .collect();
-    let diagram = Diagram::new(&Workflows { list }).unwrap();
+    let diagram = Diagram::new(&Workflows::new(list)).unwrap();
     assert!(diagram.text().lines().count() < 3 * depth);
     assert!(diagram.svg().len() < 100_000);
+}
+
+#[test]
+fn ways_stand_out_in_every_language() {
+    use lumos_core::graph::{GraphId, NodeId};
+    use lumos_core::program::Hop;
+
+    let hop = |graph, node: Option<u32>, name: &str| Hop {
+        graph: GraphId(graph),
+        node: node.map(NodeId),
+        name: name.to_owned(),
+    };
+    let way = vec![
+        hop(0, None, "inputs.question"),
+        hop(0, Some(0), "screen"),
+        hop(0, Some(1), "plan"),
+        hop(0, Some(3), "dig"),
+    ];
+    let mark = |sender, is_forbidden| Mark {
+        label: "Pii".to_owned(),
+        ways: vec![way.clone()],
+        sender: (GraphId(1), NodeId(sender)),
+        destination: "large".to_owned(),
+        is_forbidden,
+    };
+    let diagram = Diagram::marked(&workflow(), &[mark(1, true), mark(2, false)]).unwrap();
+    insta::assert_snapshot!("marked-text", diagram.text());
+    insta::assert_snapshot!("marked-mermaid", diagram.mermaid());
+    assert_eq!(diagram.dot().matches("#dc2626").count(), diagram.mermaid().matches("#dc2626").count());
+    assert!(diagram.svg().contains("tip-forbidden") && diagram.svg().contains("tip-allowed"));
+    assert_eq!(Diagram::marked(&workflow(), &[]).unwrap().svg(), self::diagram().svg());
 }

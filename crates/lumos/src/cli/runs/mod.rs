@@ -38,7 +38,7 @@ fn load(id: &str, home: &Home) -> Result<RunRecord, Failure> {
 }
 
 /// The runs of a kind, the newest first.
-fn matching(home: &Home, kind: &Kind) -> Result<Vec<RunSummary>, Failure> {
+pub fn matching(home: &Home, kind: &Kind) -> Result<Vec<RunSummary>, Failure> {
     store(home).map_or_else(|| Ok(Vec::new()), |store| Ok(store.list(kind)?))
 }
 
