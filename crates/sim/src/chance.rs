@@ -43,6 +43,14 @@ impl RngCore for Stream {
     }
 }
 
+/// The longest time that is drawn, in microseconds: 30,000 years.
+const ETERNITY_US: f64 = 1e18;
+
+/// A time as whole microseconds, of which some can be added up.
+pub(crate) fn whole_us(us: f64) -> u64 {
+    us.round().min(ETERNITY_US) as u64
+}
+
 /// A quantity that varies, ready to be drawn.
 #[derive(Debug, Clone)]
 pub struct Quantity(Kind);
@@ -111,9 +119,9 @@ impl Quantity {
         }
     }
 
-    /// Seconds as microseconds.
+    /// Seconds as microseconds; an eternity is cut to one of which some can be added up.
     pub fn us(&self, draw: u64) -> u64 {
-        (self.real(draw) * 1e6).round() as u64
+        whole_us(self.real(draw) * 1e6)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use indexmap::IndexSet;
 
+use super::remote::limits;
 use super::sink::{MAX_SECONDS, Sink, suggest};
 use crate::load::{Bundle, Scenario, WorkflowSource};
 use crate::problem::Problem;
@@ -12,8 +13,24 @@ use crate::spec::{
 /// Most tokens of one prompt or answer, and most entries of a map.
 const MAX_LENGTH: f64 = 1e8;
 
+/// Runs that arrive in a phase on average, at least: of fewer, hardly any phase would have one.
+const LEAST_PER_PHASE: f64 = 1e-3;
+
+/// The shortest day of a daily curve, in hours.
+const SHORTEST_DAY_H: f64 = 0.001;
+
+/// Fewest tokens per second of a model: one in a quarter of an hour.
+const SLOWEST: f64 = 1e-3;
+
 /// Most arrivals per second.
 const MAX_RATE: f64 = 1e9;
+
+/// Most runs of a workload, and most clients of a closed loop.
+const MAX_RUNS: u64 = 1_000_000_000;
+const MAX_CLIENTS: u32 = 1_000_000;
+
+/// The shortest phase of arrivals that are switched on and off, in seconds.
+const SHORTEST_PHASE_S: f64 = 1e-3;
 
 /// Checks a scenario with what it names.
 pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
@@ -31,6 +48,17 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
     if workload.arrivals.is_some() && workload.runs.is_none() && workload.duration_s.is_none() && !is_trace {
         let hint = "runs: 10000, or duration_s: 3600".to_owned();
         sink.error("workload", "the workload has no end", hint);
+    }
+    if let Some(runs) = workload.runs.filter(|runs| *runs > MAX_RUNS) {
+        sink.error("workload.runs", format!("there are {runs} runs"), format!("at most {MAX_RUNS}"));
+    }
+    let rate = workload.arrivals.as_ref().and_then(ArrivalSpec::per_s);
+    if let (Some(per_s), Some(seconds), None) = (rate, workload.duration_s, workload.runs)
+        && per_s * seconds > MAX_RUNS as f64
+    {
+        let message = format!("some {:.0e} runs arrive in that time", per_s * seconds);
+        let hint = format!("at most {MAX_RUNS}: let them arrive less often or for a shorter time, or give `runs`");
+        sink.error("workload.duration_s", message, hint);
     }
     if workload.runs == Some(0) {
         sink.error("workload.runs", "there are no runs", "at least 1".to_owned());
@@ -82,21 +110,38 @@ fn check_arrivals(sink: &mut Sink<'_>, arrivals: &ArrivalSpec) {
                 sink.error(&at("shape"), format!("the shape is {shape}"), "at least 0.2".to_owned());
             }
         }
-        ArrivalSpec::Diurnal { per_s, peak, peak_h: _, day_h } => {
+        ArrivalSpec::Diurnal { per_s, peak, peak_h, day_h } => {
             rate(*per_s);
             if !(1.0..=2.0).contains(peak) {
                 let hint = "from 1 (level) to 2 (down to nothing at the lowest)".to_owned();
                 sink.error(&at("peak"), format!("the peak is {peak} times the mean"), hint);
             }
-            above_zero(sink, &at("day_h"), *day_h, MAX_SECONDS / 3600.0);
+            if !(SHORTEST_DAY_H..=MAX_SECONDS / 3600.0).contains(day_h) {
+                let hint = format!("from {SHORTEST_DAY_H} to {:.0}", MAX_SECONDS / 3600.0);
+                sink.error(&at("day_h"), format!("the day has {day_h} hours"), hint);
+            } else if !(0.0..=*day_h).contains(peak_h) {
+                let hint = format!("from 0 to the length of the day, {day_h}");
+                sink.error(&at("peak_h"), format!("the peak is at hour {peak_h}"), hint);
+            }
         }
         ArrivalSpec::OnOff { per_s, on_s, off_s } => {
             rate(*per_s);
-            above_zero(sink, &at("on_s"), *on_s, MAX_SECONDS);
-            above_zero(sink, &at("off_s"), *off_s, MAX_SECONDS);
+            for (field, seconds) in [("on_s", *on_s), ("off_s", *off_s)] {
+                if !(SHORTEST_PHASE_S..=MAX_SECONDS).contains(&seconds) {
+                    let hint = format!("from {SHORTEST_PHASE_S} to {MAX_SECONDS}");
+                    sink.error(&at(field), format!("the value is {seconds}"), hint);
+                }
+            }
+            if *per_s > 0.0 && per_s * on_s < LEAST_PER_PHASE {
+                let message = format!("{:.0e} runs arrive in a phase", per_s * on_s);
+                sink.error(&at("on_s"), message, format!("at least {LEAST_PER_PHASE} on average"));
+            }
         }
         ArrivalSpec::Closed { clients, think_s } => {
             sink.at_least_one(&at("clients"), Some(*clients));
+            if *clients > MAX_CLIENTS {
+                sink.error(&at("clients"), format!("there are {clients} clients"), format!("at most {MAX_CLIENTS}"));
+            }
             dist(sink, &at("think_s"), think_s, 0.0, MAX_SECONDS);
         }
         ArrivalSpec::Trace { speed, .. } => above_zero(sink, &at("speed"), *speed, 1e6),
@@ -195,8 +240,17 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
                 dist(sink, &at("round_trip_s"), &api.round_trip_s, 0.0, MAX_SECONDS);
                 dist(sink, &at("ttft_s"), &api.ttft_s, 0.0, MAX_SECONDS);
                 if api.tokens_per_s != DistSpec::Fixed(f64::INFINITY) {
-                    dist(sink, &at("tokens_per_s"), &api.tokens_per_s, f64::MIN_POSITIVE, 1e9);
+                    dist(sink, &at("tokens_per_s"), &api.tokens_per_s, SLOWEST, 1e9);
                 }
+                let per_1k_s = api.ttft_s_per_1k;
+                if !(0.0..=MAX_SECONDS).contains(&per_1k_s) {
+                    let hint = format!("from 0 to {MAX_SECONDS}");
+                    sink.error(&at("ttft_s_per_1k"), format!("the value is {per_1k_s}"), hint);
+                }
+                if let Some(ttl_s) = api.cache_ttl_s {
+                    above_zero(sink, &at("cache_ttl_s"), ttl_s, MAX_SECONDS);
+                }
+                limits(sink, &format!("services.{name}"), &api.limits);
                 chance(sink, &at("fail"), api.fail);
                 if let Some(window) = api.batch_window_s {
                     above_zero(sink, &at("batch_window_s"), window, MAX_SECONDS);

@@ -107,6 +107,21 @@ pub enum ArrivalSpec {
     },
 }
 
+impl ArrivalSpec {
+    /// The mean rate per second; `None` where clients or a file decide.
+    pub fn per_s(&self) -> Option<f64> {
+        match self {
+            Self::Poisson { per_s }
+            | Self::Constant { per_s }
+            | Self::Gamma { per_s, .. }
+            | Self::Weibull { per_s, .. }
+            | Self::Diurnal { per_s, .. } => Some(*per_s),
+            Self::OnOff { per_s, on_s, off_s } => Some(per_s * on_s / (on_s + off_s)),
+            Self::Closed { .. } | Self::Trace { .. } => None,
+        }
+    }
+}
+
 /// Runs that belong together: the turns of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionSpec {

@@ -8,22 +8,25 @@ use lumos_core::graph::{Body, GraphId, NodeId};
 use lumos_core::price::{Price, reserved};
 use lumos_core::program::Program;
 use lumos_core::record::{AttemptRecord, Status, StepRecord};
-use lumos_core::spec::SloSpec;
+use lumos_core::spec::{SloSpec, WorkloadSpec};
 use lumos_engine::BoundProgram;
-use lumos_sim::results::{BATCHES, NodeResult, Percentiles, Results, Series, ServiceResult, Verdict, Watch};
+use lumos_sim::results::{
+    BATCHES, NodeResult, Pattern, Percentiles, Queue, Results, Series, ServiceResult, Verdict, Watch, verdict_of_runs,
+};
 
 use super::{LoadOptions, Loaded, LoadedRun};
 
-/// What is said of a load: `warmup` runs at its beginning do not count.
+/// What is said of a load of that workload, whose runs at the beginning do not count.
 pub fn measured(
     scenario: &str,
     program: &BoundProgram,
     loaded: &Loaded,
-    (options, warmup, slo): (LoadOptions, u64, &SloSpec),
+    (options, workload, slo): (LoadOptions, &WorkloadSpec, &SloSpec),
 ) -> Results {
     let horizon_us = loaded.runs.iter().map(|run| run.ended_us).max().unwrap_or(0).max(1);
     let total = loaded.runs.iter().map(|run| run.number + 1).max().unwrap_or(0);
     let batch = |run: &LoadedRun| (u128::from(run.number) * BATCHES as u128 / u128::from(total.max(1))) as usize;
+    let warmup = workload.warmup_runs;
     let counted: Vec<&LoadedRun> = loaded.runs.iter().filter(|run| run.number >= warmup).collect();
     // What rates and averages are taken over begins with the first run that counts.
     let first_us = counted.iter().map(|run| run.due_us).min().filter(|_| warmup > 0).unwrap_or(0);
@@ -62,8 +65,9 @@ pub fn measured(
     let runs = counted.len() as u64;
     let (succeeded, refused, limited) =
         (count(&[Status::Succeeded]), count(&[Status::Refused]), count(&[Status::Limited]));
-    let verdict = verdict(loaded);
-    let stable = verdict == Verdict::Stable;
+    let pattern = workload.arrivals.as_ref().map_or(Pattern::Closed, Pattern::of);
+    let verdict = verdict(loaded, pattern);
+    let stable = !matches!(verdict, Verdict::Unstable { .. });
     let good_share = (!slo.is_empty() && runs > 0).then(|| good as f64 / runs as f64);
     let ended = loaded.runs.iter().filter(|run| run.ended_us >= window.from_us).count();
     let throughput_per_s = ended as f64 / measured_s;
@@ -116,6 +120,7 @@ pub fn measured(
         nodes: nodes.found.into_iter().filter(|node| node.kind != "workflow").map(Found::result).collect(),
         services,
         assumptions,
+        warnings: Vec::new(),
         verdict,
     }
 }
@@ -200,6 +205,12 @@ fn has_unknown_cost(attempt: &AttemptRecord) -> bool {
     attempt.backend.is_some() && attempt.cost_usd.is_none()
 }
 
+/// Whether an attempt's error is that prompt and answer are too long, as servers and local models say it.
+fn exceeds_context(attempt: &AttemptRecord) -> bool {
+    const SAYS: [&str; 2] = ["do not fit the model's context", "but the context holds"];
+    attempt.error.as_ref().is_some_and(|error| SAYS.iter().any(|says| error.message.contains(says)))
+}
+
 /// Nodes in the order of the files, and where records find them.
 struct Nodes {
     found: Vec<Found>,
@@ -216,6 +227,7 @@ struct Found {
     cancelled: u64,
     retries: u64,
     rate_limited: u64,
+    too_long: u64,
     queue: Series,
     ttft: Series,
     tpot: Series,
@@ -259,6 +271,7 @@ impl Found {
             cancelled: 0,
             retries: 0,
             rate_limited: 0,
+            too_long: 0,
             queue: Series::default(),
             ttft: Series::default(),
             tpot: Series::default(),
@@ -282,6 +295,7 @@ impl Found {
         let is_failed = attempt.status != Status::Succeeded;
         self.failed += u64::from(is_failed);
         self.rate_limited += u64::from(is_failed && says_429(attempt));
+        self.too_long += u64::from(is_failed && exceeds_context(attempt));
         self.queue.record(batch, times.queue);
         self.duration.record(batch, times.duration);
         if !is_failed {
@@ -305,6 +319,7 @@ impl Found {
             cancelled: self.cancelled,
             retries: self.retries,
             rate_limited: self.rate_limited,
+            too_long: self.too_long,
             queue_s: Percentiles::of(&self.queue, 1e6),
             ttft_s: Percentiles::of(&self.ttft, 1e6),
             tpot_ms: Percentiles::of(&self.tpot, 1e6),
@@ -376,23 +391,24 @@ fn services(program: &BoundProgram, loaded: &Loaded, window: Window) -> Vec<Serv
         .collect()
 }
 
-/// Whether a queue grew; services are not told apart.
-fn verdict(loaded: &Loaded) -> Verdict {
-    let mut due: Vec<u64> = loaded.runs.iter().map(|run| run.due_us).collect();
-    due.sort_unstable();
-    let (Some(last), Some(middle)) = (due.last().copied(), due.get(due.len() / 2).copied()) else {
-        return Verdict::Stable;
-    };
-    let at = |at_us: u64| {
-        let arrived = loaded.runs.iter().filter(|run| run.due_us <= at_us).count() as u64;
-        (arrived, arrived - loaded.runs.iter().filter(|run| run.ended_us <= at_us).count() as u64)
-    };
-    let mut watch = Watch::default();
-    let (arrived, there) = at(middle);
-    watch.middle(middle, arrived, there, std::iter::empty());
-    let (arrived, there) = at(last);
-    watch.end(last, arrived, there, std::iter::empty());
-    watch.verdict(&[])
+/// Whether runs pile up; services are not told apart, because only their answers are seen.
+fn verdict(loaded: &Loaded, pattern: Pattern) -> Verdict {
+    let mut changes: Vec<(u64, bool)> =
+        loaded.runs.iter().flat_map(|run| [(run.due_us, true), (run.ended_us, false)]).collect();
+    changes.sort_unstable();
+    let mut watch = Watch::new(0);
+    let (mut came, mut there) = (0, 0);
+    let last_us = loaded.runs.iter().map(|run| run.due_us).max().unwrap_or(0);
+    for (at_us, comes) in changes.into_iter().take_while(|(at_us, _)| *at_us <= last_us) {
+        watch.look(at_us, &[Queue { came, waiting: 0, there }]);
+        came += u64::from(comes);
+        there = if comes { there + 1 } else { there - 1 };
+    }
+    watch.close(last_us, Vec::new());
+    let mut took: Vec<u64> = loaded.runs.iter().map(|run| run.ended_us.saturating_sub(run.due_us)).collect();
+    took.sort_unstable();
+    // Those that were held up least.
+    verdict_of_runs(&watch, took.get(took.len() / 10).copied(), pattern)
 }
 
 /// Microseconds of all spans together.

@@ -40,6 +40,12 @@ fn learn_from(scenario: &mut Scenario, from: &Path, home: &Home) -> Result<Learn
     let folder = if from == Path::new("runs") { home.folder() } else { from };
     // The store itself can be named too.
     let folder = if folder.is_file() { folder.parent().unwrap_or(folder) } else { folder };
+    if !folder.exists() && from != Path::new("runs") {
+        let message = format!("there is no file or folder {}", lumos_report::clean(&folder.display().to_string()));
+        let hint =
+            "`--profile-from runs` reads this LUMOS_HOME's runs, `--profile-from PATH` those of another".to_owned();
+        return Err(Failure::invalid(COMMAND_LINE, message, Some(hint)));
+    }
     let place = lumos_report::clean(&folder.display().to_string());
     let records = if folder.join("lumos.db").exists() { records(scenario, folder)? } else { Vec::new() };
     let learned = learn(scenario, &records).map_err(|error| {

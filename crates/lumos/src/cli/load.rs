@@ -46,7 +46,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         let told = |run: &LoadedRun| live.take(run);
         let loaded = session.finish(drive(session.lumos.engine(), &program, plan, &session.cancel, &told));
         live.bar.finish_and_clear();
-        let of = (options, workload.warmup_runs, &scenario.spec().slo);
+        let of = (options, workload, &scenario.spec().slo);
         let found = measured(&scenario.spec().name, &program, &loaded, of);
         Ok((loaded, found))
     })?;

@@ -34,9 +34,17 @@ impl Driver<'_> {
             (Some(output), _) => output.count(chance::combine(draw, Purpose::Output as u64)),
             (None, lengths) => lengths.map_or(1, |(_, output)| output),
         };
-        let output = node.max_output.map_or(output, |most| output.min(most));
         let recorded = model.recorded_attempt(&entry.state, id.step, id.number);
-        let (input, output) = recorded.and_then(|asked| asked.lengths).unwrap_or((input, output));
+        let (input, output) = match (recorded.and_then(|asked| asked.lengths), node.max_output) {
+            (Some(lengths), _) => lengths,
+            (None, Some(most)) if output > most => {
+                if entry.counts {
+                    self.measures.nodes[node.position as usize].cut(output);
+                }
+                (input, most)
+            }
+            _ => (input, output),
+        };
         let context = if node.context { entry.context } else { 0 };
         let input = input.saturating_add(context).max(1);
         let fails = match recorded {
@@ -91,7 +99,8 @@ impl Driver<'_> {
         let Some(handle) = self.flight_of(run, id) else { return };
         let Some(flight) = self.flights.get(handle) else { return };
         flight.asked_us = self.now_us;
-        let (index, input, output, service) = (handle.index, flight.input, flight.output_at_most, flight.service);
+        let (index, input, service) = (handle.index, flight.input, flight.service);
+        let output = (flight.output, flight.output_at_most);
         let has_gate = self.services.get(service as usize).is_some_and(|service| service.gate.is_some());
         if !has_gate {
             flight.phase = Phase::Admitted;
@@ -219,13 +228,13 @@ impl Driver<'_> {
             keep: talk.then_some(name),
         };
         let Work::Pool(pool, _) = &mut self.services[index].work else { return };
-        let ticket = pool.submit(now_us, request).ok();
+        // A server counts what the answer may have, not what it will have.
+        let ticket = pool.takes(flight.input, flight.output_at_most).and_then(|()| pool.submit(now_us, request));
         self.measures.services[index].serving += 1;
         if let Some(flight) = self.flights.get(handle) {
-            flight.ticket = ticket;
-            if ticket.is_none() {
-                // It could never be served.
-                flight.fate = Fate::Failed;
+            flight.ticket = ticket.ok();
+            if let Err(rejection) = ticket {
+                flight.fate = Fate::Refused(rejection);
                 self.agenda.at(now_us, Happening::Done(handle));
             }
         }
@@ -359,7 +368,11 @@ impl Driver<'_> {
                 measures.attempts += 1;
                 measures.again += u64::from(id.number > 1);
                 measures.failed += u64::from(failed);
-                measures.rate_limited += u64::from(matches!(flight.fate, Fate::RateLimited { .. }));
+                match flight.fate {
+                    Fate::RateLimited { .. } => measures.rate_limited += 1,
+                    Fate::Refused(rejection) => measures.refuse(rejection),
+                    Fate::Answered | Fate::Failed => {}
+                }
                 measures.queue.record(batch, flight.sent_us - flight.asked_us);
                 measures.duration.record(batch, now_us - flight.sent_us);
                 if let Some(report) = &report {
@@ -383,6 +396,7 @@ impl Driver<'_> {
                 let failure = Failure { retryable: true, ..Failure::fatal("the attempt failed") };
                 EventKind::Failed(id, failure, bill)
             }
+            Fate::Refused(rejection) => EventKind::Failed(id, Failure::fatal(rejection.to_string()), bill),
             Fate::RateLimited { retry_after_us } => {
                 let failure = Failure { retryable: true, retry_after_us, ..Failure::fatal("429: too many requests") };
                 EventKind::Failed(id, failure, bill)
@@ -424,7 +438,7 @@ impl Driver<'_> {
         let busy_us = service.occupancy.as_mut().map(|occupancy| occupancy.leave(now_us, flight.share));
         let is_station = matches!(service.work, Work::Station(_));
         let is_free = model.is_free();
-        let was_taken = !matches!(flight.fate, Fate::RateLimited { .. }) && !is_station;
+        let was_taken = !matches!(flight.fate, Fate::RateLimited { .. } | Fate::Refused(_)) && !is_station;
         let is_counted = was_taken
             && (flight.fate == Fate::Answered
                 || flight.ticket.is_some()
@@ -452,7 +466,8 @@ impl Driver<'_> {
         }
         let end = match flight.fate {
             Fate::Answered => End::Succeeded,
-            Fate::Failed => End::Failed { retry_after_us: None },
+            // Live, a request that does not fit ends as any other that the server refuses.
+            Fate::Failed | Fate::Refused(_) => End::Failed { retry_after_us: None },
             Fate::RateLimited { retry_after_us } => End::RateLimited { retry_after_us },
         };
         if let (Some(gate), Some(permit)) = (&mut service.gate, flight.permit) {
@@ -472,7 +487,7 @@ impl Driver<'_> {
         measures.sojourn_us += u128::from(now_us - flight.came_us);
         match flight.fate {
             Fate::Answered => {}
-            Fate::Failed => measures.failed += 1,
+            Fate::Failed | Fate::Refused(_) => measures.failed += 1,
             Fate::RateLimited { .. } => measures.rate_limited += 1,
         }
         (report, cost)

@@ -7,7 +7,7 @@ use lumos_core::scheduler::{AttemptId, RunState};
 
 use super::happening::Handle;
 use crate::model::Model;
-use crate::replica::Ticket;
+use crate::replica::{Rejection, Ticket};
 
 /// No service: nobody waits.
 pub(super) const NOBODY: u32 = u32::MAX;
@@ -88,7 +88,11 @@ pub(super) enum Phase {
 pub(super) enum Fate {
     Answered,
     Failed,
-    RateLimited { retry_after_us: Option<u64> },
+    /// No replica could ever serve it.
+    Refused(Rejection),
+    RateLimited {
+        retry_after_us: Option<u64>,
+    },
 }
 
 /// A conversation.

@@ -5,6 +5,7 @@ use lumos_core::spec::ArrivalSpec;
 
 use super::happening::{Happening, Who};
 use super::{Driver, Session};
+use crate::error::{MOST_CLIENTS, SimError};
 
 /// No session: a run by itself, or one of a closed loop's client.
 const ALONE: u32 = u32::MAX;
@@ -16,9 +17,17 @@ const THINK: u64 = 1 << 63;
 
 impl Driver<'_> {
     /// Notes who comes first.
-    pub(super) fn begin(&mut self) {
+    ///
+    /// # Errors
+    /// More clients than there is room for.
+    pub(super) fn begin(&mut self) -> Result<(), SimError> {
         if let ArrivalSpec::Closed { clients, .. } = self.model.workload.arrivals {
+            // They never ask for more than can be served.
+            self.close_watch();
             let clients = (f64::from(clients) * self.options.load_factor).round().max(1.0) as u64;
+            if clients > MOST_CLIENTS {
+                return Err(SimError::Crowd { clients });
+            }
             for client in 0..clients {
                 let draw = combine(combine(self.options.seed, CLIENT), client);
                 let think_us = self.model.workload.think.us(draw);
@@ -27,12 +36,14 @@ impl Driver<'_> {
         } else {
             self.note_arrival();
         }
+        Ok(())
     }
 
     fn note_arrival(&mut self) {
         self.next_arrival = self.arrivals.next().filter(|arrival| self.is_open_at(arrival.at_us));
-        if let Some(arrival) = self.next_arrival {
-            self.comes(arrival.at_us.max(self.now_us), Who::Arrival);
+        match self.next_arrival {
+            Some(arrival) => self.comes(arrival.at_us.max(self.now_us), Who::Arrival),
+            None => self.close_watch(),
         }
     }
 
@@ -65,6 +76,9 @@ impl Driver<'_> {
     }
 
     pub(super) fn client(&mut self) {
+        if self.now_us > self.still.0 {
+            self.still = (self.now_us, self.started);
+        }
         if self.is_open_at(self.now_us) {
             self.start(None, ALONE, 0);
         }

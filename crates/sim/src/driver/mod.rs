@@ -15,7 +15,7 @@ use crate::arrivals::{Arrivals, run_seed};
 use crate::error::SimError;
 use crate::model::{Model, ServiceKind, SimValue};
 use crate::replica::{Pool, ReplicaError, Reply};
-use crate::results::{BATCHES, Measures, WarmUp, Watch};
+use crate::results::{BATCHES, Measures, Queue, WarmUp, Watch};
 use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
@@ -24,6 +24,15 @@ pub use record::Traced;
 
 use happening::{Agenda, Handle, Happening, Slab, Who};
 use record::Tracer;
+
+/// The last microsecond: three centuries, so that sums of times fit.
+const END_US: u64 = 10_000_000_000_000_000;
+
+/// The last microsecond where there are replicas, whose clocks count picoseconds: 173 days.
+const POOLS_END_US: u64 = 15_000_000_000_000;
+
+/// Runs of a closed loop that may begin in one microsecond.
+const MOST_AT_ONCE: u64 = 10_000_000;
 
 /// How a simulation goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +76,7 @@ fn simulate_with<'m>(model: &'m Model, options: Options, tracer: Option<Tracer<'
         return none_counts(runs);
     }
     let mut driver = Driver::new(model, options, tracer)?;
-    driver.run();
+    driver.run()?;
     let measures = driver.finish();
     if measures.counted() == 0 { none_counts(measures.arrived) } else { Ok(measures) }
 }
@@ -91,8 +100,11 @@ struct Driver<'m> {
     total: Option<u64>,
     started: u64,
     watch: Watch,
-    watched_middle: bool,
     last_arrival_us: u64,
+    /// After which nothing can happen.
+    end_us: u64,
+    /// When the last client came, and runs before all that came then.
+    still: (u64, u64),
     area_since_us: u64,
     commands: VecDeque<Command>,
     fresh: Vec<Command>,
@@ -142,6 +154,7 @@ impl<'m> Driver<'m> {
         }
         let workload = &model.workload;
         let arrivals = Arrivals::of_load(&workload.arrivals, options.load_factor, workload.rows.clone(), options.seed);
+        let has_pools = services.iter().any(|service| matches!(service.work, Work::Pool(..)));
         let nodes = model.nodes.iter().map(Vec::len).sum();
         Ok(Self {
             model,
@@ -159,9 +172,10 @@ impl<'m> Driver<'m> {
             tracer,
             total: options.runs.or(workload.runs),
             started: 0,
-            watch: Watch::default(),
-            watched_middle: false,
+            watch: Watch::new(model.services.len()),
             last_arrival_us: 0,
+            end_us: if has_pools { POOLS_END_US } else { END_US },
+            still: (0, 0),
             area_since_us: 0,
             commands: VecDeque::new(),
             fresh: Vec::new(),
@@ -170,11 +184,20 @@ impl<'m> Driver<'m> {
     }
 
     /// Runs until the last run has ended and no other comes.
-    fn run(&mut self) {
-        self.begin();
+    fn run(&mut self) -> Result<(), SimError> {
+        self.begin()?;
         while let Some((at_us, happening)) = self.agenda.next() {
             if self.runs.len() == 0 && (self.to_come == 0 || !self.is_open_at(at_us)) {
-                return;
+                return Ok(());
+            }
+            if at_us > self.end_us {
+                return Err(SimError::EndOfTime { end_us: self.end_us });
+            }
+            if let Some(error) = self.stands_still() {
+                return Err(error);
+            }
+            if at_us >= self.watch.next_us() {
+                self.look(at_us);
             }
             self.now_us = at_us;
             match happening {
@@ -200,6 +223,14 @@ impl<'m> Driver<'m> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Whether a closed loop that only its time would end goes round without any passing.
+    fn stands_still(&self) -> Option<SimError> {
+        let runs = self.started - self.still.1;
+        let stands = self.total.is_none() && self.now_us == self.still.0 && runs > MOST_AT_ONCE;
+        stands.then_some(SimError::StandsStill { at_us: self.now_us, runs })
     }
 
     fn finish(mut self) -> Measures {
@@ -275,7 +306,6 @@ impl<'m> Driver<'m> {
             }
             (None, None) => number as usize * BATCHES / workload.rows.len().max(1),
         };
-        self.look_at_middle(batch);
         let seed = run_seed(self.options.seed, number);
         let (state, flights) = match self.spare.pop() {
             Some((mut state, flights)) => {
@@ -299,20 +329,36 @@ impl<'m> Driver<'m> {
             flights,
         };
         let run = self.runs.insert(run);
+        if self.total == Some(self.started) {
+            self.close_watch();
+        }
         self.measures.most_runs = self.measures.most_runs.max(self.runs.len() as u64);
         self.feed(run, EventKind::Started);
     }
 
-    fn look_at_middle(&mut self, batch: usize) {
-        if !self.watched_middle && batch >= BATCHES / 2 {
-            self.watched_middle = true;
-            let services = self.measures.services.iter().map(|service| service.here);
-            self.watch.middle(self.now_us, self.measures.arrived, self.runs.len() as u64, services);
+    /// Looks at the queues as they have been since the last event, before the one of `at_us`.
+    fn look(&mut self, at_us: u64) {
+        let there = self.runs.len() as u64;
+        let mut queues = Vec::with_capacity(self.services.len() + 1);
+        queues.push(Queue { came: self.measures.arrived, waiting: there, there });
+        for (service, measures) in self.services.iter().zip(&self.measures.services) {
+            let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
+            let waiting = match &service.work {
+                Work::Station(_) => measures.here - measures.serving,
+                Work::Api(_) => 0,
+                Work::Pool(pool, _) => pool.waiting() as u64,
+            };
+            let (came, there) = (measures.requests + held, measures.here + held);
+            queues.push(Queue { came, waiting: waiting + held, there });
         }
-        let services = self.measures.services.iter().map(|service| service.here);
-        if batch + 1 >= BATCHES {
-            self.watch.end(self.now_us, self.measures.arrived, self.runs.len() as u64, services);
-        }
+        self.watch.look(at_us, &queues);
+    }
+
+    /// Nobody comes any more by himself.
+    fn close_watch(&mut self) {
+        let now_us = self.now_us;
+        let offered = self.services.iter().map(|service| service.gate.as_ref().and_then(|gate| gate.offered(now_us)));
+        self.watch.close(now_us, offered.collect());
     }
 
     /// Feeds an event to a run and carries out what follows from it.

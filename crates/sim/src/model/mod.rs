@@ -79,6 +79,17 @@ pub struct ServiceModel {
     pub basis: String,
 }
 
+impl ServiceModel {
+    /// Whether it is down, or slower, for a time.
+    pub fn has_outages(&self) -> bool {
+        match &self.kind {
+            ServiceKind::Station { .. } => false,
+            ServiceKind::Api(api) => api.has_outages(),
+            ServiceKind::Pool { spec, .. } => !spec.outages.is_empty(),
+        }
+    }
+}
+
 /// How a place works.
 pub enum ServiceKind {
     /// So many servers and one queue.

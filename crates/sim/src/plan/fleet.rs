@@ -259,10 +259,11 @@ fn size(
 fn why_not(results: &Results) -> String {
     match &results.verdict {
         Verdict::Unstable { services, .. } if !services.is_empty() => {
-            format!("the queue of {} grows without bound", services.join(", "))
+            let names: Vec<&str> = services.iter().map(|it| it.service.as_str()).collect();
+            format!("the queue of {} grows without bound", names.join(", "))
         }
         Verdict::Unstable { .. } => "the backlog grows without bound".to_owned(),
-        Verdict::Stable => {
+        Verdict::Stable | Verdict::Overloaded { .. } | Verdict::Unclear { .. } => {
             let share = results.good_share.unwrap_or(0.0) * 100.0;
             format!("{share:.1} % of runs are good, more replicas don't help")
         }

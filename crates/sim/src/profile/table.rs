@@ -134,6 +134,7 @@ impl Profile {
                 max_num_batched_tokens: most,
                 max_num_seqs: setup.max_sequences,
                 block_tokens: BLOCK_TOKENS,
+                max_model_len: setup.model.context,
                 chunked_prefill: engine.chunked_prefill,
                 reserve: engine.reserve,
                 schedules_ahead: engine.schedules_ahead,

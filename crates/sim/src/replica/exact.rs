@@ -65,6 +65,7 @@ fn spec() -> impl Strategy<Value = ReplicaSpec> {
                 max_num_seqs,
                 kv_blocks,
                 block_tokens,
+                max_model_len: u32::MAX,
                 chunked_prefill,
                 reserve,
                 watermark_blocks,

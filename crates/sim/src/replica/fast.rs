@@ -204,6 +204,13 @@ impl Fast {
         *self = fresh;
     }
 
+    /// Requests that were seen at a boundary and not admitted: what only waits for the iteration to end is not counted.
+    pub fn waiting(&self) -> usize {
+        let to_come =
+            self.waiting.iter().rev().take_while(|index| self.slots[**index as usize].arrival_ps >= self.seen_ps);
+        self.waiting.len() - to_come.count()
+    }
+
     pub fn outstanding(&self) -> u32 {
         self.outstanding
     }

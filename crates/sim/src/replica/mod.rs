@@ -93,10 +93,11 @@ impl Replica {
             return Err(Rejection::Empty);
         }
         let tokens = u64::from(request.prompt_tokens) + u64::from(request.output_tokens.saturating_sub(1));
-        let needed = tokens.div_ceil(u64::from(spec.block_tokens));
-        if needed > u64::from(spec.kv_blocks) || u32::try_from(tokens).is_err() {
-            let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-            return Err(Rejection::TooLong { needed, there: spec.kv_blocks });
+        spec.takes(request.prompt_tokens, request.output_tokens)?;
+        let blocks = tokens.div_ceil(u64::from(spec.block_tokens));
+        if blocks > u64::from(spec.kv_blocks) || u32::try_from(tokens).is_err() {
+            let there = u64::from(spec.kv_blocks) * u64::from(spec.block_tokens);
+            return Err(Rejection::TooLong { needed: tokens, there });
         }
         if !spec.chunked_prefill && request.prompt_tokens > spec.max_num_batched_tokens {
             return Err(Rejection::Unchunked { tokens: request.prompt_tokens, budget: spec.max_num_batched_tokens });
@@ -131,6 +132,11 @@ impl Replica {
     /// Begins no iteration before `at_us`: loading the model, say.
     pub fn start_at(&mut self, at_us: u64) {
         inner!(mut self, start_at(ps(at_us)));
+    }
+
+    /// Requests for which there was no place in the batch when it was last put together.
+    pub fn waiting(&self) -> usize {
+        inner!(self, waiting())
     }
 
     /// Requests that wait or run.

@@ -182,6 +182,11 @@ impl Pool {
         Ok(Ticket { replica: index as u32, ..ticket })
     }
 
+    /// Whether a prompt, with an answer of at most so many tokens, is no longer than its replicas take.
+    pub fn takes(&self, prompt: u32, answer: u32) -> Result<(), Rejection> {
+        self.spec.replica.takes(prompt, answer)
+    }
+
     /// As [`Replica::cancel`].
     pub fn cancel(&mut self, now_us: u64, ticket: Ticket) -> Option<Progress> {
         let index = ticket.replica as usize;
@@ -243,6 +248,11 @@ impl Pool {
         if idle || self.spec.scaling.is_some() {
             self.find_stop();
         }
+    }
+
+    /// Requests for which there was no place in the batch of their replica when it was last put together.
+    pub fn waiting(&self) -> usize {
+        self.members.iter().map(|member| member.replica.waiting()).sum()
     }
 
     /// Requests that wait or run.

@@ -85,13 +85,23 @@ pub enum Rejection {
     /// No prompt.
     #[error("a request needs at least 1 prompt token")]
     Empty,
-    /// It needs more blocks than there are.
-    #[error("prompt and output need {needed} blocks of KV cache, the replica has {there}")]
+    /// Prompt and answer, as long as it may get, are longer than the server takes.
+    #[error("prompt and answer do not fit the model's context: {prompt} + {answer} tokens, and it has {most}")]
+    Context {
+        /// Tokens of the prompt.
+        prompt: u32,
+        /// Tokens that the answer may have.
+        answer: u32,
+        /// Tokens that the server takes.
+        most: u32,
+    },
+    /// It needs more of the KV cache than there is.
+    #[error("prompt and answer do not fit the KV cache: {needed} tokens, and a replica has {there}")]
     TooLong {
-        /// Blocks at its last token.
-        needed: u32,
-        /// Blocks of the replica.
-        there: u32,
+        /// Tokens at its end.
+        needed: u64,
+        /// Tokens that the replica can hold.
+        there: u64,
     },
     /// The prompt must be computed in one iteration and does not fit into one.
     #[error("a prompt of {tokens} tokens exceeds the {budget} of an iteration, and prefill is not chunked")]

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::request::Rejection;
+
 /// Limits of one replica. Times are not here: they come from [`IterationTime`](crate::iteration::IterationTime).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaSpec {
@@ -14,6 +16,8 @@ pub struct ReplicaSpec {
     pub kv_blocks: u32,
     /// Tokens in a block.
     pub block_tokens: u32,
+    /// Tokens of prompt and answer together that the server takes (`max_model_len`): what asks for more is refused.
+    pub max_model_len: u32,
     /// Whether a prompt may be cut to fit into what is left of an iteration's budget.
     pub chunked_prefill: bool,
     /// What must have room before a waiting request is admitted.
@@ -39,6 +43,7 @@ impl ReplicaSpec {
             max_num_seqs: 1024,
             kv_blocks,
             block_tokens: 16,
+            max_model_len: u32::MAX,
             chunked_prefill: true,
             reserve: Reserve::Prompt,
             watermark_blocks: 0,
@@ -46,6 +51,12 @@ impl ReplicaSpec {
             schedules_ahead: false,
             stepwise: false,
         }
+    }
+
+    /// Whether a prompt, with an answer of at most so many tokens, is no longer than the server takes.
+    pub fn takes(&self, prompt: u32, answer: u32) -> Result<(), Rejection> {
+        let fits = u64::from(prompt) + u64::from(answer) <= u64::from(self.max_model_len);
+        if fits { Ok(()) } else { Err(Rejection::Context { prompt, answer, most: self.max_model_len }) }
     }
 
     /// Whether a replica can be built from this.

@@ -165,6 +165,10 @@ impl Stepwise {
         self.waiting.iter().chain(&self.running).filter(|sequence| !sequence.silent)
     }
 
+    pub fn waiting(&self) -> usize {
+        self.waiting.iter().filter(|sequence| sequence.arrival_ps < self.seen_ps).count()
+    }
+
     pub fn outstanding(&self) -> u32 {
         self.wanted().count() as u32
     }

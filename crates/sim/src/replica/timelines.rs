@@ -219,8 +219,8 @@ fn a_million_tokens_are_a_handful_of_steps() -> Outcome {
 fn what_can_never_be_served_is_rejected() -> Outcome {
     let mut small_cache = replica(small(8, 4, 4))?;
     assert_eq!(small_cache.submit(0, request(0, 0, 5)), Err(Rejection::Empty));
-    assert_eq!(small_cache.submit(0, request(0, 10, 8)), Err(Rejection::TooLong { needed: 5, there: 4 }));
-    let much = Rejection::TooLong { needed: 1 << 31, there: 4 };
+    assert_eq!(small_cache.submit(0, request(0, 10, 8)), Err(Rejection::TooLong { needed: 17, there: 16 }));
+    let much = Rejection::Context { prompt: u32::MAX, answer: u32::MAX, most: u32::MAX };
     assert_eq!(small_cache.submit(0, request(0, u32::MAX, u32::MAX)), Err(much));
     assert!(small_cache.submit(0, request(0, 10, 7)).is_ok(), "the last token is never computed");
     let mut whole = replica(ReplicaSpec { chunked_prefill: false, ..small(8, 4, 100) })?;

@@ -4,8 +4,8 @@ use lumos_core::Usd;
 use lumos_core::record::Status;
 
 use super::series::{Interval, Series};
-use super::verdict::Watch;
-use crate::replica::PoolTotals;
+use super::watch::Watch;
+use crate::replica::{PoolTotals, Rejection};
 
 /// What was measured.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ pub struct Measures {
     pub ended: u64,
     /// The most runs in the system at a time, since the warm-up.
     pub most_runs: u64,
-    /// How the backlog grew, by simulation.
+    /// What queues looked like while runs arrived, by simulation.
     pub watches: Vec<Watch>,
     /// The mean latency of each simulation in seconds.
     pub mean_latency_s: Vec<f64>,
@@ -67,6 +67,14 @@ pub struct NodeMeasures {
     pub again: u64,
     /// Answers 429.
     pub rate_limited: u64,
+    /// Requests that no replica could ever serve.
+    pub too_long: u64,
+    /// Why not the first of them.
+    pub rejection: Option<Rejection>,
+    /// Answers that were to be longer than the agent allows, and end there.
+    pub cut: u64,
+    /// The longest that one of them was to be.
+    pub longest: u32,
     /// Microseconds of waiting: for admission, or for a free server.
     pub queue: Series,
     /// Microseconds from sending to the first token.
@@ -240,12 +248,27 @@ impl Measures {
 }
 
 impl NodeMeasures {
+    pub(crate) fn refuse(&mut self, rejection: Rejection) {
+        self.too_long += 1;
+        self.rejection.get_or_insert(rejection);
+    }
+
+    /// An answer that was to have so many tokens ends earlier.
+    pub(crate) fn cut(&mut self, tokens: u32) {
+        self.cut += 1;
+        self.longest = self.longest.max(tokens);
+    }
+
     fn merge(&mut self, other: &Self) {
         self.attempts += other.attempts;
         self.failed += other.failed;
         self.cancelled += other.cancelled;
         self.again += other.again;
         self.rate_limited += other.rate_limited;
+        self.too_long += other.too_long;
+        self.rejection = self.rejection.or(other.rejection);
+        self.cut += other.cut;
+        self.longest = self.longest.max(other.longest);
         self.queue.merge(&other.queue);
         self.ttft.merge(&other.ttft);
         self.tpot.merge(&other.tpot);

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::measures::{Measures, NodeMeasures, ServiceMeasures};
 use super::series::{Interval, Series};
-use super::verdict::Verdict;
-use crate::model::{Model, ServiceKind};
+use super::verdict::{Pattern, Verdict, Watched, verdict};
+use crate::model::{Model, ServiceKind, ServiceModel};
 
 /// What one deployment does under the scenario's load.
 #[derive(Debug, Clone, Serialize)]
@@ -24,7 +24,7 @@ pub struct Results {
     pub load_factor: f64,
     /// Seeds that were simulated; their figures are added up.
     pub seeds: Vec<u64>,
-    /// Whether a queue grows without bound; percentiles are absent then.
+    /// How the load is borne; percentiles and shares of good runs are absent where a queue grows without bound.
     pub verdict: Verdict,
     /// Runs that count: those after the warm-up.
     pub runs: u64,
@@ -45,9 +45,9 @@ pub struct Results {
     pub measured_s: f64,
     /// Runs that ended per second of `measured_s`.
     pub throughput_per_s: f64,
-    /// Runs that met the SLO, as a share of those that count; absent without an SLO.
+    /// Runs that met the SLO, as a share of those that count; absent without an SLO, and where a queue grows without bound.
     pub good_share: Option<f64>,
-    /// Runs per second that met the SLO; absent without an SLO.
+    /// Runs per second that met the SLO; absent where the share is.
     pub goodput_per_s: Option<f64>,
     /// Whether the share of good runs is what the SLO asks for; absent without an SLO.
     pub meets_slo: Option<bool>,
@@ -79,6 +79,8 @@ pub struct Results {
     pub services: Vec<ServiceResult>,
     /// What was taken for granted.
     pub assumptions: Vec<String>,
+    /// Where what happened is not what the scenario says.
+    pub warnings: Vec<String>,
 }
 
 /// Percentiles of a quantity; its mean with a 95 % confidence interval.
@@ -133,6 +135,8 @@ pub struct NodeResult {
     pub retries: u64,
     /// Answers 429.
     pub rate_limited: u64,
+    /// Requests that did not fit the model's context or the KV cache.
+    pub too_long: u64,
     /// Seconds of waiting for admission, or for a free server.
     pub queue_s: Option<Percentiles>,
     /// Seconds from sending to the first token.
@@ -223,9 +227,14 @@ pub struct PoolResult {
 /// What is said of a model's measurements.
 pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[u64]) -> Results {
     let names: Vec<&str> = model.services.iter().map(|service| service.name.as_str()).collect();
-    let verdicts: Vec<Verdict> = measures.watches.iter().map(|watch| watch.verdict(&names)).collect();
-    let verdict = verdicts.iter().find(|verdict| **verdict != Verdict::Stable).cloned().unwrap_or(Verdict::Stable);
-    let stable = verdict == Verdict::Stable;
+    let watched = Watched {
+        names: &names,
+        batches: &|service| matches!(model.services[service].kind, ServiceKind::Pool { .. }),
+        pattern: Pattern::of(&model.workload.arrivals),
+        has_outages: model.services.iter().any(ServiceModel::has_outages),
+    };
+    let verdict = verdict(&measures.watches, &watched);
+    let stable = !matches!(verdict, Verdict::Unstable { .. });
     let measured_s = measures.measured_us().max(1) as f64 / 1e6;
     let runs = measures.counted();
     let found: Vec<ServiceMeasures> = (0..model.services.len()).map(|index| measures.measured_at(index)).collect();
@@ -255,7 +264,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
     });
     let has_slo = !model.slo.is_empty();
     let throughput_per_s = measures.measured_ended() as f64 / measured_s;
-    let good_share = (has_slo && runs > 0).then(|| measures.good as f64 / runs as f64);
+    let good_share = (has_slo && stable && runs > 0).then(|| measures.good as f64 / runs as f64);
     Results {
         scenario: model.scenario.clone(),
         workflow: model.workflow.clone(),
@@ -274,7 +283,8 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         throughput_per_s,
         good_share,
         goodput_per_s: good_share.map(|share| share * throughput_per_s),
-        meets_slo: good_share.map(|share| stable && share >= model.slo.share.unwrap_or(1.0)),
+        meets_slo: (has_slo && runs > 0)
+            .then(|| good_share.is_some_and(|share| share >= model.slo.share.unwrap_or(1.0))),
         latency_s,
         runs_in_system: measures.measured_area_us() as f64 / 1e6 / measured_s,
         most_runs_in_system: measures.most_runs,
@@ -295,6 +305,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
             .collect(),
         services,
         assumptions: model.assumptions.clone(),
+        warnings: warnings(model, measures),
         verdict,
     }
 }
@@ -302,6 +313,24 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
 /// An amount of which something is known: nothing that is not complete is no zero.
 fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
     (is_complete || usd != Usd::ZERO).then_some(usd)
+}
+
+/// What the scenario says of lengths and what became of it.
+fn warnings(model: &Model, measures: &Measures) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for node in model.all_nodes() {
+        let found = &measures.nodes[node.position as usize];
+        if let (Some(rejection), count) = (found.rejection, found.too_long) {
+            warnings.push(format!("`{}`: {count} of {} requests were refused: {rejection}", node.path, found.attempts));
+        }
+        if let (Some(most), 1..) = (node.max_output, found.cut) {
+            warnings.push(format!(
+                "`{}`: {} of {} answers were to have up to {} tokens and are cut at the agent's max_tokens of {most}",
+                node.path, found.cut, found.attempts, found.longest
+            ));
+        }
+    }
+    warnings
 }
 
 fn node_result(
@@ -321,6 +350,7 @@ fn node_result(
         cancelled: found.cancelled,
         retries: found.again,
         rate_limited: found.rate_limited,
+        too_long: found.too_long,
         queue_s: of(&found.queue, 1e6),
         ttft_s: of(&found.ttft, 1e6),
         tpot_ms: of(&found.tpot, 1e6),
@@ -334,7 +364,7 @@ fn node_result(
 }
 
 /// What is said of a service over `measured_us`.
-fn service_result(service: &crate::model::ServiceModel, found: &ServiceMeasures, measured_us: u64) -> ServiceResult {
+fn service_result(service: &ServiceModel, found: &ServiceMeasures, measured_us: u64) -> ServiceResult {
     let measured = measured_us.max(1) as f64;
     let mean_served = found.served_us as f64 / measured;
     let (kind, utilization) = match &service.kind {

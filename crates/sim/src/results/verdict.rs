@@ -1,22 +1,24 @@
-//! Whether a queue grew without bound, in which case percentiles of waiting mean nothing but how long one looked.
+//! Whether what arrives is served, judged by what waits before each service while runs arrive. Work that is being served
+//! says nothing: a pipeline that fills, or an API that nothing limits, is not overloaded.
 
+use lumos_core::spec::ArrivalSpec;
 use serde::Serialize;
 
-/// What is there at some moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Moment {
-    at_us: u64,
-    arrived: u64,
-    runs: u64,
-    services: Vec<u64>,
-}
+use super::watch::Watch;
 
-/// Looks at the system in the middle of the arrivals and at their end.
-#[derive(Debug, Clone, Default)]
-pub struct Watch {
-    middle: Option<Moment>,
-    end: Option<Moment>,
-}
+/// Windows into which the time of arrivals is cut to see whether a queue grows in all of them.
+const WINDOWS: usize = 16;
+
+/// How many standard errors above zero the mean growth of those windows must be (Student's t with 15 degrees of freedom:
+/// one queue in 600 at exactly its capacity gets there, and hardly any below), and that of the second half alone.
+const GROWS: f64 = 3.5;
+const GROWS_LATE: f64 = 4.5;
+
+/// How many make one wonder.
+const MAY_GROW: f64 = 2.0;
+
+/// Requests from which on growth says anything.
+const FEWEST: u64 = 10;
 
 /// How the system bears its load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,56 +26,334 @@ pub struct Watch {
 pub enum Verdict {
     /// What arrives is served.
     Stable,
-    /// More arrives than is served.
+    /// For some time more arrived than was served, and then less: times hold for this load.
+    Overloaded {
+        /// When and where, by service and then by time.
+        spans: Vec<Span>,
+    },
+    /// Too few runs arrived to tell: times hold for these runs only.
+    Unclear {
+        /// The services of which it cannot be told.
+        services: Vec<String>,
+    },
+    /// More arrives than is served, so queues grow as long as one looks.
     Unstable {
         /// Runs by which the backlog grows each second.
         runs_per_s: f64,
-        /// The services whose queues grow, the one that grows most first.
-        services: Vec<String>,
+        /// The services whose own queues grow, the one that grows most first.
+        services: Vec<Bottleneck>,
     },
 }
 
-impl Watch {
-    /// What is there in the middle of the arrivals: runs that have arrived, runs in the system, requests at each service.
-    pub fn middle(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
-        self.middle = Some(Moment { at_us, arrived, runs, services: services.collect() });
-    }
+/// A service that does not keep up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bottleneck {
+    /// Its name.
+    pub service: String,
+    /// What it is asked for, as a multiple of what it can do.
+    pub load: f64,
+    /// Requests by which its queue grows each second; 0 while a limit's full bucket hides it.
+    pub requests_per_s: f64,
+}
 
-    /// What is there when the last run has arrived.
-    pub fn end(&mut self, at_us: u64, arrived: u64, runs: u64, services: impl Iterator<Item = u64>) {
-        // Looked at again with every late arrival, so the list is used again.
-        let mut list = self.end.take().map_or_else(Vec::new, |before| before.services);
-        list.clear();
-        list.extend(services);
-        self.end = Some(Moment { at_us, arrived, runs, services: list });
-    }
+/// A time in which a service did not keep up.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Span {
+    /// Its name.
+    pub service: String,
+    /// Seconds from the start until its queue began to grow.
+    pub from_s: f64,
+    /// Until it was longest.
+    pub to_s: f64,
+    /// Until it was worked off; absent if it was not before the last arrival.
+    pub worked_off_s: Option<f64>,
+    /// Requests that waited when it was longest.
+    pub most_waiting: u64,
+}
 
-    /// The verdict; `names` are those of the services.
-    ///
-    /// Unstable is a backlog that grew in the second half of the arrivals by more than 2 % of what arrived in it, and by more
-    /// than four standard deviations of so many Poisson arrivals: a stable queue at 95 % of its capacity grows by neither.
-    pub fn verdict(&self, names: &[&str]) -> Verdict {
-        let (Some(middle), Some(end)) = (&self.middle, &self.end) else { return Verdict::Stable };
-        let arrived = end.arrived.saturating_sub(middle.arrived) as f64;
-        let grew = |before: u64, after: u64| after as f64 - before as f64;
-        let bound = (0.02 * arrived).max(4.0 * arrived.sqrt());
-        let growth = grew(middle.runs, end.runs);
-        if growth <= bound {
-            return Verdict::Stable;
-        }
-        let seconds = (end.at_us.saturating_sub(middle.at_us)).max(1) as f64 / 1e6;
-        let mut growing: Vec<(f64, &str)> = middle
-            .services
-            .iter()
-            .zip(&end.services)
-            .zip(names)
-            .map(|((before, after), name)| (grew(*before, *after), *name))
-            .filter(|(growth, _)| *growth > bound / 2.0)
-            .collect();
-        growing.sort_by(|a, b| b.0.total_cmp(&a.0));
-        Verdict::Unstable {
-            runs_per_s: growth / seconds,
-            services: growing.into_iter().map(|(_, name)| name.to_owned()).collect(),
+/// How arrivals go on, if one looks for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// As before, after so many microseconds of a cycle at the latest.
+    Steady {
+        /// The cycle; 0 without one.
+        cycle_us: u64,
+    },
+    /// As on the first day.
+    Daily {
+        /// Length of a day.
+        day_us: u64,
+    },
+    /// As recorded, and then not at all.
+    Recorded,
+    /// Never more than there are clients.
+    Closed,
+}
+
+impl Pattern {
+    /// That of arrivals `factor` times as often as a scenario says.
+    pub fn of(arrivals: &ArrivalSpec) -> Self {
+        let us = |seconds: f64| (seconds * 1e6) as u64;
+        match arrivals {
+            ArrivalSpec::OnOff { on_s, off_s, .. } => Self::Steady { cycle_us: us(4.0 * (on_s + off_s)) },
+            ArrivalSpec::Diurnal { day_h, .. } => Self::Daily { day_us: us(day_h * 3600.0) },
+            ArrivalSpec::Trace { .. } => Self::Recorded,
+            ArrivalSpec::Closed { .. } => Self::Closed,
+            _ => Self::Steady { cycle_us: 0 },
         }
     }
+}
+
+/// What is known of the watched services.
+#[derive(Clone, Copy)]
+pub struct Watched<'a> {
+    /// Their names.
+    pub names: &'a [&'a str],
+    /// Those that batch, by position: more of them being served is not yet a queue, and may become one.
+    pub batches: &'a dyn Fn(usize) -> bool,
+    /// How runs arrive.
+    pub pattern: Pattern,
+    /// Whether something is down for a time.
+    pub has_outages: bool,
+}
+
+/// The verdict on simulations of one load with several seeds.
+pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
+    if watched.pattern == Pattern::Closed {
+        return Verdict::Stable;
+    }
+    let states: Vec<State> = (0..watched.names.len()).map(|service| state(watches, service, watched)).collect();
+    let mut growing: Vec<Bottleneck> = Vec::new();
+    let mut unclear = Vec::new();
+    for (name, state) in watched.names.iter().zip(&states) {
+        match state {
+            State::Grows { load, per_s } => {
+                growing.push(Bottleneck { service: (*name).to_owned(), load: *load, requests_per_s: *per_s });
+            }
+            State::Unclear => unclear.push((*name).to_owned()),
+            State::Served => {}
+        }
+    }
+    if !growing.is_empty() {
+        growing.sort_by(|a, b| b.requests_per_s.total_cmp(&a.requests_per_s).then(b.load.total_cmp(&a.load)));
+        let runs = growth(watches, None, 0.5, |queue| queue.there);
+        return Verdict::Unstable { runs_per_s: runs.per_s.max(0.0), services: growing };
+    }
+    if !unclear.is_empty() {
+        return Verdict::Unclear { services: unclear };
+    }
+    let varies = watched.has_outages || matches!(watched.pattern, Pattern::Daily { .. } | Pattern::Recorded);
+    let spans: Vec<Span> = watches
+        .first()
+        .filter(|_| varies)
+        .map(|watch| watched.names.iter().enumerate().flat_map(|(at, name)| spans(watch, at, name)).collect())
+        .unwrap_or_default();
+    if spans.is_empty() { Verdict::Stable } else { Verdict::Overloaded { spans } }
+}
+
+/// The verdict on a load whose services cannot be seen into: runs that are there, of which `typical_us` is how long one takes
+/// that nobody holds up.
+pub fn verdict_of_runs(watch: &Watch, typical_us: Option<u64>, pattern: Pattern) -> Verdict {
+    let Pattern::Steady { cycle_us } = pattern else { return Verdict::Stable };
+    let watches = std::slice::from_ref(watch);
+    let late = growth(watches, None, 0.5, |queue| queue.there);
+    if late.t < GROWS_LATE {
+        return Verdict::Stable;
+    }
+    // A pipeline that fills is full after as long as one run takes.
+    let is_full = typical_us.is_some_and(|typical_us| watch.until_us() / 2 >= 3 * typical_us);
+    let is_enough = late.came >= FEWEST && watch.until_us() >= cycle_us;
+    if is_full && is_enough {
+        Verdict::Unstable { runs_per_s: late.per_s, services: Vec::new() }
+    } else {
+        Verdict::Unclear { services: Vec::new() }
+    }
+}
+
+/// How one service bears its load.
+enum State {
+    Served,
+    Unclear,
+    Grows { load: f64, per_s: f64 },
+}
+
+fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
+    let whole = growth(watches, Some(service), 0.0, |queue| queue.waiting);
+    let late = growth(watches, Some(service), 0.5, |queue| queue.waiting);
+    let shortest_us = watches.iter().map(Watch::until_us).min().unwrap_or(0);
+    let capacity = capacity(watches, service);
+    let load = capacity.map_or(1.0, |per_s| whole.came as f64 / whole.seconds / per_s).max(1.0);
+    let per_s = late.per_s.max(whole.per_s);
+    let grows = match watched.pattern {
+        // Over whole days, because what is left in the evening may be worked off at night.
+        Pattern::Daily { day_us } => lasts(shortest_us, day_us) && load >= 1.02,
+        Pattern::Recorded => whole.t >= GROWS,
+        _ => whole.t >= GROWS || late.t >= GROWS_LATE,
+    };
+    let cycle_us = match watched.pattern {
+        Pattern::Steady { cycle_us } => cycle_us,
+        _ => 0,
+    };
+    let is_enough = whole.came >= FEWEST && shortest_us >= cycle_us;
+    let goes_on = match watched.pattern {
+        Pattern::Steady { .. } => true,
+        Pattern::Daily { day_us } => lasts(shortest_us, day_us),
+        Pattern::Recorded | Pattern::Closed => false,
+    };
+    match offered(watches, service, &whole).filter(|_| goes_on) {
+        Some((load, true)) if is_enough => return State::Grows { load, per_s: per_s.max(0.0) },
+        Some(_) => return State::Unclear,
+        None => {}
+    }
+    if grows {
+        return if is_enough { State::Grows { load, per_s } } else { State::Unclear };
+    }
+    if matches!(watched.pattern, Pattern::Steady { .. }) {
+        let waits = watches.iter().filter(|watch| never_empties(watch, service)).count();
+        let fills = (watched.batches)(service) && fills(watches, service);
+        if 2 * waits > watches.len() || fills || whole.t >= MAY_GROW {
+            return State::Unclear;
+        }
+    }
+    State::Served
+}
+
+/// Whether a day is over with its last arrival, which comes a little before its end.
+fn lasts(until_us: u64, day_us: u64) -> bool {
+    until_us + day_us / 20 >= day_us
+}
+
+/// By how much limits are overrun, if they are, and whether that is more than chance.
+fn offered(watches: &[Watch], service: usize, whole: &Growth) -> Option<(f64, bool)> {
+    let all: Vec<_> = watches.iter().filter_map(|watch| watch.offered(service)).collect();
+    let requests: u64 = all.iter().map(|offered| offered.requests).sum();
+    let load = all.iter().map(|offered| offered.load).sum::<f64>() / all.len().max(1) as f64;
+    // Twice, because lengths vary too.
+    let error = (2.0 * whole.dispersion / requests.max(1) as f64).sqrt();
+    (load > 1.0).then(|| (load, (load - 1.0) >= GROWS * error))
+}
+
+/// How something grew over the windows of some watches.
+struct Growth {
+    /// Mean growth over its standard error.
+    t: f64,
+    /// Mean growth.
+    per_s: f64,
+    /// Requests that came.
+    came: u64,
+    /// Seconds in which they did, of all watches together.
+    seconds: f64,
+    /// Variance of the requests that came in a window over their mean: 1 if they come independently of each other.
+    dispersion: f64,
+}
+
+/// Growth from a share of the time on.
+fn growth(watches: &[Watch], service: Option<usize>, from: f64, of: impl Fn(super::watch::Queue) -> u64) -> Growth {
+    let (mut grew, mut came, mut seconds) = (Vec::new(), Vec::new(), 0.0);
+    for watch in watches {
+        let count = watch.count();
+        let first = (count as f64 * from) as usize;
+        let windows = WINDOWS.min(count - first);
+        let at = |window: usize| watch.at(service, first + window * (count - first) / windows.max(1));
+        for window in 0..windows {
+            let (before, after) = (at(window), at(window + 1));
+            grew.push(of(after) as f64 - of(before) as f64);
+            came.push(after.came.saturating_sub(before.came) as f64);
+        }
+        seconds += ((count - first) as u64 * watch.slot_us()) as f64 / 1e6;
+    }
+    let (mean, variance) = moments(&grew);
+    let (mean_came, variance_came) = moments(&came);
+    let error = (variance / grew.len().max(1) as f64).sqrt();
+    Growth {
+        t: if mean <= 0.0 { 0.0 } else { mean / error },
+        per_s: mean * grew.len() as f64 / f64::max(seconds, 1e-6),
+        came: came.iter().sum::<f64>() as u64,
+        seconds: f64::max(seconds, 1e-6),
+        dispersion: if mean_came > 0.0 { variance_came / mean_came } else { 1.0 },
+    }
+}
+
+/// Mean and variance.
+fn moments(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0))
+}
+
+/// Requests per second that leave a queue which is never short of them.
+fn capacity(watches: &[Watch], service: usize) -> Option<f64> {
+    let queue = |watch: &Watch, slots: usize| watch.at(Some(service), slots);
+    let all = || watches.iter().flat_map(|watch| (0..watch.count()).map(move |slots| (watch, slots)));
+    let longest = all().map(|(watch, slots)| queue(watch, slots + 1).waiting).max()?;
+    let enough = (longest / 10).max(1);
+    let (mut left, mut us) = (0, 0);
+    for (watch, slots) in all() {
+        let (before, after) = (queue(watch, slots), queue(watch, slots + 1));
+        if before.waiting >= enough && after.waiting >= enough {
+            left += (after.came + before.waiting).saturating_sub(before.came + after.waiting);
+            us += watch.slot_us();
+        }
+    }
+    (left > 0).then(|| left as f64 / (us as f64 / 1e6))
+}
+
+/// Whether somebody waited at every look of the second half, and more than hardly anybody at the end: such a queue may be on
+/// its way anywhere.
+fn never_empties(watch: &Watch, service: usize) -> bool {
+    let count = watch.count();
+    let end = watch.at(Some(service), count);
+    let hardly = (end.came / 200).max(3);
+    count > 0 && end.waiting >= hardly && (count / 2..count).all(|slot| watch.at(Some(service), slot + 1).waiting > 0)
+}
+
+/// Whether batches still grow at the end of a load that is short beside one request: how many there will be is not seen.
+fn fills(watches: &[Watch], service: usize) -> bool {
+    let late = growth(watches, Some(service), 0.5, |queue| queue.there);
+    if late.t < GROWS_LATE {
+        return false;
+    }
+    let is_short = |watch: &Watch| {
+        let count = watch.count();
+        let there: u64 = (0..count).map(|slot| watch.at(Some(service), slot + 1).there).sum();
+        let end = watch.at(Some(service), count);
+        // By Little's law, of those that have left.
+        let served = end.came.saturating_sub(end.there);
+        served == 0 || watch.until_us() / 2 < 3 * there * watch.slot_us() / served
+    };
+    watches.iter().all(is_short)
+}
+
+/// The times in which a service did not keep up: a queue that grows for some slots, by more than chance makes it.
+fn spans(watch: &Watch, service: usize, name: &str) -> Vec<Span> {
+    let at = |slots: usize| watch.at(Some(service), slots);
+    let count = watch.count();
+    let longest = (0..=count).map(|slots| at(slots).waiting).max().unwrap_or(0);
+    let floor = (longest / 20).max(1);
+    let seconds = |slots: usize| (slots as u64 * watch.slot_us()) as f64 / 1e6;
+    let mut spans = Vec::new();
+    let mut slots = 0;
+    while slots < count {
+        if at(slots + 1).waiting < floor {
+            slots += 1;
+            continue;
+        }
+        let from = slots;
+        let until = (from + 1..=count).find(|slots| at(*slots).waiting < floor);
+        let top = (from..=until.unwrap_or(count)).max_by_key(|slots| at(*slots).waiting).unwrap_or(from);
+        let grown = at(top).waiting;
+        // Twice what came: so much did by chance, and so much was served by chance.
+        let by_chance = (2.0 * (at(top).came - at(from).came) as f64).sqrt();
+        if top >= from + 2 && grown as f64 >= 5.0 * by_chance {
+            spans.push(Span {
+                service: name.to_owned(),
+                from_s: seconds(from),
+                to_s: seconds(top),
+                worked_off_s: until.map(seconds),
+                most_waiting: grown,
+            });
+        }
+        slots = until.unwrap_or(count);
+    }
+    spans
 }

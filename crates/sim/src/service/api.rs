@@ -6,7 +6,7 @@ use lumos_core::chance::{self, unit};
 use lumos_core::spec::{ApiSpec, OutageSpec};
 
 use super::Buckets;
-use crate::chance::Quantity;
+use crate::chance::{Quantity, whole_us};
 
 /// How an API works, ready to be drawn.
 #[derive(Debug, Clone)]
@@ -39,6 +39,13 @@ impl ApiModel {
             outages: spec.outages.clone(),
             batch_window_us: spec.batch_window_s.map(us).filter(|window| *window > 0),
         }
+    }
+}
+
+impl ApiModel {
+    /// Whether it fails, or is slower, for a time.
+    pub fn has_outages(&self) -> bool {
+        !self.outages.is_empty()
     }
 }
 
@@ -128,8 +135,8 @@ impl<'a> Api<'a> {
             Some(window) => now_us.div_ceil(window) * window,
             None => now_us,
         };
-        let first_us = begin_us + round_trip_us + (ttft_us * slower).round() as u64;
-        Answer::Tokens { first_us, done_us: first_us + (rest_us * slower).round() as u64, cached }
+        let first_us = begin_us + round_trip_us + whole_us(ttft_us * slower);
+        Answer::Tokens { first_us, done_us: first_us + whole_us(rest_us * slower), cached }
     }
 
     /// A request that was answered with tokens ends.

@@ -6,6 +6,8 @@ use lumos_core::admission::{Actual, Ask, Decision, End, Ledger, Rules, Ticket};
 use lumos_core::scheduler::Failure;
 use lumos_core::{CallReport, Usd};
 
+use crate::results::Offered;
+
 /// A lease never runs out: simulated processes don't die.
 const LEASE_US: u64 = u64::MAX / 4;
 
@@ -17,8 +19,8 @@ pub(crate) struct Gate {
     tickets: u64,
     /// When the first in the queue asks again.
     pub wake_us: u64,
-    /// The longest that the queue was.
-    pub longest: usize,
+    /// Requests, tokens of prompts and tokens of answers that were asked for.
+    asked: [u64; 3],
 }
 
 struct Waiting {
@@ -34,12 +36,43 @@ pub(crate) enum Passage {
 
 impl Gate {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, ledger: Ledger::default(), queue: VecDeque::new(), tickets: 0, wake_us: u64::MAX, longest: 0 }
+        Self { rules, ledger: Ledger::default(), queue: VecDeque::new(), tickets: 0, wake_us: u64::MAX, asked: [0; 3] }
     }
 
-    /// Somebody comes to the queue's end.
-    pub(crate) fn enter(&mut self, flight: u32, input: u32, output: u32, worst_cost: Option<Usd>) {
+    /// Those that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What was asked for until now beside what the limits let pass in that time; `None` where nothing is limited by the
+    /// minute.
+    pub(crate) fn offered(&self, now_us: u64) -> Option<Offered> {
+        let [requests, input, output] = self.asked;
+        let limits = [
+            (self.rules.rpm, requests),
+            (self.rules.tpm, input + output),
+            (self.rules.input_tpm, input),
+            (self.rules.output_tpm, output),
+        ];
+        // The first comes at the beginning: what follows it counts.
+        let follow = requests.saturating_sub(1) as f64 / requests.max(1) as f64;
+        let load = |(limit, asked): (Option<u32>, u64)| {
+            let passes = f64::from(limit?) * now_us.max(1) as f64 / 60e6;
+            Some(asked as f64 * follow / passes)
+        };
+        let load = limits
+            .into_iter()
+            .filter_map(load)
+            .fold(None, |most: Option<f64>, load| Some(most.map_or(load, |most| most.max(load))))?;
+        Some(Offered { load, requests })
+    }
+
+    /// Somebody comes to the queue's end with a prompt of `input` tokens, for at most `output` of which `answer` will come.
+    pub(crate) fn enter(&mut self, flight: u32, input: u32, (answer, output): (u32, u32), worst_cost: Option<Usd>) {
         self.tickets += 1;
+        for (asked, more) in self.asked.iter_mut().zip([1, input, answer]) {
+            *asked += u64::from(more);
+        }
         let ask = Ask {
             ticket: Ticket(self.tickets),
             input_tokens: u64::from(input),
@@ -49,7 +82,6 @@ impl Gate {
             owner: None,
         };
         self.queue.push_back(Waiting { flight, ask });
-        self.longest = self.longest.max(self.queue.len());
     }
 
     /// The next who passes, or is turned away, at `now_us`; `None` when the first has to wait, or nobody is there.

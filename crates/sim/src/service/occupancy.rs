@@ -21,7 +21,13 @@ impl Occupancy {
     fn advance(&mut self, now_us: u64) {
         if self.occupants > 0 {
             let busy = self.machines.min(self.occupants);
-            self.share += (now_us - self.at_us) * PARTS * busy / self.occupants;
+            let passed = now_us - self.at_us;
+            // Years times many machines leave 64 bits.
+            self.share += match passed.checked_mul(PARTS * busy) {
+                Some(parts) => parts / self.occupants,
+                None => u64::try_from(u128::from(passed) * u128::from(PARTS * busy) / u128::from(self.occupants))
+                    .unwrap_or(u64::MAX),
+            };
         }
         self.at_us = now_us;
     }

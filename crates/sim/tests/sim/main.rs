@@ -4,3 +4,4 @@ mod costs;
 mod queues;
 pub mod scenarios;
 mod troubles;
+mod verdicts;

@@ -1,6 +1,6 @@
 //! Queues of which theory says how long one waits, and laws that hold in every scenario.
 
-use lumos_sim::results::{Measures, Verdict};
+use lumos_sim::results::Measures;
 use lumos_sim::{Options, SimError, simulate};
 use proptest::prelude::*;
 
@@ -85,22 +85,6 @@ fn a_closed_loop_keeps_its_clients() {
     // Deadlines of runs that have ended happen to nobody.
     let patient = ONE.replace("output:", "limits: (deadline_s: 5000), output:");
     assert_eq!(run(&patient, &scenario, 1).horizon_us, 1_000_000_000);
-}
-
-#[test]
-fn more_than_the_capacity_is_called_unstable() {
-    let verdict = |rate: f64, runs: u64| {
-        let scenario = one(&format!("Poisson(per_s: {rate})"), 1, "Exponential(mean: 1)", runs);
-        run(ONE, &scenario, 3).watches[0].verdict(&["desk"])
-    };
-    assert_eq!(verdict(0.95, 100_000), Verdict::Stable);
-    match verdict(1.2, 20_000) {
-        Verdict::Unstable { runs_per_s, services } => {
-            near(runs_per_s, 0.2, 20.0, "growth");
-            assert_eq!(services, ["desk"]);
-        }
-        Verdict::Stable => panic!("a queue that grows by a fifth of what arrives is not stable"),
-    }
 }
 
 /// Two stations in a row, a map, a branch and a loop.

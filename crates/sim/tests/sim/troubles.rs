@@ -1,7 +1,7 @@
 //! What goes wrong, waits, grows and scales, each written in a scenario.
 
 use lumos_core::record::Status;
-use lumos_sim::results::Measures;
+use lumos_sim::results::{Measures, summarize};
 use lumos_sim::{Options, Traced, simulate_traced};
 
 use super::scenarios::model;
@@ -143,6 +143,75 @@ fn a_session_carries_its_growing_context_which_the_replica_still_has() {
         assert!(cached.is_sorted() && cached[3] >= 700, "what was said before is still there: {cached:?}");
     }
     assert!(own("replicas: 1, prefix_cache: false").iter().all(|(_, cached)| *cached == 0));
+}
+
+/// Runs with prompts and answers of these lengths, and what is said of them.
+fn lengths(deployment: &str, policy: &str, profile: &str) -> (Measures, Vec<Traced>, Vec<String>) {
+    let scenario = format!(
+        r#"Scenario(
+            name: "long", workflow: "ask", deployments: ["it"],
+            workload: (arrivals: Constant(per_s: 1), runs: 20),
+            nodes: {{ "say": ({profile}) }},
+            services: {{ "other": Api(ttft_s: 0.5) }},
+        )"#
+    );
+    let model = model(&WORKFLOW.replace("POLICY", policy), deployment, &scenario)
+        .unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let mut traced = Vec::new();
+    let measures = simulate_traced(&model, Options::default(), &mut |run| traced.push(run)).expect("it can be");
+    let warnings = summarize(&model, &measures, 1.0, &[0]).warnings;
+    (measures, traced, warnings)
+}
+
+#[test]
+fn what_does_not_fit_the_context_is_refused_as_a_server_would_and_a_fallback_takes_it() {
+    let other = "MORE), \"other\": Remote(provider: OpenAi, model: \"n\", api_key: Env(\"KEY\")";
+    let own = REPLICAS.replace("MORE", other).replace("MORE", "replicas: 1");
+    // The agent allows 256 tokens, and the model 131,072 in all.
+    let (found, traced, warnings) =
+        lengths(&own, "retry: (attempts: 3)", "input_tokens: [100, 131000], output_tokens: 9");
+    let long = found.nodes[0].too_long;
+    assert!((3..18).contains(&long) && found.failed == long && found.succeeded == 20 - long, "{long}");
+    assert_eq!(found.nodes[0].again, 0, "nobody tries that again");
+    let says = "prompt and answer do not fit the model's context: 131000 + 256 tokens, and it has 131072";
+    let errors = traced.iter().filter_map(|run| run.record.steps[0].attempts[0].error.as_ref());
+    assert!(errors.clone().count() as u64 == long && errors.clone().all(|error| error.message == says), "{errors:?}");
+    assert_eq!(warnings, [format!("`say`: {long} of 20 requests were refused: {says}")]);
+    assert_eq!(
+        (found.nodes[0].input_tokens, found.services[0].failed),
+        (100 * (20 - long), long),
+        "they are not billed"
+    );
+    let fit = lengths(&own, "", "input_tokens: 130816, output_tokens: 9").0;
+    assert_eq!((fit.succeeded, fit.nodes[0].too_long), (20, 0));
+    let (found, ..) = lengths(&own, "fallback: [\"other\"]", "input_tokens: 131000, output_tokens: 9");
+    assert_eq!((found.succeeded, found.services[1].requests), (20, 20));
+}
+
+#[test]
+fn what_does_not_fit_the_kv_cache_is_refused_with_a_reason() {
+    let own = REPLICAS.replace("MORE", "memory_utilization: 0.45");
+    let (found, _, warnings) = lengths(&own, "", "input_tokens: 60000, output_tokens: 9");
+    assert_eq!((found.failed, found.nodes[0].too_long), (20, 20));
+    assert!(
+        warnings[0]
+            .starts_with("`say`: 20 of 20 requests were refused: prompt and answer do not fit the KV cache: 60008"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn answers_beyond_what_the_agent_allows_are_cut_and_that_is_said() {
+    let own = REPLICAS.replace("MORE", "replicas: 1");
+    let (found, _, warnings) = lengths(&own, "", "input_tokens: 100, output_tokens: [10, 300, 900]");
+    let cut = found.nodes[0].cut;
+    assert!((4..19).contains(&cut), "{cut}");
+    let says = format!(
+        "`say`: {cut} of 20 answers were to have up to 900 tokens and are cut at the agent's max_tokens of 256"
+    );
+    assert_eq!(warnings, [says]);
+    assert_eq!(found.nodes[0].output_tokens, 256 * cut + 10 * (20 - cut));
+    assert_eq!(lengths(&own, "", "input_tokens: 100, output_tokens: 256").2, Vec::<String>::new());
 }
 
 #[test]

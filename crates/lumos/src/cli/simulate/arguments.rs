@@ -8,6 +8,9 @@ use lumos::core::spec::Quantization;
 
 use crate::cli::arguments::Format;
 
+/// Most runs that a command may be asked for.
+const MOST_RUNS: u64 = 1_000_000_000;
+
 /// `lumos simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
@@ -17,16 +20,16 @@ pub struct Simulate {
     #[arg(short, long, value_name = "DEPLOYMENT")]
     pub deployment: Vec<PathBuf>,
     /// Runs, in place of the scenario's.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RUNS))]
     pub runs: Option<u64>,
     /// Simulations with different seeds, added up: the interval of the mean is then between them.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub seeds: u32,
     /// How many times as often runs arrive as the scenario says; several, separated by commas, are simulated side by side.
     #[arg(long, value_name = "F", value_delimiter = ',', value_parser = factor)]
     pub load_factor: Vec<f64>,
     /// Threads [default: one for each processor]. The results don't depend on them.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=1024))]
     pub threads: Option<usize>,
     /// Compute replicas iteration by iteration, which gives the same, slowly.
     #[arg(long)]
@@ -58,7 +61,7 @@ pub struct Load {
     #[arg(short, long, value_name = "DEPLOYMENT")]
     pub deployment: Option<PathBuf>,
     /// Runs, in place of what the scenario says.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RUNS))]
     pub runs: Option<u64>,
     /// Seconds during which runs arrive, in place of what the scenario says.
     #[arg(long, value_name = "SECONDS", value_parser = factor)]
@@ -133,7 +136,7 @@ pub struct Plan {
     #[arg(long, value_name = "NAME=USD", value_parser = device_hour)]
     pub device_hour: Vec<(String, Usd)>,
     /// Runs, in place of the scenario's.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RUNS))]
     pub runs: Option<u64>,
     /// How many times as often runs arrive as the scenario says.
     #[arg(long, value_name = "F", default_value = "1", value_parser = factor)]
@@ -161,8 +164,10 @@ fn device_hour(text: &str) -> Result<(String, Usd), String> {
 }
 
 fn factor(text: &str) -> Result<f64, String> {
+    /// Seconds of a load, or times as often.
+    const MOST: f64 = 1e9;
     match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
-        _ => Err("a number above 0, e.g. 0.5".to_owned()),
+        Ok(factor) if factor > 0.0 && factor <= MOST => Ok(factor),
+        _ => Err(format!("a number above 0, e.g. 0.5; at most {MOST}")),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use lumos::core::Usd;
-use lumos::sim::results::{NodeResult, Percentiles, Results, ServiceResult, Verdict};
+use lumos::sim::results::{Bottleneck, NodeResult, Percentiles, Results, ServiceResult, Span, Verdict};
 use lumos_report::{Column, Role, Table, clean, figure};
 
 use crate::cli::output;
@@ -72,14 +72,30 @@ fn one(result: &Results) -> String {
     );
     match &result.verdict {
         Verdict::Stable => {}
-        Verdict::Unstable { runs_per_s, services } => {
-            let at = if services.is_empty() { String::new() } else { format!(" at {}", services.join(", ")) };
+        Verdict::Overloaded { spans } => text.push_str(&overloaded(spans)),
+        Verdict::Unclear { services } => {
+            let whom = if services.is_empty() { "the backends".to_owned() } else { listed(services.iter()) };
+            let keep = if services.len() == 1 { "keeps" } else { "keep" };
             let _ = writeln!(
                 text,
-                "{} more arrives than is served: the backlog grows by {runs_per_s:.3} runs per second{at}.\n         \
-                 Times depend on how long one looks, so none are given.",
+                "{} whether {whom} {keep} up with this load if it goes on. Times are those of these runs.",
+                output::bold("too short to tell:")
+            );
+        }
+        Verdict::Unstable { runs_per_s, services } => {
+            let _ = writeln!(
+                text,
+                "{} more arrives than is served: the backlog grows by {runs_per_s:.3} runs per second.",
                 output::bold("unstable:")
             );
+            for Bottleneck { service, load, requests_per_s } in services {
+                let _ = writeln!(
+                    text,
+                    "          {} is asked for {load:.2} times what it can do; its queue grows by {requests_per_s:.3} requests per second.",
+                    clean(service)
+                );
+            }
+            text.push_str("          Times depend on how long one looks, so none are given.\n");
         }
     }
     text.push('\n');
@@ -95,6 +111,9 @@ fn one(result: &Results) -> String {
     }
     text.push('\n');
     text.push_str(&sums(result));
+    for warning in &result.warnings {
+        let _ = writeln!(text, "{} {}", output::bold("warning:"), clean(warning));
+    }
     for assumption in &result.assumptions {
         let _ = writeln!(text, "{} {}", output::bold("assumed:"), clean(assumption));
     }
@@ -103,6 +122,44 @@ fn one(result: &Results) -> String {
 
 fn warm_up(runs: u64) -> String {
     if runs == 0 { String::new() } else { format!(" after {} of warm-up", figure::count(runs)) }
+}
+
+/// Most overloaded times that are told one by one.
+const MOST_SPANS: usize = 6;
+
+fn overloaded(spans: &[Span]) -> String {
+    let mut text = String::new();
+    let clock = |seconds: f64| {
+        let minutes = (seconds / 60.0).round() as u64;
+        match seconds {
+            // Times of day, or moments of a short load.
+            seconds if seconds < 600.0 => self::seconds(seconds),
+            _ => format!("{:02}:{:02}", minutes / 60, minutes % 60),
+        }
+    };
+    for span in spans.iter().take(MOST_SPANS) {
+        let after = match span.worked_off_s {
+            Some(at_s) => format!("worked off by {}", clock(at_s)),
+            None => "not worked off before the last arrival".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{} {} from {} to {}; at most {} waited, {after}",
+            output::bold("overloaded:"),
+            clean(&span.service),
+            clock(span.from_s),
+            clock(span.to_s),
+            figure::count(span.most_waiting),
+        );
+    }
+    if spans.len() > MOST_SPANS {
+        let _ = writeln!(text, "            and {} times more", spans.len() - MOST_SPANS);
+    }
+    text
+}
+
+fn listed<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    names.map(|name| clean(name)).collect::<Vec<_>>().join(", ")
 }
 
 fn seeds(seeds: &[u64]) -> String {
@@ -268,14 +325,15 @@ fn sums(result: &Results) -> String {
         let succeeded = figure::count(result.succeeded);
         let _ = writeln!(text, "{} {succeeded} succeeded, {}", output::bold("ended:"), listed.join(", "));
     }
-    if let (Some(share), Some(goodput), Some(meets)) = (result.good_share, result.goodput_per_s, result.meets_slo) {
+    if let Some(meets) = result.meets_slo {
         let word = if meets { "met" } else { "missed" };
-        let _ = writeln!(
-            text,
-            "{} {word}: {} of runs are good, {goodput:.3} good runs/s",
-            output::bold("SLO:"),
-            percent(share)
-        );
+        let good = match (result.good_share, result.goodput_per_s) {
+            (Some(share), Some(goodput)) => {
+                format!(": {} of runs are good, {goodput:.3} good runs/s", percent(share))
+            }
+            _ => ", because a queue grows without bound".to_owned(),
+        };
+        let _ = writeln!(text, "{} {word}{good}", output::bold("SLO:"));
     }
     let incomplete = if result.cost_complete { "" } else { "; prices of some backends are unknown and left out" };
     let _ = writeln!(

@@ -1,0 +1,119 @@
+//! Looks at queues while runs arrive: between 64 and 128 of them, evenly in time, however long that lasts.
+
+/// Looks that are kept at most; then every other one is let go, and they come half as often.
+const LOOKS: usize = 128;
+
+/// What is there of one service, or of runs, at some moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that have come until now.
+    pub came: u64,
+    /// Requests that wait: for lumos's own limiter, for a free server, for a place in a batch.
+    pub waiting: u64,
+    /// Requests that wait or are served.
+    pub there: u64,
+}
+
+/// What was offered to a limit, as a multiple of what it lets pass in that time, and by how many requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Offered {
+    /// The multiple: above 1 nobody can keep up, whether or not a full bucket hides it yet.
+    pub load: f64,
+    /// Requests.
+    pub requests: u64,
+}
+
+/// What one simulation, or one load, saw of its queues while runs arrived.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Runs first, then services.
+    width: usize,
+    slot_us: u64,
+    next_us: u64,
+    /// At the ends of slots, `width` at a time.
+    looks: Vec<Queue>,
+    until_us: u64,
+    /// By service; empty without limits.
+    offered: Vec<Option<Offered>>,
+}
+
+impl Watch {
+    /// Begins at time 0, when nobody is there.
+    pub fn new(services: usize) -> Self {
+        Self { width: services + 1, slot_us: 1, next_us: 1, looks: Vec::new(), until_us: 0, offered: Vec::new() }
+    }
+
+    /// When it wants to look next; `u64::MAX` when it has seen enough.
+    pub fn next_us(&self) -> u64 {
+        self.next_us
+    }
+
+    /// What has been there since the last event, the runs first, told when the clock goes on to `now_us`.
+    pub fn look(&mut self, now_us: u64, queues: &[Queue]) {
+        while self.next_us <= now_us {
+            self.looks.extend_from_slice(queues);
+            if self.looks.len() == LOOKS * self.width {
+                let width = self.width;
+                let kept = self.looks.chunks_exact(width).skip(1).step_by(2).flatten().copied();
+                self.looks = kept.collect();
+                self.slot_us *= 2;
+            }
+            self.next_us = (self.count() as u64 + 1).saturating_mul(self.slot_us);
+        }
+    }
+
+    /// The last run arrives now, and `offered` is what limits were asked for until then.
+    pub fn close(&mut self, now_us: u64, offered: Vec<Option<Offered>>) {
+        if self.next_us < u64::MAX {
+            (self.until_us, self.next_us, self.offered) = (now_us, u64::MAX, offered);
+        }
+    }
+
+    /// Slots that lie in the time of arrivals.
+    pub(super) fn count(&self) -> usize {
+        self.looks.len() / self.width
+    }
+
+    /// Length of a slot.
+    pub(super) fn slot_us(&self) -> u64 {
+        self.slot_us
+    }
+
+    /// How long runs arrived.
+    pub(super) fn until_us(&self) -> u64 {
+        self.until_us
+    }
+
+    /// What was there of a service after so many slots; `None` means runs.
+    pub(super) fn at(&self, service: Option<usize>, slots: usize) -> Queue {
+        let index = service.map_or(0, |service| service + 1);
+        slots.checked_sub(1).map_or_else(Queue::default, |look| self.looks[look * self.width + index])
+    }
+
+    /// What its limits were asked for.
+    pub(super) fn offered(&self, service: usize) -> Option<Offered> {
+        self.offered.get(service).copied().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_evenly_spread_whatever_the_time_and_however_long_nothing_happens() {
+        for end_us in [200u64, 100_000, 86_400_000_000] {
+            let mut watch = Watch::new(0);
+            // Events come in three bunches; between them nothing happens.
+            for (index, now_us) in [1, end_us / 3, end_us / 2, end_us].into_iter().enumerate() {
+                watch.look(now_us, &[Queue { came: index as u64, ..Queue::default() }]);
+            }
+            watch.close(end_us, Vec::new());
+            let count = watch.count();
+            assert!((LOOKS / 2..LOOKS).contains(&count), "{count} looks in {end_us} µs");
+            let came = |share: f64| watch.at(None, (count as f64 * share) as usize).came;
+            assert_eq!((came(0.0), came(0.3), came(0.45), came(0.9)), (0, 1, 2, 3));
+            assert!(watch.slot_us() * count as u64 <= end_us);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What is called stable, overloaded, unstable, or too short to tell, and which service is blamed.
+
+use lumos_sim::results::{Bottleneck, Span, Verdict, summarize};
+use lumos_sim::{Options, simulate};
+
+use super::scenarios::{NO_MODELS, model};
+
+/// One station after another.
+const TWO: &str = r#"Workflow(
+    name: "two",
+    nodes: {
+        "first": Tool(agent: "work", with: { "expression": "1" }),
+        "second": Tool(agent: "work", after: ["first"], with: { "expression": "1" }),
+    },
+    output: "done",
+)"#;
+
+fn judged(workflow: &str, deployment: &str, scenario: &str, seeds: u64) -> Verdict {
+    let model = model(workflow, deployment, scenario).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let with = |seed| simulate(&model, Options { seed, ..Options::default() }).expect("it can be");
+    let mut found = with(1);
+    (2..=seeds).for_each(|seed| found.merge(&with(seed)));
+    let seeds: Vec<u64> = (1..=seeds).collect();
+    let results = summarize(&model, &found, 1.0, &seeds);
+    assert_eq!(results.latency_s.is_none(), matches!(results.verdict, Verdict::Unstable { .. }));
+    assert!(results.good_share.is_none() || !matches!(results.verdict, Verdict::Unstable { .. }));
+    results.verdict
+}
+
+/// Stations with one server each, whose services take exponential times of these means.
+fn stations(arrivals: &str, runs: u64, first: f64, second: f64, seeds: u64) -> Verdict {
+    let scenario = format!(
+        r#"Scenario(
+            name: "queue", workflow: "two", deployments: ["none"],
+            workload: (arrivals: {arrivals}, runs: {runs}),
+            nodes: {{
+                "first": (service: "desk", duration_s: Exponential(mean: {first})),
+                "second": (service: "till", duration_s: Exponential(mean: {second})),
+            }},
+            services: {{ "desk": Station(servers: 1), "till": Station(servers: 1) }},
+            slo: (run_s: 1000),
+        )"#
+    );
+    judged(TWO, NO_MODELS, &scenario, seeds)
+}
+
+fn blamed(verdict: &Verdict) -> Vec<&str> {
+    match verdict {
+        Verdict::Unstable { services, .. } => services.iter().map(|it| it.service.as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_queue_at_95_percent_of_its_capacity_is_never_called_unstable() {
+    for seeds in [1, 5] {
+        for runs in [100, 1_000, 5_000, 100_000] {
+            let verdict = stations("Poisson(per_s: 0.95)", runs, 1.0, 0.5, seeds);
+            assert!(!matches!(verdict, Verdict::Unstable { .. }), "{runs} runs, {seeds} seeds: {verdict:?}");
+            assert!(runs < 100_000 || verdict == Verdict::Stable, "{verdict:?}");
+        }
+    }
+    // Bursts make long queues too.
+    let verdict = stations("Gamma(per_s: 0.8, cv: 4)", 50_000, 1.0, 0.5, 1);
+    assert_eq!(verdict, Verdict::Stable);
+    assert_eq!(stations("OnOff(per_s: 2, on_s: 30, off_s: 60)", 50_000, 1.0, 0.5, 1), Verdict::Stable);
+}
+
+#[test]
+fn the_service_whose_own_queue_grows_is_blamed_whatever_comes_before_or_after_it() {
+    for (first, second, expected) in [(1.2, 0.5, "desk"), (0.5, 1.2, "till")] {
+        let verdict = stations("Poisson(per_s: 1)", 20_000, first, second, 1);
+        let Verdict::Unstable { runs_per_s, services } = &verdict else { panic!("{verdict:?}") };
+        let [Bottleneck { service, load, requests_per_s }] = services.as_slice() else { panic!("{services:?}") };
+        assert_eq!(service, expected);
+        // A load of 1.2 leaves a sixth.
+        assert!((load - 1.2).abs() < 0.03 && (requests_per_s - 1.0 / 6.0).abs() < 0.03, "{verdict:?}");
+        assert!((runs_per_s - 1.0 / 6.0).abs() < 0.04, "{verdict:?}");
+    }
+    // What comes out of the first is more than the second can take.
+    assert_eq!(blamed(&stations("Poisson(per_s: 1)", 20_000, 1.2, 2.4, 1)), ["till", "desk"]);
+}
+
+#[test]
+fn short_loads_far_beyond_capacity_are_unstable_and_shorter_ones_too_short_to_tell() {
+    for (arrivals, runs) in [("Poisson(per_s: 10)", 60), ("Constant(per_s: 10)", 20), ("Poisson(per_s: 3)", 100)] {
+        let verdict = stations(arrivals, runs, 1.0, 0.1, 1);
+        assert_eq!(blamed(&verdict), ["desk"], "{arrivals}, {runs} runs: {verdict:?}");
+    }
+    let verdict = stations("Constant(per_s: 10)", 6, 10.0, 0.1, 1);
+    assert_eq!(verdict, Verdict::Unclear { services: vec!["desk".to_owned()] });
+    // Hardly more than can be served, and not for long.
+    let verdict = stations("Poisson(per_s: 1.05)", 1000, 1.0, 0.5, 1);
+    assert_eq!(verdict, Verdict::Unclear { services: vec!["desk".to_owned()] });
+    assert_eq!(blamed(&stations("Poisson(per_s: 1.02)", 40_000, 1.0, 0.5, 4)), ["desk"], "longer, with more seeds");
+}
+
+#[test]
+fn clients_that_wait_for_their_runs_never_make_a_queue_grow_without_bound() {
+    assert_eq!(stations("Closed(clients: 9, think_s: 0)", 300, 1.0, 0.5, 1), Verdict::Stable);
+}
+
+const WORKFLOW: &str = r#"Workflow(
+    name: "ask",
+    nodes: { "say": Generator(agent: "writer", input: "hello") },
+    output: "done",
+)"#;
+
+fn asked(backend: &str, workload: &str, output: u32, service: &str) -> Verdict {
+    let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
+    let scenario = format!(
+        r#"Scenario(
+            name: "s", workflow: "ask", deployments: ["it"], workload: ({workload}),
+            nodes: {{ "say": (input_tokens: 200, output_tokens: {output}) }},
+            services: {{ {service} }}, slo: (run_s: 1000),
+        )"#
+    );
+    judged(WORKFLOW, &deployment, &scenario, 1)
+}
+
+const REMOTE: &str = r#"Remote(provider: OpenAi, model: "m", api_key: Env("KEY"), LIMITS)"#;
+
+#[test]
+fn an_api_that_nothing_limits_is_stable_while_its_pipeline_fills() {
+    let api = REMOTE.replace("LIMITS", "");
+    for (runs, ttft_s) in [(50, 0.41), (300, 20.0), (5, 0.1)] {
+        let service = format!("\"it\": Api(ttft_s: {ttft_s})");
+        for arrivals in ["Constant(per_s: 100)", "Poisson(per_s: 100)"] {
+            let verdict = asked(&api, &format!("arrivals: {arrivals}, runs: {runs}"), 10, &service);
+            assert_eq!(verdict, Verdict::Stable, "{runs} runs of {ttft_s} s");
+        }
+    }
+}
+
+#[test]
+fn a_limit_by_the_minute_is_compared_with_what_is_asked_for_even_while_a_full_bucket_hides_it() {
+    let limited = REMOTE.replace("LIMITS", "limits: (rpm: 600)");
+    let service = "\"it\": Api(ttft_s: 0.1)";
+    // Ten a second pass, and 600 at once: nobody has waited yet after half a minute.
+    let verdict = asked(&limited, "arrivals: Poisson(per_s: 20), runs: 600", 10, service);
+    let Verdict::Unstable { services, .. } = &verdict else { panic!("{verdict:?}") };
+    assert!(services[0].service == "it" && (services[0].load - 2.0).abs() < 0.2, "{verdict:?}");
+    assert_eq!(asked(&limited, "arrivals: Poisson(per_s: 9), runs: 5000", 10, service), Verdict::Stable);
+    assert_eq!(asked(&limited, "arrivals: Constant(per_s: 10), runs: 5000", 10, service), Verdict::Stable);
+    let tokens = REMOTE.replace("LIMITS", "limits: (output_tpm: 6000)");
+    assert_eq!(blamed(&asked(&tokens, "arrivals: Poisson(per_s: 2), runs: 2000", 100, service)), ["it"]);
+    assert_eq!(asked(&tokens, "arrivals: Poisson(per_s: 0.9), runs: 2000", 100, service), Verdict::Stable);
+}
+
+const REPLICA: &str = r#"Simulated(model: "llama-3.1-8b", hardware: "l40s", max_seqs: 8)"#;
+
+#[test]
+fn replicas_are_unstable_when_requests_wait_for_a_place_and_not_while_batches_fill() {
+    assert_eq!(asked(REPLICA, "arrivals: Poisson(per_s: 0.5), runs: 2000", 100, ""), Verdict::Stable);
+    assert_eq!(blamed(&asked(REPLICA, "arrivals: Poisson(per_s: 20), runs: 2000", 100, "")), ["it"]);
+    // Five that come within a second and take three.
+    let verdict = asked(REPLICA, "arrivals: Constant(per_s: 5), runs: 7", 300, "");
+    assert_eq!(verdict, Verdict::Stable);
+    let verdict = asked(&REPLICA.replace(", max_seqs: 8", ""), "arrivals: Constant(per_s: 50), runs: 100", 400, "");
+    assert_eq!(verdict, Verdict::Unclear { services: vec!["it".to_owned()] });
+}
+
+#[test]
+fn a_day_whose_peak_is_too_much_is_overloaded_for_some_hours() {
+    let day = |per_s: f64, days: u32| {
+        format!("Diurnal(per_s: {per_s}, peak: 1.8, peak_h: 12), duration_s: {}", 86_400 * days)
+    };
+    let spans = |verdict: Verdict| match verdict {
+        Verdict::Overloaded { spans } => spans,
+        verdict => panic!("{verdict:?}"),
+    };
+    // 0.07 per second on average, 0.126 at noon, and 0.1 can be served.
+    let found = spans(stations(&day(0.07, 1), 1_000_000, 10.0, 1.0, 1));
+    let [Span { service, from_s, to_s, worked_off_s: Some(off_s), most_waiting }] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(service, "desk");
+    // By the cosine, more than 0.1 arrives between 8:02 and 15:58.
+    let hours = [from_s, to_s, off_s].map(|seconds| seconds / 3600.0);
+    assert!((6.5..9.5).contains(&hours[0]) && (14.5..17.5).contains(&hours[1]), "{found:?}");
+    assert!((17.0..22.0).contains(&hours[2]) && *most_waiting > 300, "{found:?}");
+    assert_eq!(spans(stations(&day(0.07, 3), 1_000_000, 10.0, 1.0, 1)).len(), 3, "every day");
+    assert_eq!(stations(&day(0.04, 1), 1_000_000, 10.0, 1.0, 1), Verdict::Stable);
+    let verdict = stations(&day(0.12, 1), 1_000_000, 10.0, 1.0, 1);
+    assert_eq!(blamed(&verdict), ["desk"], "each day leaves more than the night works off: {verdict:?}");
+}
