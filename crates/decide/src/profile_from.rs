@@ -1,4 +1,6 @@
-//! What recorded runs show of a workflow's nodes: the profile that a scenario would have to declare.
+//! What recorded runs show of a workflow's nodes and of the APIs that they asked: what a scenario would have to declare.
+
+mod apis;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,8 @@ pub struct Learned {
     pub runs: usize,
     /// The fields of each node's profile that now say what was seen.
     pub nodes: IndexMap<String, Vec<&'static str>>,
+    /// Attempts from which the times of each API were estimated.
+    pub apis: IndexMap<String, u64>,
     /// Nodes that runs have and the workflow does not have any more.
     pub unknown: Vec<String>,
 }
@@ -67,7 +71,9 @@ pub fn learn(scenario: &mut Scenario, records: &[RunRecord]) -> Result<Learned, 
     if records.len() < FEWEST_RUNS {
         return Err(LearnError::TooFew { workflow, runs: records.len() });
     }
-    let mut learned = Learned { workflow, runs: records.len(), nodes: IndexMap::new(), unknown: Vec::new() };
+    let mut learned =
+        Learned { workflow, runs: records.len(), nodes: IndexMap::new(), apis: IndexMap::new(), unknown: Vec::new() };
+    learned.apis = apis::learn(scenario, &records);
     for (path, profile) in profiles_from(records, &program) {
         if node_at(program.plan(), &path).is_none() {
             learned.unknown.push(path);

@@ -25,7 +25,9 @@ pub use lumos::{Lumos, LumosBuilder, Secrets};
 pub use prices::{Prices, Update};
 pub use remote::price_of;
 #[cfg(feature = "sim")]
-pub use scenario::{models as scenario_models, open as open_scenario, prices_of as scenario_prices};
+pub use scenario::{
+    models as scenario_models, open as open_scenario, prices_of as scenario_prices, to_replay as scenario_to_replay,
+};
 
 pub use lumos_core as core;
 pub use lumos_engine as engine;

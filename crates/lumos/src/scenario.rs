@@ -37,6 +37,17 @@ pub fn models(scenario: &Scenario, home: &Home) -> Result<Vec<Model>, Error> {
     if problems.is_empty() { Ok(models) } else { Err(Error::Problems(problems)) }
 }
 
+/// Compiles a scenario of one deployment for runs that will be recorded first: what they ask for need not be known.
+///
+/// # Errors
+/// Everything that would have to be known all the same and is not, and prices that cannot be had.
+pub fn to_replay(scenario: &Scenario, home: &Home) -> Result<Option<Model>, Error> {
+    let Some(bundle) = scenario.bundles.first() else { return Ok(None) };
+    let files = |name: &str| scenario.read(name);
+    let sources = Sources { prices: &prices_of(bundle, home)?, files: &files };
+    Model::to_replay(scenario, bundle, &sources).map(Some).map_err(Error::Problems)
+}
+
 /// What the backends of a scenario's bundle cost, at the prices that hold in a home.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
 //! Checks of a scenario: numbers that mean nothing, and names that lead nowhere.
 
+use std::path::Path;
+
 use indexmap::IndexSet;
 
 use super::remote::limits;
 use super::sink::{MAX_SECONDS, Sink, suggest};
 use crate::load::{Bundle, Scenario, WorkflowSource};
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 use crate::spec::{
     ArrivalSpec, BackendSpec, DistSpec, NodeKind, ProfileSpec, ReplicaOutageSpec, ServiceSpec, SimulatedSpec,
 };
@@ -216,7 +218,32 @@ fn paths(bundle: &Bundle, source: &WorkflowSource, before: &str, known: &mut Ind
     }
 }
 
+/// Entries of `services` that describe nothing: neither a backend of a deployment nor what a node names as its `service`.
+fn unknown_services(sink: &mut Sink<'_>, scenario: &Scenario) {
+    let spec = scenario.spec();
+    let deployments = || scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref());
+    let backends = deployments().flat_map(|deployment| deployment.parsed.spec.backends.keys());
+    let named = spec.nodes.values().filter_map(|profile| profile.service.as_ref());
+    let known: IndexSet<&str> = backends.chain(named).map(String::as_str).collect();
+    let stem = |path: &str| Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    // Under other deployments than its own, some of what a scenario describes is not there.
+    let is_whole = spec.deployments.len() == scenario.bundles.len()
+        && deployments().zip(&spec.deployments).all(|(found, named)| stem(&found.parsed.file) == stem(named));
+    for name in spec.services.keys().filter(|name| !known.contains(name.as_str())) {
+        let near = nearest(name, known.iter().copied());
+        if is_whole || near.is_some() {
+            let message = format!("no deployment has a backend `{name}`, and no node names it as its `service`");
+            let hint = match near {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => suggest(name, known.iter().copied(), "there are"),
+            };
+            sink.error(&format!("services.{name}"), message, hint);
+        }
+    }
+}
+
 fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
+    unknown_services(sink, scenario);
     for (name, service) in &scenario.spec().services {
         let at = |field: &str| format!("services.{name}.{field}");
         match service {

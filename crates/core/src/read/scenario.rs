@@ -206,6 +206,7 @@ impl Decode for ServiceSpec {
                     cache_ttl_s: fields.take(reader, "cache_ttl_s"),
                     outages: fields.take(reader, "outages").unwrap_or_default(),
                     batch_window_s: fields.take(reader, "batch_window_s"),
+                    attempts: default.attempts,
                 }))
             }
         };

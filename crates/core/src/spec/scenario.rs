@@ -279,6 +279,8 @@ pub struct ApiSpec {
     pub outages: Vec<OutageSpec>,
     /// The window in which requests are held back to be served together; `None` serves each at once.
     pub batch_window_s: Option<f64>,
+    /// Recorded attempts that its times are estimated from; 0 where they are declared. No file says it.
+    pub attempts: u64,
 }
 
 impl Default for ApiSpec {
@@ -294,6 +296,7 @@ impl Default for ApiSpec {
             cache_ttl_s: None,
             outages: Vec::new(),
             batch_window_s: None,
+            attempts: 0,
         }
     }
 }

@@ -27,11 +27,17 @@ pub struct Opened {
 
 /// Opens a scenario; with `from`, its nodes are described by the runs that are recorded there, and people are told.
 pub fn open(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Home) -> Result<Opened, Failure> {
-    let (mut scenario, warnings) = Scenario::open(path, deployments).map_err(Error::Problems)?;
+    let (mut scenario, mut warnings) = Scenario::open(path, deployments).map_err(Error::Problems)?;
     let learned = match from {
         Some(from) => Some(learn_from(&mut scenario, from, home)?),
         None => None,
     };
+    if let Some(learned) = &learned {
+        // What was said to be unknown is known now.
+        let is_known =
+            |warning: &Problem| learned.apis.keys().any(|name| warning.message.contains(&format!("`{name}`")));
+        warnings.retain(|warning| warning.field.as_deref() != Some("services") || !is_known(warning));
+    }
     let models = lumos::scenario_models(&scenario, home)?;
     Ok(Opened { scenario, models, warnings, learned })
 }
@@ -74,6 +80,14 @@ fn told(learned: &Learned) -> String {
     let mut text = format!("learned from {runs} runs of {}:\n", lumos_report::clean(&learned.workflow));
     for (node, fields) in &learned.nodes {
         let _ = writeln!(text, "  {}: {}", lumos_report::clean(node), fields.join(", "));
+    }
+    for (api, attempts) in &learned.apis {
+        let attempts = lumos_report::figure::count(*attempts);
+        let _ = writeln!(
+            text,
+            "  {}: times to the first token and speeds of {attempts} attempts",
+            lumos_report::clean(api)
+        );
     }
     if !learned.unknown.is_empty() {
         let listed = learned.unknown.join(", ");

@@ -36,7 +36,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
     let plan = LoadPlan::new(&scenario, options, &file).map_err(Failure::Invalid)?;
     // Before the load, because what is wrong with the prediction is better known now.
     let model = match arguments.against {
-        Some(_) => lumos::scenario_models(&scenario, &home)?.pop(),
+        Some(_) => lumos::scenario_to_replay(&scenario, &home)?,
         None => None,
     };
     let workload = &scenario.spec().workload;
@@ -61,7 +61,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
             let model = model.replaying(loaded.runs.iter().map(|run| &run.record));
             let runs = loaded.runs.iter().map(|run| run.number + 1).max();
             let options = Options { seed, load_factor: arguments.factor, runs, ..Options::default() };
-            let measures = simulate(&model, options).map_err(|error| Failure::failed(error.to_string()))?;
+            let measures = simulate(&model, options).map_err(|error| Failure::of_simulation(&error, &scenario))?;
             Some(summarize(&model, &measures, arguments.factor, &[seed]))
         }
         None => None,

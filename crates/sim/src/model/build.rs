@@ -29,6 +29,24 @@ impl Model {
     /// # Errors
     /// Everything that would have to be known and is not.
     pub fn new(scenario: &Scenario, bundle: &Bundle, sources: &Sources<'_>) -> Result<Self, Vec<Problem>> {
+        Self::compile(scenario, bundle, sources, false)
+    }
+
+    /// The same for runs that will be given by [`Model::replaying`]: lengths, widths, rounds, branches and conditions need
+    /// not be known.
+    ///
+    /// # Errors
+    /// Everything that would have to be known all the same, and is not.
+    pub fn to_replay(scenario: &Scenario, bundle: &Bundle, sources: &Sources<'_>) -> Result<Self, Vec<Problem>> {
+        Self::compile(scenario, bundle, sources, true)
+    }
+
+    fn compile(
+        scenario: &Scenario,
+        bundle: &Bundle,
+        sources: &Sources<'_>,
+        is_replayed: bool,
+    ) -> Result<Self, Vec<Problem>> {
         let program = Program::compile(&bundle.workflows())
             .map_err(|error| vec![Problem::of_file(&scenario.parsed.file, error.to_string(), None)])?;
         let mut builder = Builder {
@@ -38,6 +56,7 @@ impl Model {
             problems: Vec::new(),
             assumptions: Vec::new(),
             idle: Vec::new(),
+            is_replayed,
         };
         let nodes = builder.nodes(&program);
         let workload = builder.workload(sources);
@@ -46,7 +65,8 @@ impl Model {
             builder.assumptions.push(format!("{} take no time: no `duration_s` is given", listed.join(", ")));
         }
         let Builder { mut problems, assumptions, services, .. } = builder;
-        let (services, found) = services.into_parts();
+        let (services, replaced, found) = services.into_parts();
+        let assumptions = [replaced, assumptions].concat();
         problems.extend(found);
         problems.sort_by(Problem::by_place);
         problems.dedup();
@@ -76,6 +96,8 @@ struct Builder<'a> {
     assumptions: Vec<String>,
     /// Nodes that take no time because nobody says how long they take.
     idle: Vec<String>,
+    /// Whether runs will be replayed, so that what they ask for need not be known.
+    is_replayed: bool,
 }
 
 impl Builder<'_> {
@@ -129,6 +151,7 @@ impl Builder<'_> {
         let known = !written.is_empty();
         let place = if known { format!("nodes.{path}") } else { "nodes".to_owned() };
         let policy = &node.policy;
+        let is_drawn = !self.is_replayed;
         let mut unknown = |needed: bool, given: bool, what: &str, hint: &str| {
             if needed && !given {
                 let message = format!("`{path}` {what}");
@@ -136,19 +159,19 @@ impl Builder<'_> {
             }
         };
         unknown(
-            policy.conditional,
+            policy.conditional && is_drawn,
             profile.when.is_some(),
             "has a condition, and nothing says how often it holds",
             "when: 0.5",
         );
         unknown(
-            policy.map.is_some(),
+            policy.map.is_some() && is_drawn,
             profile.width.is_some(),
             "has a map, and nothing says how many entries",
             "width: 3",
         );
         unknown(
-            policy.at_most.is_some(),
+            policy.at_most.is_some() && is_drawn,
             profile.rounds.is_some(),
             "is a loop, and nothing says how many rounds",
             "rounds: 2",
@@ -185,7 +208,7 @@ impl Builder<'_> {
         if counts_tokens {
             let has_rows = matches!(self.scenario.spec().workload.arrivals, Some(ArrivalSpec::Trace { .. }));
             for (given, field) in [(&profile.input_tokens, "input_tokens"), (&profile.output_tokens, "output_tokens")] {
-                if given.is_none() && !has_rows {
+                if given.is_none() && !has_rows && is_drawn {
                     let message =
                         format!("`{path}` asks a model, and nothing says how many {}", field.replace('_', " "));
                     self.problem(&place, message, format!("\"{path}\": ({field}: 200)"));
@@ -241,7 +264,7 @@ impl Builder<'_> {
             let listed: Vec<String> = routes.keys().map(|route| format!("\"{route}\": …")).collect();
             format!("\"{path}\": (branches: {{ {} }})", listed.join(", "))
         };
-        if profile.branches.is_empty() {
+        if profile.branches.is_empty() && !self.is_replayed {
             let message = format!("`{path}` is a router, and nothing says how often it takes which branch");
             self.problem(place, message, routes_listed());
         }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use lumos_core::graph::{Body, Plan};
 use lumos_core::record::{AttemptRecord, RunRecord, Status, StepRecord};
 use lumos_core::scheduler::{RunState, StepId, View};
+use lumos_core::spec::DistSpec;
 
 use super::Model;
+use crate::chance::Quantity;
 
 /// Recorded runs by their seeds.
 #[derive(Debug, Clone, Default)]
@@ -45,13 +47,35 @@ pub(crate) struct Asked {
     pub(crate) is_useless: bool,
 }
 
+impl Recorded {
+    /// Lengths of prompts and answers by the node's position: for runs that were not recorded.
+    fn lengths(&self) -> BTreeMap<u32, (Vec<f64>, Vec<f64>)> {
+        let mut found: BTreeMap<u32, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+        for ((position, ..), step) in self.runs.values().flat_map(|run| &run.steps) {
+            for (input, output) in step.attempts.iter().filter_map(|attempt| attempt.lengths) {
+                let entry = found.entry(*position).or_default();
+                entry.0.push(f64::from(input));
+                entry.1.push(f64::from(output));
+            }
+        }
+        found
+    }
+}
+
 impl Model {
     /// The same model, whose runs ask for what these recorded ones asked for. A run is recognised by its seed, so the
     /// simulation must have the seed of the load that was recorded; other runs are drawn.
     #[must_use]
     pub fn replaying<'r>(mut self, records: impl IntoIterator<Item = &'r RunRecord>) -> Self {
         let runs = records.into_iter().map(|record| (record.seed, self.recording(record))).collect();
-        self.recorded = Some(Recorded { runs });
+        let recorded = Recorded { runs };
+        let mut lengths = recorded.lengths();
+        for node in self.nodes.iter_mut().flatten() {
+            let Some((input, output)) = lengths.remove(&node.position) else { continue };
+            node.input.get_or_insert_with(|| Quantity::new(&DistSpec::Samples(input)));
+            node.output.get_or_insert_with(|| Quantity::new(&DistSpec::Samples(output)));
+        }
+        self.recorded = Some(recorded);
         self
     }
 

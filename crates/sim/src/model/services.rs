@@ -18,17 +18,28 @@ pub(super) struct Services<'a> {
     pub(super) sources: &'a Sources<'a>,
     made: Vec<ServiceModel>,
     missing: Vec<String>,
+    /// Backends of the deployment in whose place the scenario puts something else.
+    replaced: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl<'a> Services<'a> {
     pub(super) fn new(scenario: &'a Scenario, bundle: &'a Bundle, sources: &'a Sources<'a>) -> Self {
         let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
-        Self { scenario, deployment, sources, made: Vec::new(), missing: Vec::new(), problems: Vec::new() }
+        Self {
+            scenario,
+            deployment,
+            sources,
+            made: Vec::new(),
+            missing: Vec::new(),
+            replaced: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
-    pub(super) fn into_parts(self) -> (Vec<ServiceModel>, Vec<Problem>) {
-        (self.made, self.problems)
+    /// The services, what is replaced in words, and problems.
+    pub(super) fn into_parts(self) -> (Vec<ServiceModel>, Vec<String>, Vec<Problem>) {
+        (self.made, self.replaced, self.problems)
     }
 
     pub(super) fn counts_tokens(&self, index: u32) -> bool {
@@ -58,7 +69,14 @@ impl<'a> Services<'a> {
             (Some(ServiceSpec::Station { servers }), _) => {
                 (ServiceKind::Station { servers: *servers }, "declared".to_owned())
             }
-            (Some(ServiceSpec::Api(api)), _) => (ServiceKind::Api(Box::new(ApiModel::new(api))), "declared".to_owned()),
+            (Some(ServiceSpec::Api(api)), _) => {
+                let basis = match api.attempts {
+                    0 => "declared".to_owned(),
+                    1 => "estimated from 1 attempt".to_owned(),
+                    attempts => format!("estimated from {attempts} attempts"),
+                };
+                (ServiceKind::Api(Box::new(ApiModel::new(api))), basis)
+            }
             (Some(ServiceSpec::Profile { file, replicas, outages }), _) => {
                 self.calibrated(name, file, *replicas, outages)?
             }
@@ -73,6 +91,20 @@ impl<'a> Services<'a> {
                 return None;
             }
         };
+        if let (Some(ServiceSpec::Station { .. } | ServiceSpec::Api(_) | ServiceSpec::Profile { .. }), Some(it)) =
+            (written, backend)
+            && let (BackendSpec::Simulated(simulated), Some(deployment)) = (it, self.deployment)
+        {
+            let instead = match written {
+                Some(ServiceSpec::Station { .. }) => "Station",
+                Some(ServiceSpec::Profile { .. }) => "Profile",
+                _ => "Api",
+            };
+            self.replaced.push(format!(
+                "`{name}` is the {instead}(…) of the scenario, not {} on {} as deployment `{}` says",
+                simulated.model, simulated.hardware, deployment.name
+            ));
+        }
         let rules = backend.map_or_else(Rules::default, |backend| Rules::new(backend.limits(), backend.breaker()));
         let price = self.sources.prices.get(name).cloned().unwrap_or(Price::Unknown);
         let reference = match (backend, self.deployment) {

@@ -215,6 +215,22 @@ fn answers_beyond_what_the_agent_allows_are_cut_and_that_is_said() {
 }
 
 #[test]
+fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
+    let own = REPLICAS.replace("MORE", "replicas: 1");
+    let scenario = r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+        workload: (arrivals: Constant(per_s: 1), runs: 10),
+        nodes: { "say": (input_tokens: 200, output_tokens: 1) }, services: { "llama": Api(ttft_s: 1) })"#;
+    let with = |text: &str| model(&WORKFLOW.replace("POLICY", ""), &own, text);
+    let assumed = with(scenario).expect("it can be").assumptions;
+    assert_eq!(assumed, ["`llama` is the Api(…) of the scenario, not llama-3.1-8b on l40s as deployment `own` says"]);
+    let found = with(&scenario.replace("\"llama\"", "\"lama\"")).map(|_| ()).expect_err("nothing is called so");
+    assert!(
+        found[0].contains("no deployment has a backend `lama`") && found[0].contains("did you mean `llama`?"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn outages_that_cannot_be_are_named() {
     let problems = |deployment: &str, more: &str| {
         let scenario = format!(
