@@ -88,6 +88,59 @@ async fn a_load_is_compared_with_the_simulation_of_the_same_arrivals_and_lengths
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lengths_need_not_be_declared_for_a_load_that_records_them() {
+    with_server(|sandbox| {
+        let bare = LOAD.replace(r#""say": (input_tokens: 300, output_tokens: 300)"#, "");
+        sandbox.write("bare.ron", &bare);
+        let against = |name| ["load", name, "--load-factor", "2", "--against", "simulated", "--format", "json"];
+        let (code, document) = sandbox.json(&against("bare.ron"));
+        assert_eq!(code, 0, "{document}");
+        let [measured, simulated] = [&document["results"][0], &document["results"][1]];
+        for key in ["node", "attempts", "input_tokens", "output_tokens"] {
+            assert_eq!(measured["nodes"][0][key], simulated["nodes"][0][key], "{key}: as recorded");
+        }
+        assert_eq!(sandbox.lumos(&["simulate", "bare.ron"]).status.code(), Some(2), "nothing says how long they are");
+        // What no record shows is asked for before anything is sent.
+        sandbox.write("unknown.ron", &bare.replace(r#""api": Api(ttft_s: 0.002, tokens_per_s: 1000)"#, ""));
+        let (_, before) = sandbox.json(&["runs", "list", "--format", "json", "-n", "100"]);
+        assert_eq!(sandbox.lumos(&against("unknown.ron")).status.code(), Some(2));
+        let (_, after) = sandbox.json(&["runs", "list", "--format", "json", "-n", "100"]);
+        assert_eq!(before, after);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_is_as_fast_as_recorded_attempts_were() {
+    with_server(|sandbox| {
+        let declared = "\"api\": Api(ttft_s: 50, tokens_per_s: 1, limits: (rpm: 60000))";
+        sandbox.write("slow.ron", &LOAD.replace(r#""api": Api(ttft_s: 0.002, tokens_per_s: 1000)"#, declared));
+        sandbox.write("none.ron", &LOAD.replace(r#""api": Api(ttft_s: 0.002, tokens_per_s: 1000)"#, ""));
+        let (code, document) = sandbox.json(&["load", "slow.ron", "--load-factor", "2", "--format", "json"]);
+        assert_eq!(code, 0, "{document}");
+        let measured = &document["results"][0]["nodes"][0];
+        for name in ["slow.ron", "none.ron"] {
+            let arguments = ["simulate", name, "--runs", "2000", "--profile-from", "runs", "--format", "json"];
+            let output = sandbox.lumos(&arguments);
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(told.contains("  api: times to the first token and speeds of 30 attempts\n"), "{told}");
+            assert!(!told.contains("nothing is known of the backend"), "{told}");
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            assert_eq!(document["profile_from"]["apis"], json!({ "api": 30 }));
+            let simulated = &document["results"][0];
+            assert_eq!(simulated["services"][0]["basis"], "estimated from 30 attempts");
+            for figure in ["ttft_s", "tpot_ms"] {
+                let of = |node: &serde_json::Value, at: &str| node[figure][at].as_f64().expect("a figure");
+                let [found, seen] = [&simulated["nodes"][0], measured];
+                // Of 30 attempts 25 count, so the extremes need not be the same; what is typical is.
+                assert!(of(found, "p50") <= of(seen, "p99") && of(found, "p50") * 4.0 >= of(seen, "p50"), "{figure}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_calibrated_profile_serves_in_scenarios() {
     with_server(|sandbox| {
         let (code, document) =

@@ -109,21 +109,21 @@ fn check_arrivals(sink: &mut Sink<'_>, arrivals: &ArrivalSpec) {
             rate(*per_s);
             above_zero(sink, &at("shape"), *shape, 100.0);
             if *shape < 0.2 && *shape > 0.0 {
-                sink.error(&at("shape"), format!("the shape is {shape}"), "at least 0.2".to_owned());
+                sink.error(&at("shape"), format!("the shape is {}", shown(*shape)), "at least 0.2".to_owned());
             }
         }
         ArrivalSpec::Diurnal { per_s, peak, peak_h, day_h } => {
             rate(*per_s);
             if !(1.0..=2.0).contains(peak) {
                 let hint = "from 1 (level) to 2 (down to nothing at the lowest)".to_owned();
-                sink.error(&at("peak"), format!("the peak is {peak} times the mean"), hint);
+                sink.error(&at("peak"), format!("the peak is {} times the mean", shown(*peak)), hint);
             }
             if !(SHORTEST_DAY_H..=MAX_SECONDS / 3600.0).contains(day_h) {
                 let hint = format!("from {SHORTEST_DAY_H} to {:.0}", MAX_SECONDS / 3600.0);
-                sink.error(&at("day_h"), format!("the day has {day_h} hours"), hint);
+                sink.error(&at("day_h"), format!("the day has {} hours", shown(*day_h)), hint);
             } else if !(0.0..=*day_h).contains(peak_h) {
                 let hint = format!("from 0 to the length of the day, {day_h}");
-                sink.error(&at("peak_h"), format!("the peak is at hour {peak_h}"), hint);
+                sink.error(&at("peak_h"), format!("the peak is at hour {}", shown(*peak_h)), hint);
             }
         }
         ArrivalSpec::OnOff { per_s, on_s, off_s } => {
@@ -131,7 +131,7 @@ fn check_arrivals(sink: &mut Sink<'_>, arrivals: &ArrivalSpec) {
             for (field, seconds) in [("on_s", *on_s), ("off_s", *off_s)] {
                 if !(SHORTEST_PHASE_S..=MAX_SECONDS).contains(&seconds) {
                     let hint = format!("from {SHORTEST_PHASE_S} to {MAX_SECONDS}");
-                    sink.error(&at(field), format!("the value is {seconds}"), hint);
+                    sink.error(&at(field), format!("the value is {}", shown(seconds)), hint);
                 }
             }
             if *per_s > 0.0 && per_s * on_s < LEAST_PER_PHASE {
@@ -185,7 +185,7 @@ fn nodes(sink: &mut Sink<'_>, scenario: &Scenario) {
         let sum: f64 = profile.branches.values().sum();
         if !profile.branches.is_empty() && (sum - 1.0).abs() > 1e-6 {
             let hint = "chances of all branches add up to 1".to_owned();
-            sink.error(&at("branches"), format!("the chances add up to {sum}"), hint);
+            sink.error(&at("branches"), format!("the chances add up to {}", shown(sum)), hint);
         }
         if let Some(service) = &profile.service
             && !scenario.spec().services.contains_key(service)
@@ -272,7 +272,7 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
                 let per_1k_s = api.ttft_s_per_1k;
                 if !(0.0..=MAX_SECONDS).contains(&per_1k_s) {
                     let hint = format!("from 0 to {MAX_SECONDS}");
-                    sink.error(&at("ttft_s_per_1k"), format!("the value is {per_1k_s}"), hint);
+                    sink.error(&at("ttft_s_per_1k"), format!("the value is {}", shown(per_1k_s)), hint);
                 }
                 if let Some(ttl_s) = api.cache_ttl_s {
                     above_zero(sink, &at("cache_ttl_s"), ttl_s, MAX_SECONDS);
@@ -330,19 +330,29 @@ fn replica_outages(sink: &mut Sink<'_>, name: &str, outages: &[ReplicaOutageSpec
 fn span(sink: &mut Sink<'_>, at: impl Fn(&str) -> String, from_s: f64, for_s: f64) {
     above_zero(sink, &at("for_s"), for_s, MAX_SECONDS);
     if !(0.0..=MAX_SECONDS).contains(&from_s) {
-        sink.error(&at("from_s"), format!("the outage begins at {from_s} s"), format!("from 0 to {MAX_SECONDS}"));
+        sink.error(
+            &at("from_s"),
+            format!("the outage begins at {} s", shown(from_s)),
+            format!("from 0 to {MAX_SECONDS}"),
+        );
     }
+}
+
+/// A number as people write it: not with three hundred digits.
+fn shown(number: f64) -> String {
+    let is_plain = number == 0.0 || (1e-6..1e15).contains(&number.abs());
+    if is_plain { number.to_string() } else { format!("{number:e}") }
 }
 
 fn above_zero(sink: &mut Sink<'_>, path: &str, number: f64, most: f64) {
     if !(number > 0.0 && number <= most) {
-        sink.error(path, format!("the value is {number}"), format!("above 0, at most {most}"));
+        sink.error(path, format!("the value is {}", shown(number)), format!("above 0, at most {most}"));
     }
 }
 
 fn chance(sink: &mut Sink<'_>, path: &str, number: f64) {
     if !(0.0..=1.0).contains(&number) {
-        sink.error(path, format!("the chance is {number}"), "from 0 to 1".to_owned());
+        sink.error(path, format!("the chance is {}", shown(number)), "from 0 to 1".to_owned());
     }
 }
 
@@ -351,7 +361,7 @@ fn dist(sink: &mut Sink<'_>, path: &str, dist: &DistSpec, least: f64, most: f64)
     let range = format!("from {least} to {most}");
     let mut within = |what: &str, number: f64| {
         if !(least..=most).contains(&number) {
-            sink.error(path, format!("the {what} is {number}"), range.clone());
+            sink.error(path, format!("the {what} is {}", shown(number)), range.clone());
         }
     };
     match dist {
@@ -367,13 +377,17 @@ fn dist(sink: &mut Sink<'_>, path: &str, dist: &DistSpec, least: f64, most: f64)
         DistSpec::Geometric { mean } => {
             within("mean", *mean);
             if *mean < 1.0 {
-                sink.error(path, format!("the mean is {mean}"), "a geometric count is at least 1".to_owned());
+                sink.error(path, format!("the mean is {}", shown(*mean)), "a geometric count is at least 1".to_owned());
             }
         }
         DistSpec::Gamma { mean, cv } | DistSpec::LogNormal { mean, cv } => {
             within("mean", *mean);
             if !(*cv > 0.0 && *cv <= 100.0) {
-                sink.error(path, format!("the coefficient of variation is {cv}"), "above 0, at most 100".to_owned());
+                sink.error(
+                    path,
+                    format!("the coefficient of variation is {}", shown(*cv)),
+                    "above 0, at most 100".to_owned(),
+                );
             }
         }
         DistSpec::Samples(samples) => {
@@ -381,7 +395,7 @@ fn dist(sink: &mut Sink<'_>, path: &str, dist: &DistSpec, least: f64, most: f64)
                 sink.error(path, "there are no samples", "[1.5, 2, …]".to_owned());
             }
             if let Some(wrong) = samples.iter().find(|sample| !(least..=most).contains(*sample)) {
-                sink.error(path, format!("a sample is {wrong}"), range);
+                sink.error(path, format!("a sample is {}", shown(*wrong)), range);
             }
         }
     }

@@ -104,6 +104,7 @@ pub fn measured(
         duration_s: loaded.runs.iter().map(|run| run.due_us).max().unwrap_or(0) as f64 / 1e6,
         measured_s,
         throughput_per_s,
+        succeeded_per_s: throughput_per_s * succeeded as f64 / runs.max(1) as f64,
         good_share,
         goodput_per_s: good_share.map(|share| share * throughput_per_s),
         meets_slo: good_share.map(|share| stable && share >= slo.share.unwrap_or(1.0)),
@@ -176,6 +177,7 @@ impl Gates {
 /// In microseconds.
 struct Times {
     queue: u64,
+    wait: Option<u64>,
     ttft: Option<u64>,
     tpot: Option<f64>,
     duration: u64,
@@ -191,7 +193,10 @@ impl Times {
         let duration_us = attempt.duration_us + served_us;
         let tpot_us =
             ttft_us.filter(|_| tokens > 0).map(|first| duration_us.saturating_sub(first) as f64 / tokens as f64);
-        Self { queue: attempt.queue_us - served_us, ttft: ttft_us, tpot: tpot_us, duration: duration_us }
+        // How long a remote server lets a request wait is not seen.
+        let is_seen = is_gated || attempt.provider.as_deref() == Some("local");
+        let wait = is_seen.then_some(attempt.queue_us);
+        Self { queue: attempt.queue_us - served_us, wait, ttft: ttft_us, tpot: tpot_us, duration: duration_us }
     }
 }
 
@@ -229,6 +234,7 @@ struct Found {
     rate_limited: u64,
     too_long: u64,
     queue: Series,
+    wait: Series,
     ttft: Series,
     tpot: Series,
     duration: Series,
@@ -273,6 +279,7 @@ impl Found {
             rate_limited: 0,
             too_long: 0,
             queue: Series::default(),
+            wait: Series::default(),
             ttft: Series::default(),
             tpot: Series::default(),
             duration: Series::default(),
@@ -297,6 +304,7 @@ impl Found {
         self.rate_limited += u64::from(is_failed && says_429(attempt));
         self.too_long += u64::from(is_failed && exceeds_context(attempt));
         self.queue.record(batch, times.queue);
+        times.wait.into_iter().for_each(|us| self.wait.record(batch, us));
         self.duration.record(batch, times.duration);
         if !is_failed {
             times.ttft.into_iter().for_each(|us| self.ttft.record(batch, us));
@@ -321,6 +329,7 @@ impl Found {
             rate_limited: self.rate_limited,
             too_long: self.too_long,
             queue_s: Percentiles::of(&self.queue, 1e6),
+            wait_s: Percentiles::of(&self.wait, 1e6),
             ttft_s: Percentiles::of(&self.ttft, 1e6),
             tpot_ms: Percentiles::of(&self.tpot, 1e6),
             duration_s: Percentiles::of(&self.duration, 1e6),

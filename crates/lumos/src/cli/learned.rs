@@ -16,6 +16,11 @@ use super::output;
 /// Most runs that are read, the newest: more of them say the same.
 const MOST_RUNS: usize = 2_000;
 
+/// The file of a home that runs are recorded in.
+const STORE: &str = "lumos.db";
+
+const HOMES: &str = "`--profile-from runs` reads this LUMOS_HOME's runs, `--profile-from PATH` those of another";
+
 /// A scenario with what it was compiled to.
 pub struct Opened {
     pub scenario: Scenario,
@@ -46,14 +51,21 @@ fn learn_from(scenario: &mut Scenario, from: &Path, home: &Home) -> Result<Learn
     let folder = if from == Path::new("runs") { home.folder() } else { from };
     // The store itself can be named too.
     let folder = if folder.is_file() { folder.parent().unwrap_or(folder) } else { folder };
+    if from.is_file() && !from.ends_with(STORE) {
+        let message = format!("{} is no folder with recorded runs", lumos_report::clean(&from.display().to_string()));
+        return Err(Failure::invalid(COMMAND_LINE, message, Some(HOMES.to_owned())));
+    }
     if !folder.exists() && from != Path::new("runs") {
         let message = format!("there is no file or folder {}", lumos_report::clean(&folder.display().to_string()));
-        let hint =
-            "`--profile-from runs` reads this LUMOS_HOME's runs, `--profile-from PATH` those of another".to_owned();
-        return Err(Failure::invalid(COMMAND_LINE, message, Some(hint)));
+        return Err(Failure::invalid(COMMAND_LINE, message, Some(HOMES.to_owned())));
     }
     let place = lumos_report::clean(&folder.display().to_string());
-    let records = if folder.join("lumos.db").exists() { records(scenario, folder)? } else { Vec::new() };
+    let has_store = folder.join(STORE).exists();
+    if !has_store && from != Path::new("runs") {
+        let message = format!("{place} has no {STORE}: no run was recorded there");
+        return Err(Failure::invalid(COMMAND_LINE, message, Some(HOMES.to_owned())));
+    }
+    let records = if has_store { records(scenario, folder)? } else { Vec::new() };
     let learned = learn(scenario, &records).map_err(|error| {
         let hint = match &error {
             LearnError::TooFew { .. } => {

@@ -68,6 +68,7 @@ impl Driver<'_> {
             came_us: self.now_us,
             sent_us: self.now_us,
             first_us: self.now_us,
+            start_us: self.now_us,
             fate: if fails { Fate::Failed } else { Fate::Answered },
             permit: None,
             ticket: None,
@@ -295,10 +296,11 @@ impl Driver<'_> {
         let mut replies = std::mem::take(&mut self.services[index].replies);
         for reply in replies.drain(..) {
             let (id, at_us) = match reply {
-                Reply::Done { id, at_us, first_us, cached_tokens, .. } => {
+                Reply::Done { id, at_us, start_us, first_us, cached_tokens, .. } => {
                     let handle = Handle::of(id);
                     if let Some(flight) = self.flights.get(handle) {
                         (flight.first_us, flight.cached, flight.ticket) = (first_us + overhead_us, cached_tokens, None);
+                        flight.start_us = start_us;
                     }
                     (id, at_us)
                 }
@@ -352,6 +354,7 @@ impl Driver<'_> {
         let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
         let (run, id) = (flight.run, flight.attempt);
         let failed = flight.fate != Fate::Answered;
+        let is_pool = self.services.get(flight.service as usize).is_some_and(|at| matches!(at.work, Work::Pool(..)));
         let tpot_ns = (now_us.saturating_sub(flight.first_us) * 1000)
             .checked_div(u64::from(flight.output.saturating_sub(1)))
             .filter(|_| report.is_some());
@@ -381,6 +384,9 @@ impl Driver<'_> {
                     measures.output_tokens += report.usage.output_tokens.unwrap_or(0);
                     if !failed {
                         measures.ttft.record(batch, ttft_us);
+                        if is_pool {
+                            measures.wait.record(batch, flight.start_us.max(flight.sent_us) - flight.asked_us);
+                        }
                         if let Some(tpot_ns) = tpot_ns {
                             measures.tpot.record(batch, tpot_ns);
                         }

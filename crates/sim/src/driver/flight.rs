@@ -59,6 +59,8 @@ pub(super) struct Flight {
     /// When it was sent, or its work began.
     pub(super) sent_us: u64,
     pub(super) first_us: u64,
+    /// When a replica took it into its batch.
+    pub(super) start_us: u64,
     pub(super) fate: Fate,
     /// From lumos's own limiter.
     pub(super) permit: Option<Permit>,

@@ -28,6 +28,7 @@ impl Driver<'_> {
             if clients > MOST_CLIENTS {
                 return Err(SimError::Crowd { clients });
             }
+            self.clients = clients;
             for client in 0..clients {
                 let draw = combine(combine(self.options.seed, CLIENT), client);
                 let think_us = self.model.workload.think.us(draw);

@@ -31,8 +31,8 @@ const END_US: u64 = 10_000_000_000_000_000;
 /// The last microsecond where there are replicas, whose clocks count picoseconds: 173 days.
 const POOLS_END_US: u64 = 15_000_000_000_000;
 
-/// Runs of a closed loop that may begin in one microsecond.
-const MOST_AT_ONCE: u64 = 10_000_000;
+/// Runs of a closed loop that may begin in one microsecond, beside one of each client.
+const MOST_AT_ONCE: u64 = 100_000;
 
 /// How a simulation goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +105,8 @@ struct Driver<'m> {
     end_us: u64,
     /// When the last client came, and runs before all that came then.
     still: (u64, u64),
+    /// Clients of a closed loop.
+    clients: u64,
     area_since_us: u64,
     commands: VecDeque<Command>,
     fresh: Vec<Command>,
@@ -176,6 +178,7 @@ impl<'m> Driver<'m> {
             last_arrival_us: 0,
             end_us: if has_pools { POOLS_END_US } else { END_US },
             still: (0, 0),
+            clients: 0,
             area_since_us: 0,
             commands: VecDeque::new(),
             fresh: Vec::new(),
@@ -229,7 +232,7 @@ impl<'m> Driver<'m> {
     /// Whether a closed loop that only its time would end goes round without any passing.
     fn stands_still(&self) -> Option<SimError> {
         let runs = self.started - self.still.1;
-        let stands = self.total.is_none() && self.now_us == self.still.0 && runs > MOST_AT_ONCE;
+        let stands = self.total.is_none() && self.now_us == self.still.0 && runs > MOST_AT_ONCE + self.clients;
         stands.then_some(SimError::StandsStill { at_us: self.now_us, runs })
     }
 

@@ -77,6 +77,8 @@ pub struct NodeMeasures {
     pub longest: u32,
     /// Microseconds of waiting: for admission, or for a free server.
     pub queue: Series,
+    /// Microseconds of waiting, for a place in a replica's batch too, of requests that replicas answered.
+    pub wait: Series,
     /// Microseconds from sending to the first token.
     pub ttft: Series,
     /// Nanoseconds per token after the first.
@@ -270,6 +272,7 @@ impl NodeMeasures {
         self.cut += other.cut;
         self.longest = self.longest.max(other.longest);
         self.queue.merge(&other.queue);
+        self.wait.merge(&other.wait);
         self.ttft.merge(&other.ttft);
         self.tpot.merge(&other.tpot);
         self.duration.merge(&other.duration);

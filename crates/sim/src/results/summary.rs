@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::measures::{Measures, NodeMeasures, ServiceMeasures};
 use super::series::{Interval, Series};
 use super::verdict::{Pattern, Verdict, Watched, verdict};
-use crate::model::{Model, ServiceKind, ServiceModel};
+use crate::model::{Model, NodeModel, ServiceKind, ServiceModel};
 
 /// What one deployment does under the scenario's load.
 #[derive(Debug, Clone, Serialize)]
@@ -45,6 +45,8 @@ pub struct Results {
     pub measured_s: f64,
     /// Runs that ended per second of `measured_s`.
     pub throughput_per_s: f64,
+    /// Runs that succeeded per second of `measured_s`.
+    pub succeeded_per_s: f64,
     /// Runs that met the SLO, as a share of those that count; absent without an SLO, and where a queue grows without bound.
     pub good_share: Option<f64>,
     /// Runs per second that met the SLO; absent where the share is.
@@ -139,6 +141,9 @@ pub struct NodeResult {
     pub too_long: u64,
     /// Seconds of waiting for admission, or for a free server.
     pub queue_s: Option<Percentiles>,
+    /// Seconds of waiting in all: as `queue_s`, and for a place in the batch of a replica, which is part of `ttft_s` too.
+    /// Absent where nobody sees it: at an API that lumos does not limit.
+    pub wait_s: Option<Percentiles>,
     /// Seconds from sending to the first token.
     pub ttft_s: Option<Percentiles>,
     /// Milliseconds per token after the first.
@@ -281,6 +286,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         duration_s: measures.arriving_us as f64 / 1e6,
         measured_s,
         throughput_per_s,
+        succeeded_per_s: throughput_per_s * measures.succeeded as f64 / runs.max(1) as f64,
         good_share,
         goodput_per_s: good_share.map(|share| share * throughput_per_s),
         meets_slo: (has_slo && runs > 0)
@@ -298,8 +304,8 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         nodes: model
             .all_nodes()
             .map(|node| {
-                let service = node.candidates.first().map(|index| names[*index as usize].to_owned());
-                node_result(node.path.clone(), node.kind, service, &measures.nodes[node.position as usize], stable)
+                let service = node.candidates.first().map(|index| &model.services[*index as usize]);
+                node_result(node, service, &measures.nodes[node.position as usize], stable)
             })
             .filter(|node| node.kind != "workflow")
             .collect(),
@@ -318,6 +324,19 @@ fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
 /// What the scenario says of lengths and what became of it.
 fn warnings(model: &Model, measures: &Measures) -> Vec<String> {
     let mut warnings = Vec::new();
+    let workload = &model.workload;
+    let simulations = measures.watches.len() as u64;
+    if let (Some(runs), Some(duration_us)) = (workload.runs, workload.duration_us)
+        && measures.arrived == runs * simulations
+        && measures.arriving_us < duration_us * simulations / 50 * 49
+    {
+        let hours = |us: u64| us as f64 / 3.6e9;
+        warnings.push(format!(
+            "the workload's `runs`, {runs}, had arrived after {:.2} h of the {:.2} h that it was to last: the rest is left out",
+            hours(measures.arriving_us / simulations.max(1)),
+            hours(duration_us)
+        ));
+    }
     for node in model.all_nodes() {
         let found = &measures.nodes[node.position as usize];
         if let (Some(rejection), count) = (found.rejection, found.too_long) {
@@ -333,18 +352,17 @@ fn warnings(model: &Model, measures: &Measures) -> Vec<String> {
     warnings
 }
 
-fn node_result(
-    node: String,
-    kind: &'static str,
-    service: Option<String>,
-    found: &NodeMeasures,
-    stable: bool,
-) -> NodeResult {
+fn node_result(node: &NodeModel, service: Option<&ServiceModel>, found: &NodeMeasures, stable: bool) -> NodeResult {
     let of = |series: &Series, per: f64| Percentiles::of(series, per).filter(|_| stable);
+    let wait = match service.map(|service| (&service.kind, service.rules.is_empty())) {
+        Some((ServiceKind::Pool { .. }, _)) => Some(&found.wait),
+        Some((ServiceKind::Api(_), true)) | None => None,
+        Some(_) => Some(&found.queue),
+    };
     NodeResult {
-        node,
-        kind,
-        service,
+        node: node.path.clone(),
+        kind: node.kind,
+        service: service.map(|service| service.name.clone()),
         attempts: found.attempts,
         failed: found.failed,
         cancelled: found.cancelled,
@@ -352,6 +370,7 @@ fn node_result(
         rate_limited: found.rate_limited,
         too_long: found.too_long,
         queue_s: of(&found.queue, 1e6),
+        wait_s: wait.and_then(|wait| of(wait, 1e6)),
         ttft_s: of(&found.ttft, 1e6),
         tpot_ms: of(&found.tpot, 1e6),
         duration_s: of(&found.duration, 1e6),

@@ -50,8 +50,8 @@ pub enum Verdict {
 pub struct Bottleneck {
     /// Its name.
     pub service: String,
-    /// What it is asked for, as a multiple of what it can do.
-    pub load: f64,
+    /// What it is asked for, as a multiple of what it can do; absent where nothing of that was seen to end.
+    pub load: Option<f64>,
     /// Requests by which its queue grows each second; 0 while a limit's full bucket hides it.
     pub requests_per_s: f64,
 }
@@ -135,7 +135,9 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
         }
     }
     if !growing.is_empty() {
-        growing.sort_by(|a, b| b.requests_per_s.total_cmp(&a.requests_per_s).then(b.load.total_cmp(&a.load)));
+        growing.sort_by(|a, b| {
+            b.requests_per_s.total_cmp(&a.requests_per_s).then(b.load.unwrap_or(0.0).total_cmp(&a.load.unwrap_or(0.0)))
+        });
         let runs = growth(watches, None, 0.5, |queue| queue.there);
         return Verdict::Unstable { runs_per_s: runs.per_s.max(0.0), services: growing };
     }
@@ -174,7 +176,7 @@ pub fn verdict_of_runs(watch: &Watch, typical_us: Option<u64>, pattern: Pattern)
 enum State {
     Served,
     Unclear,
-    Grows { load: f64, per_s: f64 },
+    Grows { load: Option<f64>, per_s: f64 },
 }
 
 fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
@@ -182,11 +184,11 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
     let late = growth(watches, Some(service), 0.5, |queue| queue.waiting);
     let shortest_us = watches.iter().map(Watch::until_us).min().unwrap_or(0);
     let capacity = capacity(watches, service);
-    let load = capacity.map_or(1.0, |per_s| whole.came as f64 / whole.seconds / per_s).max(1.0);
+    let load = capacity.map(|per_s| (whole.came as f64 / whole.seconds / per_s).max(1.0));
     let per_s = late.per_s.max(whole.per_s);
     let grows = match watched.pattern {
         // Over whole days, because what is left in the evening may be worked off at night.
-        Pattern::Daily { day_us } => lasts(shortest_us, day_us) && load >= 1.02,
+        Pattern::Daily { day_us } => lasts(shortest_us, day_us) && load >= Some(1.02),
         Pattern::Recorded => whole.t >= GROWS,
         _ => whole.t >= GROWS || late.t >= GROWS_LATE,
     };
@@ -201,7 +203,7 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
         Pattern::Recorded | Pattern::Closed => false,
     };
     match offered(watches, service, &whole).filter(|_| goes_on) {
-        Some((load, true)) if is_enough => return State::Grows { load, per_s: per_s.max(0.0) },
+        Some((load, true)) if is_enough => return State::Grows { load: Some(load), per_s: per_s.max(0.0) },
         Some(_) => return State::Unclear,
         None => {}
     }
@@ -281,21 +283,24 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0))
 }
 
-/// Requests per second that leave a queue which is never short of them.
+/// Requests per second that end while a queue is never short of them; `None` where that is not seen. Of the times at which it
+/// is so, the second half counts: in the first a batch fills.
 fn capacity(watches: &[Watch], service: usize) -> Option<f64> {
     let queue = |watch: &Watch, slots: usize| watch.at(Some(service), slots);
-    let all = || watches.iter().flat_map(|watch| (0..watch.count()).map(move |slots| (watch, slots)));
-    let longest = all().map(|(watch, slots)| queue(watch, slots + 1).waiting).max()?;
-    let enough = (longest / 10).max(1);
-    let (mut left, mut us) = (0, 0);
-    for (watch, slots) in all() {
-        let (before, after) = (queue(watch, slots), queue(watch, slots + 1));
-        if before.waiting >= enough && after.waiting >= enough {
-            left += (after.came + before.waiting).saturating_sub(before.came + after.waiting);
+    let all = watches.iter().flat_map(|watch| (0..=watch.count()).map(move |slots| queue(watch, slots).waiting));
+    let enough = (all.max()? / 10).max(1);
+    let (mut ended, mut us) = (0, 0);
+    for watch in watches {
+        let is_short =
+            |slots: &usize| queue(watch, *slots).waiting >= enough && queue(watch, slots + 1).waiting >= enough;
+        let slots: Vec<usize> = (0..watch.count()).filter(is_short).collect();
+        for slots in &slots[slots.len() / 2..] {
+            let ends = |slots: usize| queue(watch, slots).came.saturating_sub(queue(watch, slots).there);
+            ended += ends(slots + 1).saturating_sub(ends(*slots));
             us += watch.slot_us();
         }
     }
-    (left > 0).then(|| left as f64 / (us as f64 / 1e6))
+    (ended > 0).then(|| ended as f64 / (us as f64 / 1e6))
 }
 
 /// Whether somebody waited at every look of the second half, and more than hardly anybody at the end: such a queue may be on

@@ -139,3 +139,35 @@ fn the_same_seed_gives_the_same_results() {
     assert_eq!(digest(1), digest(1));
     assert_ne!(digest(1), digest(2));
 }
+
+#[test]
+fn loads_that_would_never_end_are_errors() {
+    let tried = |scenario: &str, factor: f64| {
+        let built = model(ONE, NO_MODELS, scenario).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        let options = Options { load_factor: factor, ..Options::default() };
+        simulate(&built, options).map(|it| it.counted()).map_err(|error| error.to_string())
+    };
+    let still =
+        one("Closed(clients: 3, think_s: 0)", 1, "0", 100).replace("runs: 100, warmup_runs: 5", "duration_s: 10");
+    assert_eq!(
+        tried(&still, 1.0).unwrap_err(),
+        "time stands still at 0 s: 100004 runs began there, one after the other"
+    );
+    let rare = one("Poisson(per_s: 1e-9)", 1, "1", 100);
+    assert!(tried(&rare, 1.0).unwrap_err().contains("the simulated clock ends"));
+    assert!(tried(&one("Poisson(per_s: 1)", 1, "1", 100), 1e-300).unwrap_err().contains("the simulated clock ends"));
+    let crowd = one("Closed(clients: 1000, think_s: 1)", 1, "1", 100);
+    assert!(tried(&crowd, 1e6).unwrap_err().contains("1000000000 clients are more than"));
+    let message = |scenario: &str| model(ONE, NO_MODELS, scenario).map(|_| ()).unwrap_err().join("\n");
+    for (arrivals, part) in [
+        ("Closed(clients: 2000000, think_s: 1)", "there are 2000000 clients"),
+        ("OnOff(per_s: 1, on_s: 1e-9, off_s: 1)", "the value is 1e-9"),
+        ("Diurnal(per_s: 1, peak: 1.5, peak_h: 25)", "the peak is at hour 25"),
+        ("Diurnal(per_s: 1, peak: 1.5, peak_h: 0, day_h: 1e-300)", "the day has 1e-300 hours"),
+        ("Gamma(per_s: 1, cv: 0)", "the value is 0"),
+    ] {
+        let found = message(&one(arrivals, 1, "1", 100));
+        assert!(found.contains(part), "{arrivals}: {found}");
+    }
+    assert!(message(&one("Poisson(per_s: 1)", 1, "1", 2_000_000_000)).contains("there are 2000000000 runs"));
+}

@@ -215,6 +215,49 @@ fn answers_beyond_what_the_agent_allows_are_cut_and_that_is_said() {
 }
 
 #[test]
+fn waiting_is_told_where_it_is_seen_and_throughput_counts_what_succeeds() {
+    let results = |deployment: &str, service: &str, fail: f64| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Poisson(per_s: 0.7), runs: 200),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 40, fail: {fail}) }}, services: {{ {service} }})"#
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), deployment, &scenario).expect("it can be");
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        summarize(&model, &measures, 1.0, &[0])
+    };
+    let waits = |deployment: &str, service: &str| results(deployment, service, 0.0).nodes[0].wait_s.map(|it| it.p95);
+    // One sequence at a time, which takes most of a second: many a request finds it busy.
+    let wait = waits(&REPLICAS.replace("MORE", "max_seqs: 1"), "").expect("replicas see who waits");
+    assert!((0.2..60.0).contains(&wait), "{wait}");
+    assert!(waits(&REPLICAS.replace("MORE", "replicas: 1"), "").expect("replicas see who waits") < 0.05);
+    assert_eq!(waits(API, "\"api\": Api(ttft_s: 1)"), None, "nobody sees an API's queue");
+    let limited = API.replace("\"m\",", "\"m\", limits: (concurrency: 1),");
+    assert!(waits(&limited, "\"api\": Api(ttft_s: 1)").expect("lumos lets them wait") > 1.0);
+    let found = results(API, "\"api\": Api(ttft_s: 1)", 0.5);
+    let share = found.succeeded as f64 / 200.0;
+    assert!((0.3..0.7).contains(&share) && (found.succeeded_per_s / found.throughput_per_s - share).abs() < 1e-9);
+}
+
+#[test]
+fn a_day_that_its_number_of_runs_ends_early_is_said() {
+    let day = |per_s: f64| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Constant(per_s: {per_s}), runs: 3600, duration_s: 3600),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 40) }}, services: {{ "api": Api(ttft_s: 0.1) }})"#
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), API, &scenario).expect("it can be");
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        summarize(&model, &measures, 1.0, &[0]).warnings
+    };
+    assert_eq!(day(1.0), Vec::<String>::new());
+    let says =
+        "the workload's `runs`, 3600, had arrived after 0.83 h of the 1.00 h that it was to last: the rest is left out";
+    assert_eq!(day(1.2), [says]);
+}
+
+#[test]
 fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
     let own = REPLICAS.replace("MORE", "replicas: 1");
     let scenario = r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
@@ -224,10 +267,7 @@ fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
     let assumed = with(scenario).expect("it can be").assumptions;
     assert_eq!(assumed, ["`llama` is the Api(…) of the scenario, not llama-3.1-8b on l40s as deployment `own` says"]);
     let found = with(&scenario.replace("\"llama\"", "\"lama\"")).map(|_| ()).expect_err("nothing is called so");
-    assert!(
-        found[0].contains("no deployment has a backend `lama`") && found[0].contains("did you mean `llama`?"),
-        "{found:?}"
-    );
+    assert!(found[0].contains("no deployment has a backend `lama`"), "{found:?}");
 }
 
 #[test]

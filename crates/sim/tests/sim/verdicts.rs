@@ -74,7 +74,10 @@ fn the_service_whose_own_queue_grows_is_blamed_whatever_comes_before_or_after_it
         let [Bottleneck { service, load, requests_per_s }] = services.as_slice() else { panic!("{services:?}") };
         assert_eq!(service, expected);
         // A load of 1.2 leaves a sixth.
-        assert!((load - 1.2).abs() < 0.03 && (requests_per_s - 1.0 / 6.0).abs() < 0.03, "{verdict:?}");
+        assert!(
+            (load.expect("it is seen") - 1.2).abs() < 0.03 && (requests_per_s - 1.0 / 6.0).abs() < 0.03,
+            "{verdict:?}"
+        );
         assert!((runs_per_s - 1.0 / 6.0).abs() < 0.04, "{verdict:?}");
     }
     // What comes out of the first is more than the second can take.
@@ -139,7 +142,7 @@ fn a_limit_by_the_minute_is_compared_with_what_is_asked_for_even_while_a_full_bu
     // Ten a second pass, and 600 at once: nobody has waited yet after half a minute.
     let verdict = asked(&limited, "arrivals: Poisson(per_s: 20), runs: 600", 10, service);
     let Verdict::Unstable { services, .. } = &verdict else { panic!("{verdict:?}") };
-    assert!(services[0].service == "it" && (services[0].load - 2.0).abs() < 0.2, "{verdict:?}");
+    assert!(services[0].service == "it" && (services[0].load.unwrap_or(0.0) - 2.0).abs() < 0.2, "{verdict:?}");
     assert_eq!(asked(&limited, "arrivals: Poisson(per_s: 9), runs: 5000", 10, service), Verdict::Stable);
     assert_eq!(asked(&limited, "arrivals: Constant(per_s: 10), runs: 5000", 10, service), Verdict::Stable);
     let tokens = REMOTE.replace("LIMITS", "limits: (output_tpm: 6000)");
@@ -152,7 +155,11 @@ const REPLICA: &str = r#"Simulated(model: "llama-3.1-8b", hardware: "l40s", max_
 #[test]
 fn replicas_are_unstable_when_requests_wait_for_a_place_and_not_while_batches_fill() {
     assert_eq!(asked(REPLICA, "arrivals: Poisson(per_s: 0.5), runs: 2000", 100, ""), Verdict::Stable);
-    assert_eq!(blamed(&asked(REPLICA, "arrivals: Poisson(per_s: 20), runs: 2000", 100, "")), ["it"]);
+    let verdict = asked(REPLICA, "arrivals: Poisson(per_s: 20), runs: 2000", 100, "");
+    let Verdict::Unstable { services, .. } = &verdict else { panic!("{verdict:?}") };
+    // Eight at a time, each of which takes three seconds.
+    let load = services[0].load.expect("some have ended");
+    assert!(services[0].service == "it" && (5.0..12.0).contains(&load), "{verdict:?}");
     // Five that come within a second and take three.
     let verdict = asked(REPLICA, "arrivals: Constant(per_s: 5), runs: 7", 300, "");
     assert_eq!(verdict, Verdict::Stable);

@@ -168,6 +168,7 @@ fn factor(text: &str) -> Result<f64, String> {
     const MOST: f64 = 1e9;
     match text.parse::<f64>() {
         Ok(factor) if factor > 0.0 && factor <= MOST => Ok(factor),
-        _ => Err(format!("a number above 0, e.g. 0.5; at most {MOST}")),
+        Ok(factor) if factor > MOST => Err(format!("a number of at most {MOST}")),
+        _ => Err("a number above 0, e.g. 0.5".to_owned()),
     }
 }

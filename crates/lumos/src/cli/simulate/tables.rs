@@ -43,7 +43,7 @@ fn comparison(results: &[Results]) -> Table {
             vec![
                 clean(&result.deployment),
                 format!("×{}", result.load_factor),
-                format!("{:.3}", result.throughput_per_s),
+                format!("{:.3}", result.succeeded_per_s),
                 at(|it| it.p50),
                 at(|it| it.p95),
                 at(|it| it.p99),
@@ -91,8 +91,9 @@ fn one(result: &Results) -> String {
             for Bottleneck { service, load, requests_per_s } in services {
                 let _ = writeln!(
                     text,
-                    "          {} is asked for {load:.2} times what it can do; its queue grows by {requests_per_s:.3} requests per second.",
-                    clean(service)
+                    "          {} is asked for {} it can do; its queue grows by {requests_per_s:.3} requests per second.",
+                    clean(service),
+                    load.map_or("more than".to_owned(), |load| format!("{load:.2} times what"))
                 );
             }
             text.push_str("          Times depend on how long one looks, so none are given.\n");
@@ -225,7 +226,7 @@ fn nodes(nodes: &[NodeResult]) -> Table {
                 node.service.as_deref().map_or_else(none, clean),
                 figure::count(node.attempts),
                 if node.retries == 0 { none() } else { figure::count(node.retries) },
-                of(&node.queue_s, |it| it.p95),
+                of(&node.wait_s, |it| it.p95),
                 of(&node.ttft_s, |it| it.p50),
                 of(&node.ttft_s, |it| it.p95),
                 node.tpot_ms.as_ref().map_or_else(none, |it| format!("{:.1} ms", it.p50)),
@@ -309,9 +310,14 @@ fn replicas(service: &ServiceResult) -> String {
 
 fn sums(result: &Results) -> String {
     let mut text = format!(
-        "{} {:.3} runs/s; {:.2} runs in the system on average, at most {}\n",
+        "{} {:.3} runs/s succeeded{}; {:.2} runs in the system on average, at most {}\n",
         output::bold("throughput:"),
-        result.throughput_per_s,
+        result.succeeded_per_s,
+        if result.succeeded < result.runs {
+            format!(" of {:.3} that ended", result.throughput_per_s)
+        } else {
+            String::new()
+        },
         result.runs_in_system,
         figure::count(result.most_runs_in_system)
     );
