@@ -232,7 +232,7 @@ fn offered(watches: &[Watch], service: usize, whole: &Growth) -> Option<(f64, bo
     let load = all.iter().map(|offered| offered.load).sum::<f64>() / all.len().max(1) as f64;
     // Twice, because lengths vary too.
     let error = (2.0 * whole.dispersion / requests.max(1) as f64).sqrt();
-    (load > 1.0).then(|| (load, (load - 1.0) >= GROWS * error))
+    (load > 1.0).then_some((load, (load - 1.0) >= GROWS * error))
 }
 
 /// How something grew over the windows of some watches.
