@@ -4,6 +4,8 @@
 mod audit;
 mod backends;
 mod bad_inputs;
+#[cfg(feature = "html")]
+mod browser;
 mod cli;
 #[cfg(unix)]
 mod damage;

@@ -6,6 +6,8 @@ mod judges;
 mod library;
 mod local;
 mod mistakes;
+#[cfg(feature = "html")]
+mod report;
 mod resume;
 mod rows;
 

@@ -7,6 +7,8 @@ mod exchange;
 mod export;
 pub mod figure;
 mod label;
+#[cfg(feature = "html")]
+mod page;
 #[cfg(test)]
 mod sample;
 mod steps;
@@ -19,6 +21,8 @@ pub use exchange::exchange;
 pub use export::SimulatedExport;
 pub use export::{Export, ExportColumn, ExportError, ExportFormat, ExportKind, ExportTable, Simulation};
 pub use label::{StepError, find_attempt, find_step, step_label, step_names};
+#[cfg(feature = "html")]
+pub use page::{Drawing, Page, PageError, Source};
 pub use steps::step_table;
 pub use table::{Align, Column, Line, Role, Table, clean, fit};
 pub use timeline::timeline;

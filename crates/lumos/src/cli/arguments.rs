@@ -12,6 +12,8 @@ use lumos_report::ExportTable;
 use super::audit::arguments::Audit;
 #[cfg(feature = "sim")]
 use super::eval::arguments::{Compare, Eval};
+#[cfg(feature = "html")]
+use super::report::Report;
 use super::runs::Moment;
 #[cfg(feature = "sim")]
 use super::simulate::arguments::{Calibrate, Load, Plan, Simulate};
@@ -76,6 +78,9 @@ pub enum Command {
     /// Find the smallest fleet that meets a scenario's SLO, what it costs, and where it breaks even with an API.
     #[cfg(feature = "sim")]
     Plan(Plan),
+    /// Write results as one HTML file with plots, which needs no network.
+    #[cfg(feature = "html")]
+    Report(Report),
     /// List, fetch or verify model weights and data sets.
     Assets(Assets),
     /// Look at earlier runs.

@@ -36,6 +36,8 @@ mod progress;
 mod pull;
 mod questions;
 mod replay;
+#[cfg(feature = "html")]
+mod report;
 mod resume;
 mod run;
 mod runs;
@@ -88,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(simulate) => (home().and_then(|home| simulate::run(simulate, &home, seed)), simulate.format),
         #[cfg(feature = "sim")]
         Command::Plan(plan) => (home().and_then(|home| fleets::run(plan, &home, seed)), plan.format),
+        #[cfg(feature = "html")]
+        Command::Report(report) => (home().and_then(|home| report::run(report, &home)), Format::Human),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),
         Command::Runs(runs) => (home().and_then(|home| runs::run(runs, &home)), runs.format()),
         Command::Prices(prices) => (home().and_then(|home| prices::run(prices, &home)), prices.format()),

@@ -20,6 +20,8 @@ pub struct Document {
     /// What may leave; `null` when runs were audited.
     #[serde(rename = "static")]
     pub statics: Option<StaticAudit>,
+    /// The workflow with the ways of labels to the outside, as an SVG image; `null` when runs were audited.
+    pub drawing: Option<String>,
     /// Where runs have sent something outside, in all.
     pub sent: Vec<SentTo>,
     /// What each run has sent; `null` when none were looked at.
@@ -95,6 +97,7 @@ impl Document {
             verdict: "nothing_found",
             findings: Vec::new(),
             statics: None,
+            drawing: None,
             sent: Vec::new(),
             runs: None,
             notes: Vec::new(),

@@ -8,12 +8,11 @@ mod screen;
 use std::path::Path;
 
 use lumos::agents::guard::personal_data;
-use lumos::core::Clock;
 use lumos::core::load::{Bundle, find_deployment};
 use lumos::core::problem::nearest;
 use lumos::core::spec::{Detector, Label};
 use lumos::decide::audit::{FileDigest, Policy, Recorded, Sent, Subject, Telemetry, audit, audit_run, digest, files};
-use lumos::engine::{Kind, StoreError, UnixClock};
+use lumos::engine::{Kind, StoreError};
 use lumos::{Error, Home, Lumos, Prices};
 use lumos_report::{Diagram, Mark, step_names};
 
@@ -102,7 +101,7 @@ fn of_workflow(arguments: &Audit, path: &Path, home: &Home) -> Result<(Document,
         .collect();
     let diagram = Diagram::marked(&bundle.workflows(), &marks)
         .map_err(|error| Failure::invalid(file, error.to_string(), None))?;
-    let mut document = Document::new(now(), files(&bundle), catalogs(home)?);
+    let mut document = Document::new(runs::Moment::now().to_second(), files(&bundle), catalogs(home)?);
     if arguments.with_runs {
         let kind = Kind {
             workflow: Some(found.workflow.clone()),
@@ -125,6 +124,7 @@ fn of_workflow(arguments: &Audit, path: &Path, home: &Home) -> Result<(Document,
         document.take_runs(sent);
     }
     document.take_static(found);
+    document.drawing = Some(diagram.svg());
     Ok((document, Some(diagram)))
 }
 
@@ -157,7 +157,7 @@ fn of_runs(arguments: &Audit, home: &Home) -> Result<Document, Failure> {
     check_names(arguments, &labels)?;
     known.sort();
     known.dedup();
-    let mut document = Document::new(now(), known, catalogs(home)?);
+    let mut document = Document::new(runs::Moment::now().to_second(), known, catalogs(home)?);
     document.take_runs(sent);
     Ok(document)
 }
@@ -232,10 +232,4 @@ fn catalogs(home: &Home) -> Result<Vec<CatalogDigest>, Failure> {
         as_of: newest.map(|date| date.to_string()),
         sha256: digest(catalog.to_ron().as_bytes()),
     }])
-}
-
-/// The time now, in RFC 3339, UTC.
-fn now() -> String {
-    let now = i64::try_from(UnixClock.now_us()).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
-    now.map(|now| format!("{now:.0}")).unwrap_or_default()
 }

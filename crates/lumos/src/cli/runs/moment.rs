@@ -10,6 +10,17 @@ use lumos::engine::UnixClock;
 pub struct Moment(jiff::Timestamp);
 
 impl Moment {
+    /// The moment that it is.
+    pub fn now() -> Self {
+        let now = i64::try_from(UnixClock.now_us()).unwrap_or_default();
+        Self(jiff::Timestamp::from_microsecond(now).unwrap_or_default())
+    }
+
+    /// In RFC 3339, UTC, to the second.
+    pub fn to_second(self) -> String {
+        format!("{:.0}", self.0)
+    }
+
     /// In RFC 3339, UTC, to the millisecond, as runs' starts are kept.
     pub fn rfc3339(self) -> String {
         format!("{:.3}", self.0)
