@@ -48,6 +48,10 @@ pub struct Usage {
     pub output_tokens: Option<u64>,
     /// Generated tokens that are not shown.
     pub reasoning_tokens: Option<u64>,
+    /// Those of `output_tokens` that the format left no choice about, and that the model therefore read at once; `None` where
+    /// no format prescribed any, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prescribed_tokens: Option<u64>,
 }
 
 /// One limit that a server keeps, as it states it.
@@ -141,6 +145,7 @@ impl CallReport {
                 cache_write_1h_tokens: sum(self.usage.cache_write_1h_tokens, next.usage.cache_write_1h_tokens),
                 output_tokens: sum(self.usage.output_tokens, next.usage.output_tokens),
                 reasoning_tokens: sum(self.usage.reasoning_tokens, next.usage.reasoning_tokens),
+                prescribed_tokens: sum(self.usage.prescribed_tokens, next.usage.prescribed_tokens),
             },
             tokens_basis: self.tokens_basis.max(next.tokens_basis),
             queue_us: self.queue_us.saturating_add(next.queue_us),

@@ -101,6 +101,7 @@ fn replace(declared: &mut ProfileSpec, seen: ProfileSpec) -> Vec<&'static str> {
     [
         ("input_tokens", put(&mut declared.input_tokens, seen.input_tokens)),
         ("output_tokens", put(&mut declared.output_tokens, seen.output_tokens)),
+        ("prescribed", put(&mut declared.prescribed, seen.prescribed)),
         ("duration_s", put(&mut declared.duration_s, seen.duration_s)),
         ("when", put(&mut declared.when, seen.when)),
         ("branches", has_branches),
@@ -119,6 +120,8 @@ fn replace(declared: &mut ProfileSpec, seen: ProfileSpec) -> Vec<&'static str> {
 struct Seen {
     input: Vec<f64>,
     output: Vec<f64>,
+    /// Tokens of answers of which it is known how many were prescribed, and those.
+    prescribed: Option<(u64, u64)>,
     duration_s: Vec<f64>,
     choices: IndexMap<String, u64>,
     widths: Vec<f64>,
@@ -216,6 +219,10 @@ impl Seen {
                 (Some(input), Some(output)) if output > 0 => {
                     self.input.push(input.max(1) as f64);
                     self.output.push(output as f64);
+                    if let Some(prescribed) = usage.prescribed_tokens {
+                        let (all, known) = self.prescribed.unwrap_or_default();
+                        self.prescribed = Some((all + output, known + prescribed.min(output)));
+                    }
                 }
                 _ => self.duration_s.push(attempt.duration_us as f64 / 1e6),
             }
@@ -228,6 +235,7 @@ impl Seen {
         ProfileSpec {
             input_tokens: samples(self.input),
             output_tokens: samples(self.output),
+            prescribed: self.prescribed.filter(|(_, known)| *known > 0).map(|(all, known)| share(known, all)),
             duration_s: samples(self.duration_s),
             when: (self.steps > 0).then(|| 1.0 - share(self.skipped, self.steps)),
             branches: self.choices.into_iter().map(|(choice, count)| (choice, share(count, chosen))).collect(),

@@ -55,6 +55,8 @@ struct Answer {
     /// Prompt and answer.
     tokens: Vec<u32>,
     prompt: usize,
+    /// Tokens of the answer that the format left no choice about.
+    prescribed: u64,
     finish: Option<FinishReason>,
 }
 
@@ -103,7 +105,8 @@ impl Generator {
         let mut logits = self.read(&prompt, 0, chunk, progress)?;
         let stops = if constraint.is_some() { Vec::new() } else { self.stops(request) };
         let input_tokens = prompt.len() as u64;
-        let mut answer = Answer { text: AnswerText::new(stops), prompt: prompt.len(), tokens: prompt, finish: None };
+        let mut answer =
+            Answer { text: AnswerText::new(stops), prompt: prompt.len(), tokens: prompt, prescribed: 0, finish: None };
         let mut ttft_us = None;
         let most = u64::from(decoding.max_tokens);
         loop {
@@ -141,6 +144,7 @@ impl Generator {
                     input_tokens: Some(input_tokens),
                     cached_input_tokens: Some(0),
                     output_tokens: Some(answer.output_tokens()),
+                    prescribed_tokens: constraint.is_some().then_some(answer.prescribed),
                     ..Usage::default()
                 },
                 ttft_us,
@@ -215,6 +219,7 @@ fn step(
         for forced in constraint.advance(token, left - 1)? {
             answer.tokens.push(forced);
             answer.text.push(vocabulary.bytes(forced));
+            answer.prescribed += 1;
         }
         if constraint.is_complete() {
             answer.finish = Some(FinishReason::Stop);

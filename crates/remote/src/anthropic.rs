@@ -184,6 +184,7 @@ impl Counts {
             cache_write_1h_tokens: long,
             output_tokens: self.output_tokens,
             reasoning_tokens: None,
+            prescribed_tokens: None,
         }
     }
 }

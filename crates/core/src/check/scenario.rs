@@ -179,6 +179,9 @@ fn nodes(sink: &mut Sink<'_>, scenario: &Scenario) {
                 chance(sink, &at(field), number);
             }
         }
+        if let Some(share) = profile.prescribed.filter(|share| !(0.0..=1.0).contains(share)) {
+            sink.error(&at("prescribed"), format!("the share is {}", shown(share)), "from 0 to 1".to_owned());
+        }
         for (branch, number) in &profile.branches {
             chance(sink, &at(&format!("branches.{branch}")), *number);
         }

@@ -293,6 +293,7 @@ mod tests {
             cache_write_1h_tokens: Some(write_1h),
             output_tokens: Some(output),
             reasoning_tokens: Some(0),
+            prescribed_tokens: None,
         }
     }
 
@@ -488,6 +489,7 @@ mod tests {
                 cache_write_1h_tokens: write_1h,
                 output_tokens: Some(output),
                 reasoning_tokens: reasoning,
+                prescribed_tokens: None,
             }
         }
     }

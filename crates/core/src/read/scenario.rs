@@ -164,6 +164,7 @@ impl Decode for ProfileSpec {
         let profile = Self {
             input_tokens: fields.take(reader, "input_tokens"),
             output_tokens: fields.take(reader, "output_tokens"),
+            prescribed: fields.take(reader, "prescribed"),
             shared_tokens: fields.take(reader, "shared_tokens").unwrap_or_default(),
             context: fields.take(reader, "context").unwrap_or_default(),
             duration_s: fields.take(reader, "duration_s"),

@@ -195,6 +195,8 @@ pub struct ProfileSpec {
     pub input_tokens: Option<DistSpec>,
     /// Tokens of the answer.
     pub output_tokens: Option<DistSpec>,
+    /// Share of the answer's tokens that its format prescribes: a model in this process reads them at once.
+    pub prescribed: Option<f64>,
     /// Tokens at the beginning of the prompt that are the same in all runs.
     pub shared_tokens: u32,
     /// Whether the prompt carries what the session said before.

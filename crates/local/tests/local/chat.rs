@@ -21,6 +21,7 @@ async fn every_architecture_answers_and_repeats_itself() {
         assert_eq!(first.text, again.text, "{architecture}");
         assert!(first.report.usage.input_tokens.unwrap() > 128, "{architecture}: the prompt is read in pieces");
         assert_eq!(first.report.usage.cached_input_tokens, Some(0));
+        assert_eq!(first.report.usage.prescribed_tokens, None, "no format was asked for");
         assert!((1..=12).contains(&first.report.usage.output_tokens.unwrap()), "{architecture}");
     }
 }

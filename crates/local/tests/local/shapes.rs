@@ -116,6 +116,8 @@ async fn forced_parts_stream_in_full() {
     assert_eq!(pieces.iter().map(|(text, _)| text.as_str()).collect::<String>(), answer.text);
     let output = answer.report.usage.output_tokens.unwrap();
     assert!((pieces.len() as u64) < output, "{} steps for {output} tokens", pieces.len());
+    // A step generates one token, and what follows from it is counted as prescribed.
+    assert_eq!(answer.report.usage.prescribed_tokens, Some(output - pieces.len() as u64));
 }
 
 #[tokio::test]

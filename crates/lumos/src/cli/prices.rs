@@ -157,6 +157,7 @@ fn example(entry: &Entry, arguments: &CheckPrice) -> (Usage, Option<Cost>) {
         cache_write_1h_tokens: Some(arguments.write_1h),
         output_tokens: Some(arguments.output.unwrap_or(default)),
         reasoning_tokens: None,
+        prescribed_tokens: None,
     };
     (usage, entry.price.cost(&usage, arguments.is_batch))
 }

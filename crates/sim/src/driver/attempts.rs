@@ -45,6 +45,12 @@ impl Driver<'_> {
             }
             _ => (input, output),
         };
+        let is_local = self.model.services.get(service as usize).is_some_and(|service| service.is_local);
+        let prescribed = match recorded.and_then(|asked| asked.prescribed) {
+            _ if !is_local => 0,
+            Some(tokens) => tokens,
+            None => (f64::from(output) * node.prescribed).round() as u32,
+        };
         let context = if node.context { entry.context } else { 0 };
         let input = input.saturating_add(context).max(1);
         let fails = match recorded {
@@ -62,6 +68,8 @@ impl Driver<'_> {
             draw,
             input,
             output,
+            // Something is generated in any case.
+            prescribed: prescribed.min(output.saturating_sub(1)),
             output_at_most,
             cached: 0,
             asked_us: self.now_us,
@@ -221,8 +229,9 @@ impl Driver<'_> {
         let name = (1 << 40) | u64::from(session.0) << 8 | u64::from(node.position & 0xff);
         let request = Request {
             id: handle.id(),
-            prompt_tokens: flight.input,
-            output_tokens: flight.output,
+            // What is prescribed is read like a prompt, and never generated.
+            prompt_tokens: flight.input.saturating_add(flight.prescribed),
+            output_tokens: flight.output - flight.prescribed,
             prefix: shared.map(|(id, tokens)| Prefix { id, tokens }),
             session: (talk && session.1 > 0)
                 .then(|| Prefix { id: name, tokens: (node.shared_tokens + session.1).min(flight.input) }),
@@ -307,7 +316,7 @@ impl Driver<'_> {
                 Reply::Failed { id, at_us, progress } => {
                     let handle = Handle::of(id);
                     if let Some(flight) = self.flights.get(handle) {
-                        (flight.fate, flight.output) = (Fate::Failed, progress.output_tokens);
+                        (flight.fate, flight.output) = (Fate::Failed, flight.written(progress.output_tokens));
                         flight.ticket = None;
                     }
                     (id, at_us)
@@ -543,7 +552,7 @@ impl Driver<'_> {
                     Some(Work::Station(station)) if flight.phase == Phase::Queued => station.give_up(handle.index),
                     Some(Work::Pool(pool, _)) => {
                         let progress = flight.ticket.and_then(|ticket| pool.cancel(now_us, ticket));
-                        output = progress.map_or(flight.output, |progress| progress.output_tokens);
+                        output = progress.map_or(flight.output, |progress| flight.written(progress.output_tokens));
                     }
                     // A server that nobody listens to any more has generated what it could until then.
                     Some(Work::Api(_)) if now_us >= flight.first_us => {

@@ -50,6 +50,8 @@ pub(super) struct Flight {
     pub(super) draw: u64,
     pub(super) input: u32,
     pub(super) output: u32,
+    /// Tokens of the answer that its format prescribes, if the service reads those at once.
+    pub(super) prescribed: u32,
     /// Most tokens that it may generate.
     pub(super) output_at_most: u32,
     pub(super) cached: u32,
@@ -68,6 +70,13 @@ pub(super) struct Flight {
     pub(super) ticket: Option<Ticket>,
     /// What the occupancy of an hourly machine was when it came.
     pub(super) share: u64,
+}
+
+impl Flight {
+    /// Tokens of its answer, of which so many had to be generated.
+    pub(super) fn written(&self, generated: u32) -> u32 {
+        if generated > 0 { generated + self.prescribed } else { 0 }
+    }
 }
 
 /// How far an attempt is.

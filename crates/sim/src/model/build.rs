@@ -228,6 +228,7 @@ impl Builder<'_> {
             input: profile.input_tokens.as_ref().map(Quantity::new),
             output: profile.output_tokens.as_ref().map(Quantity::new),
             max_output: agent.and_then(|agent| agent.spec().max_output_tokens()),
+            prescribed: profile.prescribed.unwrap_or(0.0),
             shared_tokens: profile.shared_tokens,
             context: profile.context,
             duration: quantity(&profile.duration_s, 0.0),

@@ -73,6 +73,8 @@ pub struct ServiceModel {
     pub kind: ServiceKind,
     /// What it costs.
     pub price: Price,
+    /// Whether it is a model in lumos's own process, which reads at once what a format prescribes.
+    pub is_local: bool,
     /// What lumos's own limiter keeps.
     pub rules: Rules,
     /// Where its times come from, for people.

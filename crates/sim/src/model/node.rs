@@ -18,6 +18,8 @@ pub struct NodeModel {
     pub(crate) output: Option<Quantity>,
     /// Most tokens of an answer.
     pub(crate) max_output: Option<u32>,
+    /// Share of an answer's tokens that its format prescribes.
+    pub(crate) prescribed: f64,
     pub(crate) shared_tokens: u32,
     pub(crate) context: bool,
     pub(crate) duration: Quantity,

@@ -43,6 +43,8 @@ struct Step {
 pub(crate) struct Asked {
     /// Tokens of prompt and answer.
     pub(crate) lengths: Option<(u32, u32)>,
+    /// Tokens of the answer that its format prescribed.
+    pub(crate) prescribed: Option<u32>,
     /// Whether its answer was of no use: that is the answer's doing, not the load's.
     pub(crate) is_useless: bool,
 }
@@ -101,8 +103,10 @@ impl Model {
             };
             // An attempt that was refused states nothing; it asked for what another one of its step got.
             let known = step.attempts.iter().find_map(length_of);
+            let known_prescribed = step.attempts.iter().find_map(|attempt| count(attempt.usage.prescribed_tokens));
             let attempts = step.attempts.iter().map(|attempt| Asked {
                 lengths: length_of(attempt).or(known),
+                prescribed: count(attempt.usage.prescribed_tokens).or(known_prescribed),
                 is_useless: attempt.status == Status::Failed
                     && attempt.usage.output_tokens.is_some_and(|count| count > 0),
             });

@@ -111,7 +111,8 @@ impl<'a> Services<'a> {
             (Some(backend), Some(deployment)) => Some(reference(name, backend, deployment, &kind, &price)),
             _ => None,
         };
-        Some(ServiceModel { name: name.to_owned(), reference, kind, price, rules, basis })
+        let is_local = matches!(backend, Some(BackendSpec::Local(_)));
+        Some(ServiceModel { name: name.to_owned(), reference, kind, price, is_local, rules, basis })
     }
 }
 

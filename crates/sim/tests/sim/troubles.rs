@@ -258,6 +258,40 @@ fn a_day_that_its_number_of_runs_ends_early_is_said() {
 }
 
 #[test]
+fn a_local_model_reads_at_once_what_a_format_prescribes() {
+    let results = |backend: &str, prescribed: &str| {
+        let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Constant(per_s: 0.5), runs: 10),
+                nodes: {{ "say": (input_tokens: 50, output_tokens: 41{prescribed}) }},
+                services: {{ "it": Profile(file: "measured") }})"#
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), &deployment, &scenario)?;
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        Ok::<_, Vec<String>>(summarize(&model, &measures, 1.0, &[0]))
+    };
+    let figures = |backend: &str, prescribed: &str| {
+        let found = results(backend, prescribed).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        let node = &found.nodes[0];
+        let of = |percentiles: &Option<lumos_sim::results::Percentiles>| percentiles.expect("it was answered").p50;
+        (of(&node.ttft_s), of(&node.tpot_ms), node.input_tokens, node.output_tokens)
+    };
+    let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.01;
+    let local = r#"Local(model: "m")"#;
+    let (ttft, tpot, ..) = figures(local, "");
+    assert!(near(ttft, 0.1) && near(tpot, 20.0), "{ttft} {tpot}");
+    // Of 41 tokens 21 are read at 2 ms each, and 19 generated after the first.
+    let (ttft, tpot, input, output) = figures(local, ", prescribed: 0.5");
+    assert!(near(ttft, 0.142) && near(tpot, 9.5), "{ttft} {tpot}");
+    assert_eq!((input, output), (500, 410), "what is counted and paid stays the same");
+    let (_, tpot, ..) = figures(r#"Remote(provider: OpenAi, model: "m", api_key: Env("KEY"))"#, ", prescribed: 0.5");
+    assert!(near(tpot, 20.0), "a server generates them one by one: {tpot}");
+    let wrong = results(local, ", prescribed: 1.5").map(|_| ()).expect_err("more than all");
+    assert!(wrong[0].contains("the share is 1.5"), "{wrong:?}");
+}
+
+#[test]
 fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
     let own = REPLICAS.replace("MORE", "replicas: 1");
     let scenario = r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
