@@ -17,8 +17,13 @@ struct Served {
 fn serve() -> Served {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
     let script = Script::by(|request| {
-        if request.json()["messages"][0]["content"].as_str().is_some_and(|text| text.contains("fail")) {
+        let body = request.json();
+        let said = body["messages"].to_string();
+        if said.contains("fail") {
             return Reply::status(400);
+        }
+        if said.contains("busy") && body["model"] == "m" {
+            return Reply::status(503);
         }
         lumos_faults::Answer::new("fine").into()
     });
@@ -139,4 +144,63 @@ fn a_tool_is_refused_before_it_fetches_what_must_not_leave() {
     assert_eq!((code, record["status"].as_str()), (3, Some("refused")), "{record:#}");
     let message = record["error"]["message"].as_str().expect("a message");
     assert!(message.contains("`look` would send data labelled `Pii` outside, to `wiki.example.org`"), "{message}");
+}
+
+#[test]
+fn what_was_sent_from_lists_loops_sub_workflows_and_fallbacks_is_found_where_it_was() {
+    let served = serve();
+    let sandbox = sandbox(&served);
+    sandbox.write(
+        "inner.ron",
+        r#"Workflow(
+    name: "inner",
+    inputs: { "text": Text(), "before": Text() },
+    nodes: { "say": Generator(agent: "writer", input: "{{ inputs.text }} {{ inputs.before }}", retry: (attempts: 2, backoff: (base_s: 0.001)), fallback: ["second"]) },
+    output: "{{ say.text }}",
+)"#,
+    );
+    sandbox.write(
+        "nested.ron",
+        r#"Workflow(
+    name: "nested",
+    inputs: { "texts": Json(required: true) },
+    nodes: {
+        "each": Workflow(path: "inner.ron", map: "{{ inputs.texts }}", with: { "text": "{{ item }}" }),
+        "again": Workflow(path: "inner.ron", with: { "text": "round of {{ inputs.texts[0] }}", "before": "{{ previous or '' }}" },
+            repeat: (until: "{{ false }}", at_most: 2)),
+    },
+    output: "{{ each | join(' ') }} {{ again }}",
+)"#,
+    );
+    let url = served.server.url();
+    let backend = |model: &str| {
+        format!(r#"Remote(provider: OpenAiCompatible, model: "{model}", base_url: "{url}/v1", cost: Unknown)"#)
+    };
+    let (first, second) = (backend("m"), backend("n"));
+    sandbox.write(
+        "two.ron",
+        &format!(
+            r#"Deployment(name: "two", backends: {{ "first": {first}, "second": {second} }}, bind: {{ "*": "first" }})"#
+        ),
+    );
+    sandbox.write("in.json", r#"{ "texts": ["nothing", "busy for 123-45-6789"] }"#);
+    let (_, record) = sandbox.json(&["run", "nested.ron", "-d", "two.ron", "--inputs", "in.json", "--format", "json"]);
+    let id = record["run_id"].as_str().expect("an id");
+    let (code, document) = sandbox.json(&["audit", id, "--format", "json"]);
+    assert_eq!(code, 1, "{document:#}");
+    let requests = document["runs"][0]["requests"].as_array().expect("requests");
+    let found: Vec<(&str, &str)> = requests
+        .iter()
+        .filter(|request| !request["found"].as_object().expect("kinds").is_empty())
+        .map(|request| (request["step"].as_str().expect("a step"), request["destination"].as_str().expect("a name")))
+        .collect();
+    // Tried twice where it is bound to, then elsewhere.
+    let planted = [("each[1]/say", "first"), ("each[1]/say", "first"), ("each[1]/say", "second")];
+    assert_eq!(found, planted);
+    assert!(requests.iter().all(|request| request["is_as_recorded"] == true), "{document:#}");
+    assert!(requests.iter().any(|request| request["step"] == "again#1/say"), "{document:#}");
+    // All that the server received is accounted for.
+    let received: u64 = served.server.requests().iter().map(lumos_faults::Received::bytes).sum();
+    let told: u64 = requests.iter().filter_map(|request| request["bytes"].as_u64()).sum();
+    assert!(told > 0 && told <= received && served.server.requests().len() == requests.len(), "{told} of {received}");
 }

@@ -6,7 +6,7 @@ use super::sink::{Sink, suggest};
 use crate::load::{Bundle, DeploymentSource, WorkflowSource};
 use crate::problem::{Problem, nearest};
 use crate::read::Parsed;
-use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind};
+use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind, host_of};
 
 /// The binding of everything that no other names.
 const REST: &str = "*";
@@ -44,6 +44,13 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
         let hint = suggest(backend, backends(), "the backends are");
         sink.error(&format!("boundary.inside.{at}"), format!("there is no backend `{backend}`"), hint);
     }
+    for (at, host) in spec.boundary.hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+        let hint = match host_of(host) {
+            "" => "e.g. \"wiki.example.org\"".to_owned(),
+            host => format!("write \"{host}\", without scheme, port and path"),
+        };
+        sink.error(&format!("boundary.hosts.{at}"), format!("`{host}` is no host"), hint);
+    }
     for (name, backend) in &spec.backends {
         let path = format!("backends.{name}");
         match backend {
@@ -80,6 +87,13 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
         }
     }
     sink.into_problems()
+}
+
+/// Whether a text is a host's name or address, and nothing else.
+fn is_host(text: &str) -> bool {
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    let is_name = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "/:@?#*".contains(c));
+    is_address || is_name
 }
 
 /// Checks that a deployment serves every node of a bundle.

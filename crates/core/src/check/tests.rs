@@ -171,7 +171,7 @@ fn broken_deployments() {
         ),
         (
             "typing errors",
-            "Deployment(name: \"d\", backends: {\"tiny\": Local(model: \"m\"), \"spare\": Custom(name: \"x\", cost: Unknown)}, bind: {\"embeder\": \"tiny\", \"small\": \"tinny\", \"large\": \"tiny\", \"other\": \"tiny\"}, boundary: (inside: [\"tny\"]))",
+            "Deployment(name: \"d\", backends: {\"tiny\": Local(model: \"m\"), \"spare\": Custom(name: \"x\", cost: Unknown)}, bind: {\"embeder\": \"tiny\", \"small\": \"tinny\", \"large\": \"tiny\", \"other\": \"tiny\"}, boundary: (inside: [\"tny\"], hosts: [\"wiki.example.org\", \"https://wiki.example.org:443/a\", \"::1\"]))",
         ),
     ];
     let mut table = String::new();

@@ -17,7 +17,10 @@ use crate::choices::Choices;
 use crate::graph::{Body, GraphId, NodeId, Plan};
 use crate::spec::Label;
 use crate::template::Template;
-use search::Search;
+use search::{MOST_VISITS, Search};
+
+/// Most places that are looked at when a program is compiled, whatever its size.
+const MOST_VISITS_IN_ALL: usize = 2_000_000;
 
 /// Something on the way of a label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,10 +110,11 @@ pub(super) fn flow(plan: &Plan, graphs: &mut [ProgramGraph]) -> Flows {
         return flows;
     }
     flows.spread();
+    let mut left = MOST_VISITS_IN_ALL;
     for (at, graph) in graphs.iter_mut().enumerate() {
         for (id, node) in graph.nodes.iter_mut().enumerate() {
             let arrival = Arrival::Prompt(GraphId(at as u32), NodeId(id as u32));
-            node.carries = flows.carried(arrival);
+            node.carries = flows.carried(arrival, &mut left);
         }
     }
     flows
@@ -124,7 +128,7 @@ impl Program {
 
     /// The labels that the output of a run carries, each with one way.
     pub fn output_carries(&self) -> IndexMap<Label, Vec<String>> {
-        self.flows.carried(Arrival::Output)
+        self.flows.carried(Arrival::Output, &mut { MOST_VISITS })
     }
 
     /// Every label that something is declared with, in the order of the files.
@@ -264,23 +268,25 @@ impl Flows {
     }
 
     /// The labels that arrive at a place, each with one way.
-    fn carried(&self, to: Arrival) -> IndexMap<Label, Vec<String>> {
+    ///
+    /// At `left` places may be looked; labels of which that is too few to tell are taken to arrive.
+    fn carried(&self, to: Arrival, left: &mut usize) -> IndexMap<Label, Vec<String>> {
         let may = match to {
             Arrival::Prompt(graph, node) => &self.graphs[graph.index()].nodes[node.index()].may_be_given,
             Arrival::Output => &self.outputs[0],
         };
-        let way = |label: &Label| {
-            let found = self.ways(label, to, 1);
+        let mut way = |label: &Label| {
+            let (found, visits) = Search::new(self, label, to, (1, MOST_VISITS.min(*left))).run();
+            *left = left.saturating_sub(visits);
             let names = |way: Vec<Hop>| way.into_iter().map(|hop| hop.name).collect();
-            // Whatever there are too many ways to follow of is taken to arrive.
             let unknown = (!found.is_complete).then(Vec::new);
             Some((label.clone(), found.ways.into_iter().next().map(names).or(unknown)?))
         };
-        self.labels.iter().filter(|label| may.contains(*label)).filter_map(way).collect()
+        self.labels.iter().filter(|label| may.contains(*label)).filter_map(&mut way).collect()
     }
 
     fn ways(&self, label: &Label, to: Arrival, most: usize) -> Ways {
-        Search::new(self, label, to, most).run()
+        Search::new(self, label, to, (most, MOST_VISITS)).run().0
     }
 }
 

@@ -9,7 +9,7 @@ use crate::graph::{GraphId, NodeId};
 use crate::spec::Label;
 
 /// Most places that one search looks at.
-const MOST_VISITS: usize = 200_000;
+pub(super) const MOST_VISITS: usize = 200_000;
 
 /// A place in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,7 @@ pub(super) struct Search<'a> {
     flows: &'a Flows,
     label: &'a Label,
     most: usize,
+    most_visits: usize,
     frames: Vec<Frame>,
     steps: Vec<Step>,
     /// Places that the way goes through.
@@ -77,7 +78,8 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(flows: &'a Flows, label: &'a Label, to: Arrival, most: usize) -> Self {
+    /// A search for so many ways that looks at so many places.
+    pub(super) fn new(flows: &'a Flows, label: &'a Label, to: Arrival, (most, most_visits): (usize, usize)) -> Self {
         let (graph, place) = match to {
             Arrival::Prompt(graph, node) => (graph.index(), Place::Given(node)),
             Arrival::Output => (0, Place::Output),
@@ -86,6 +88,7 @@ impl<'a> Search<'a> {
             flows,
             label,
             most,
+            most_visits,
             frames: Vec::new(),
             steps: Vec::new(),
             passed: BTreeSet::new(),
@@ -98,7 +101,8 @@ impl<'a> Search<'a> {
         search
     }
 
-    pub(super) fn run(mut self) -> Ways {
+    /// The ways, and at how many places it had to look.
+    pub(super) fn run(mut self) -> (Ways, usize) {
         while let Some(step) = self.steps.last_mut() {
             let Some(next) = step.moves.get(step.next).copied() else {
                 self.leave();
@@ -129,13 +133,13 @@ impl<'a> Search<'a> {
                     self.enter(self.frames.len() - 1, Place::Passed(node, input), true);
                 }
             }
-            if self.visits > MOST_VISITS {
+            if self.visits > self.most_visits {
                 self.is_complete = false;
                 break;
             }
         }
         self.found.sort_by_key(Vec::len);
-        Ways { ways: self.found, is_complete: self.is_complete }
+        (Ways { ways: self.found, is_complete: self.is_complete }, self.visits)
     }
 
     /// Goes on to a place, unless the way has been there or cannot go through it.

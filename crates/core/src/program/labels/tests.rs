@@ -183,3 +183,26 @@ fn a_label_that_comes_back_in_the_next_round_is_found() {
         Program::compile(&Workflows::new(vec![(Arc::new(outer), paths), (Arc::new(inner), IndexMap::new())])).unwrap();
     assert_eq!(ways(&program, "inner", "ask"), "Pii: look > run > run");
 }
+
+#[test]
+fn a_workflow_that_is_hard_to_follow_is_compiled_soon_and_taken_to_leak() {
+    // All ways begin in a branch that excludes the node that asks, and there are more of them than anybody can count.
+    let mut workflow = WorkflowSpec::new("w")
+        .input("who", InputSpec::text().label("Pii"))
+        .node("route", NodeSpec::router("{{ 'a' }}", [("a", vec!["a0", "b0"]), ("b", vec!["other", "ask"])]))
+        .node("free", NodeSpec::generator("x", "y"))
+        .node("other", NodeSpec::generator("x", "y"));
+    let depth = 24;
+    let mut before = "{{ inputs.who }}".to_owned();
+    for level in 0..depth {
+        for side in ["a", "b"] {
+            workflow = workflow.node(format!("{side}{level}"), NodeSpec::generator("x", &*before).join_any());
+        }
+        before = format!("{{{{ a{level}.text }}}} {{{{ b{level}.text }}}} {{{{ free.text }}}}");
+    }
+    let asks = format!("{{{{ other.text }}}} {before}");
+    let program = Program::compile(
+        &Arc::new(workflow.node("ask", NodeSpec::generator("x", &*asks).join_any()).output("")).into(),
+    );
+    assert_eq!(ways(&program.unwrap(), "w", "ask"), "Pii: ");
+}
