@@ -31,8 +31,12 @@ fn verdict(page: &mut Builder, result: &Value) {
         Some(false) => (Tone::Bad, "misses the SLO"),
         None => (Tone::Plain, "has no SLO to meet"),
     };
-    let tone = if state == "stable" || state.is_empty() { tone } else { Tone::Bad };
-    let state = if state == "stable" || state.is_empty() { String::new() } else { format!(", and is {state}") };
+    let (tone, state) = match state {
+        "unstable" => (Tone::Bad, ", and is unstable"),
+        "overloaded" => (tone, ", and is overloaded for a time"),
+        "unclear" => (tone, ", in a load too short to tell whether it keeps up"),
+        _ => (tone, ""),
+    };
     page.verdict(tone, format!("{deployment} {slo}{state}: {facts} (simulated)"));
 }
 
@@ -94,7 +98,7 @@ fn overview(results: &[&Value]) -> Table {
             text(&result["deployment"]).to_owned(),
             result["runs"].to_string(),
             result["succeeded"].to_string(),
-            number(&result["throughput_per_s"]).map(digits).unwrap_or_default(),
+            number(&result["succeeded_per_s"]).map(digits).unwrap_or_default(),
             share,
             seconds("p50"),
             seconds("p95"),
