@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use lumos_core::graph::GraphId;
 use lumos_core::load::Bundle;
-use lumos_core::program::{Header, LiveValue, Program};
+use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program};
 use lumos_core::record::{RunRecord, Status};
 use lumos_core::scheduler::{Decision, Event, EventKind, Outcome, RunState, StepId, Timer};
 use lumos_core::spec::Durability;
@@ -22,7 +22,7 @@ use crate::fork::{Fork, Forked};
 use crate::history::{self, Earlier, Folded, History};
 use crate::journal::Journal;
 use crate::recall::Recall;
-use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, StoreError, first_digest};
+use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, Rows, StoreError, first_digest};
 use crate::trace::RunTrace;
 
 /// What a run is started with.
@@ -94,10 +94,19 @@ impl FinishedRun {
             started_at: self.stamp.started_at(),
             inputs: history::inputs(&self.inputs),
         };
-        self.bound.program().record(&self.state, header, |attempt, position, candidate| {
+        self.bound.program().record(&self.state, header, self.backends())
+    }
+
+    /// Everything that happened beside contents.
+    fn outline(&self) -> Outline<'_> {
+        self.bound.program().outline(&self.state, self.backends())
+    }
+
+    fn backends<'r>(&'r self) -> impl Fn(usize, usize, u32) -> Option<&'r BackendRef> {
+        |attempt, position, candidate| {
             let now = || self.bound.backend(position, candidate).map(|bound| &bound.reference);
             self.earlier.backend(attempt, (position, candidate), now)
-        })
+        }
     }
 }
 
@@ -382,7 +391,7 @@ async fn end(
     audience: Option<Box<Audience>>,
 ) -> Result<FinishedRun, EngineError> {
     let result = match (driven, journal) {
-        (Ok(()), Some(mut journal)) => journal.end(run.record()).await,
+        (Ok(()), Some(mut journal)) => journal.end(Rows::of(&run.outline())).await,
         (driven, _) => driven,
     };
     let record = || {
@@ -414,7 +423,7 @@ async fn cancel_old(store: &RecordStore, header: &store::Header, mut history: Hi
     let event = Event { at_us: state.now_us(), kind: EventKind::Cancelled };
     journal.append(event.clone());
     state.handle(program, event, &mut Vec::new());
-    journal.end(history.record()).await
+    journal.end(Rows::of(&history.outline())).await
 }
 
 /// A run that a driver is to take up.

@@ -44,6 +44,10 @@ impl<'a> InFlight<'a> {
     /// Adds an attempt that has been polled and did not end.
     pub(crate) fn push(&mut self, attempt: Attempt<'a>) {
         if self.few.len() < FEW {
+            if self.few.is_empty() {
+                // Most runs have one at a time, and a vector begins with room for four.
+                self.few.reserve_exact(1);
+            }
             self.few.push(attempt);
         } else {
             self.many.get_or_insert_default().push(attempt);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lumos_core::Clock;
 use lumos_core::load::Definition;
-use lumos_core::program::{BackendRef, Header, LiveValue, Program};
+use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program};
 use lumos_core::record::RunRecord;
 use lumos_core::scheduler::{Command, Decision, Failure, RunState, StepId, Timer};
 use serde::{Deserialize, Serialize};
@@ -145,11 +145,19 @@ impl History {
             started_at: self.started_at.clone(),
             inputs: inputs(&self.inputs),
         };
-        self.folded.program.record(&self.folded.state, header, |attempt, position, candidate| {
-            self.earlier.backend(attempt, (position, candidate), || {
-                self.blueprint.backends.get(position)?.get(candidate as usize)
-            })
-        })
+        self.folded.program.record(&self.folded.state, header, self.backends())
+    }
+
+    /// Everything that has happened beside contents.
+    pub(crate) fn outline(&self) -> Outline<'_> {
+        self.folded.program.outline(&self.folded.state, self.backends())
+    }
+
+    fn backends<'r>(&'r self) -> impl Fn(usize, usize, u32) -> Option<&'r BackendRef> {
+        |attempt, position, candidate| {
+            let now = || self.blueprint.backends.get(position)?.get(candidate as usize);
+            self.earlier.backend(attempt, (position, candidate), now)
+        }
     }
 
     /// The steps in the order of the record.

@@ -2,14 +2,13 @@
 //! lead to leaves the process.
 
 use lumos_core::program::LiveValue;
-use lumos_core::record::RunRecord;
 use lumos_core::scheduler::{AttemptId, Event};
 use lumos_core::spec::Durability;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use crate::recall::Recall;
-use crate::store::{Append, Begin, Blob, Digest, RecordStore, Rows, StoreError, write_event};
+use crate::store::{Append, Begin, Blob, Digest, Done, RecordStore, Rows, StoreError, write_event};
 
 /// The log of one run, kept by whoever drives it.
 pub(crate) struct Journal {
@@ -26,7 +25,9 @@ pub(crate) struct Journal {
     /// Of what has been sent.
     digest: Digest,
     /// Tells when what was sent last, and with it all before, is on disk.
-    pending: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    pending: Option<oneshot::Receiver<(Result<(), StoreError>, Box<Append>)>>,
+    /// What was sent before and is on disk: its memory is used for what is sent next.
+    spare: Option<Box<Append>>,
     is_over: bool,
     /// Attempts that start once what has led to them is on disk.
     pub(crate) starting: Vec<AttemptId>,
@@ -62,6 +63,7 @@ impl Journal {
             blobs: Vec::new(),
             digest,
             pending: None,
+            spare: None,
             is_over: false,
             starting: Vec::new(),
             recall: None,
@@ -74,12 +76,14 @@ impl Journal {
         self.count += 1;
     }
 
-    /// Hands over what has not been sent; does not wait for the disk.
+    /// Hands over what has not been sent, and does not wait for the disk: nothing follows from it for a while.
     pub(crate) fn send(&mut self) {
         if self.has_more() {
-            let append = self.take(None);
-            self.store.append(Box::new(append));
+            let (append, done) = self.take(None);
+            self.store.append(append, done);
         }
+        self.spare = None;
+        self.events.shrink_to_fit();
     }
 
     fn has_more(&self) -> bool {
@@ -92,8 +96,8 @@ impl Journal {
     /// When it could not be written, or somebody else has taken the run over. Nothing more of the run is written then.
     pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
         if self.has_more() {
-            let append = self.take(None);
-            self.store.append_awaited(Box::new(append));
+            let (append, done) = self.take(None);
+            self.store.append_awaited(append, done);
         }
         self.wait().await
     }
@@ -102,22 +106,32 @@ impl Journal {
     ///
     /// # Errors
     /// As for [`Self::commit`].
-    pub(crate) async fn end(&mut self, record: RunRecord) -> Result<(), StoreError> {
-        let append = self.take(Some(Box::new(Rows::of(&record))));
-        self.store.append_awaited(Box::new(append));
+    pub(crate) async fn end(&mut self, rows: Rows) -> Result<(), StoreError> {
+        let (append, done) = self.take(Some(Box::new(rows)));
+        self.store.append_awaited(append, done);
         self.is_over = true;
         self.wait().await
     }
 
     async fn wait(&mut self) -> Result<(), StoreError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let result = pending.await.unwrap_or_else(|_| Err(self.store.gone()));
+        let result = match pending.await {
+            Ok((result, mut append)) => {
+                if self.events.is_empty() {
+                    self.events = std::mem::take(&mut append.events).into_bytes();
+                    self.events.clear();
+                }
+                self.spare = Some(append);
+                result
+            }
+            Err(_) => Err(self.store.gone()),
+        };
         self.is_over |= result.is_err();
         result
     }
 
-    /// What has not been sent.
-    fn take(&mut self, end: Option<Box<Rows>>) -> Append {
+    /// What has not been sent, and who is told that it is on disk.
+    fn take(&mut self, end: Option<Box<Rows>>) -> (Box<Append>, Done) {
         let mut events = std::mem::take(&mut self.events);
         let seq = self.seq;
         if !events.is_empty() {
@@ -127,7 +141,7 @@ impl Journal {
         self.seq += std::mem::take(&mut self.count);
         let (done, pending) = oneshot::channel();
         self.pending = Some(pending);
-        Append {
+        let append = Append {
             run: self.run,
             begin: self.begin.take(),
             blobs: std::mem::take(&mut self.blobs),
@@ -137,8 +151,15 @@ impl Journal {
             digest: self.digest,
             end,
             durability: self.durability,
-            done,
-        }
+        };
+        let append = match self.spare.take() {
+            Some(mut spare) => {
+                *spare = append;
+                spare
+            }
+            None => Box::new(append),
+        };
+        (append, done)
     }
 }
 

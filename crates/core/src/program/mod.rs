@@ -3,6 +3,7 @@
 mod compile;
 mod labels;
 mod meaning;
+mod outline;
 mod projection;
 mod value;
 
@@ -15,6 +16,7 @@ use crate::template::Template;
 
 pub use compile::{CompileError, Reading, Workflows};
 pub use labels::{Arrival, Hop, Ways};
+pub use outline::{AttemptOutline, Outline, StepOutline, outline};
 pub use projection::{BackendRef, Header, Projected, RecordBasis, record};
 pub use value::LiveValue;
 

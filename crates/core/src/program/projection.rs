@@ -1,18 +1,15 @@
 //! From a run's state to its record: the only place where records are made.
 
-use std::collections::BTreeMap;
-
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{LiveValue, Program, ProgramNode};
+use super::outline::{self, AttemptOutline, Outline, StepOutline, outline};
+use super::{LiveValue, Program};
 use crate::money::Usd;
-use crate::record::{
-    AttemptBasis, AttemptRecord, DecisionRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord, Totals,
-};
-use crate::scheduler::{AttemptTrace, By, Decision, Failure, Outcome, RunState, Semantics, StepId, StepTrace};
-use crate::usage::{Basis, Usage};
+use crate::record::{AttemptRecord, DecisionRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord};
+use crate::scheduler::{By, Decision, Failure, Outcome, RunState, Semantics, StepId};
+use crate::usage::Basis;
 
 /// What a record says about the backend of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +38,6 @@ pub struct Header {
     /// What the run was given.
     pub inputs: IndexMap<String, Value>,
 }
-
-/// Where a step stands among the others: topological rank, index and iteration of each enclosing step and itself.
-type Place = Vec<(usize, Option<u32>, Option<u32>)>;
 
 /// Runs of which records can be made: live ones, and simulated ones of the same workflows.
 pub trait Projected: Semantics {
@@ -86,18 +80,27 @@ impl Projected for Program {
 
 impl Program {
     /// The record of a run, finished or not; see [`record`].
-    pub fn record<'b>(
-        &self,
-        state: &RunState<Self>,
+    pub fn record<'r>(
+        &'r self,
+        state: &'r RunState<Self>,
         header: Header,
-        backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
+        backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
     ) -> RunRecord {
         record(self, state, header, backend)
     }
 
+    /// What its record says beside contents; see [`outline`].
+    pub fn outline<'r>(
+        &'r self,
+        state: &'r RunState<Self>,
+        backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
+    ) -> Outline<'r> {
+        outline(self, state, backend)
+    }
+
     /// The steps of a run in the order of its record.
     pub fn order(&self, state: &RunState<Self>) -> Vec<StepId> {
-        Projection { semantics: self, state }.order()
+        outline::order(self, state)
     }
 }
 
@@ -106,37 +109,20 @@ impl Program {
 /// `backend(attempt, position, candidate)` names the backend of the `attempt`-th attempt of the run, in order of
 /// start, as the node at [`ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback; `None`
 /// for nodes without a model.
-pub fn record<'b, S: Projected>(
-    semantics: &S,
-    state: &RunState<S>,
+pub fn record<'r, S: Projected>(
+    semantics: &'r S,
+    state: &'r RunState<S>,
     header: Header,
-    backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>,
+    backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
 ) -> RunRecord {
-    let projection = Projection { semantics, state };
-    let critical = critical_chain(state);
-    let mut attempts: Vec<Vec<AttemptRecord>> = vec![Vec::new(); state.steps().len()];
-    for (number, trace) in state.attempts().iter().enumerate() {
-        let position = projection.node_of(trace.id.step).position;
-        let attempts = &mut attempts[trace.id.step.index()];
-        if attempts.is_empty() {
-            // Few steps are tried more than once, and attempts are large.
-            attempts.reserve_exact(1);
-        }
-        attempts.push(attempt_record(trace, backend(number, position, trace.candidate), semantics.basis()));
-    }
-    let reserved_usd = projection.reserved(&backend);
-    let record = |id: StepId| {
-        let attempts = std::mem::take(&mut attempts[id.index()]);
-        projection.step_record(id, critical[id.index()], attempts)
-    };
-    let steps: Vec<StepRecord> = projection.order().into_iter().map(record).collect();
+    let outline = outline(semantics, state, backend);
     let outcome = state.outcome();
     RunRecord {
         run_id: header.run_id,
         workflow: semantics.program().name().to_owned(),
         deployment: header.deployment,
         seed: state.seed(),
-        status: state.status(),
+        status: outline.status,
         output: match outcome {
             Some(Outcome::Succeeded(value)) => semantics.json(value),
             _ => Value::Null,
@@ -144,178 +130,63 @@ pub fn record<'b, S: Projected>(
         error: outcome.and_then(Outcome::failure).map(error_record),
         started_at: header.started_at,
         inputs: header.inputs,
-        totals: Totals { reserved_usd, ..totals(state.now_us(), &steps) },
-        steps,
+        totals: outline.totals,
+        steps: outline.steps.into_iter().map(|step| step_record(semantics, state, step)).collect(),
     }
 }
 
-/// A run, seen with the texts of its workflow.
-struct Projection<'r, S: Semantics> {
-    semantics: &'r S,
-    state: &'r RunState<S>,
-}
-
-impl<'r, S: Projected> Projection<'r, S> {
-    fn order(&self) -> Vec<StepId> {
-        let ids = (0..self.state.steps().len() as u32).map(StepId);
-        let mut steps: Vec<(Place, StepId)> = ids.map(|id| (self.place(id), id)).collect();
-        steps.sort();
-        steps.into_iter().map(|(_, id)| id).collect()
-    }
-
-    /// What the reserved machines that were asked cost during the whole run.
-    fn reserved<'b>(&self, backend: impl Fn(usize, usize, u32) -> Option<&'b BackendRef>) -> Option<Usd> {
-        let asked = self.state.attempts().iter().enumerate().filter_map(|(number, trace)| {
-            let reference = backend(number, self.node_of(trace.id.step).position, trace.candidate)?;
-            Some((reference.backend.as_str(), reference.usd_per_hour?))
-        });
-        let machines: BTreeMap<&str, Usd> = asked.collect();
-        let costs = machines.into_values().filter_map(|usd| usd.scaled(self.state.now_us(), 3_600_000_000));
-        costs.reduce(Usd::saturating_add)
-    }
-
-    fn node_of(&self, step: StepId) -> &'r ProgramNode {
-        self.semantics.program().node(self.state.graph_of(step), self.state.step(step).node)
-    }
-
-    fn step_record(&self, id: StepId, critical: bool, attempts: Vec<AttemptRecord>) -> StepRecord {
-        let state = self.state;
-        let step = state.step(id);
-        let node = self.node_of(id);
-        let enclosing: Vec<StepId> = enclosing(state, id).collect();
-        let inherited = |own: Option<u32>, of: fn(&StepTrace<S::Value>) -> Option<u32>| {
-            own.or_else(|| enclosing.iter().find_map(|outer| of(state.step(*outer))))
-        };
-        let executed = step.status != Status::Skipped;
-        let ended = !matches!(step.status, Status::Running | Status::Paused);
-        StepRecord {
-            node: node.name.clone(),
-            path: enclosing.iter().rev().map(|outer| self.node_of(*outer).name.clone()).collect(),
-            index: inherited(step.index, |step| step.index),
-            iteration: inherited(step.iteration, |step| step.iteration),
-            kind: node.kind.to_owned(),
-            agent: node.agent.clone(),
-            status: step.status,
-            error: step.failure.as_deref().map(error_record),
-            question: state.question(id).map(str::to_owned),
-            decision: state.decision(id).map(decision_record),
-            arguments: self.told(id),
-            ready_us: executed.then_some(step.ready_us),
-            end_us: (executed && ended).then_some(step.end_us),
-            critical_us: critical.then(|| self.critical_us(id)),
-            output: step.value.as_ref().map_or(Value::Null, |value| self.semantics.json(value)),
-            attempts,
-        }
-    }
-
-    /// The arguments that a person decides about, or has changed.
-    fn told(&self, id: StepId) -> Option<Value> {
-        match self.state.decision(id) {
-            Some(Decision::Edited(arguments)) => Some(self.semantics.json(arguments)),
-            None if self.state.step(id).status == Status::Paused => self.semantics.told(self.state, id),
-            _ => None,
-        }
-    }
-
-    fn place(&self, id: StepId) -> Place {
-        let state = self.state;
-        if let Some(judged) = state.judged_by(id) {
-            // Right after the step whose answer it judges.
-            let mut place = self.place(judged);
-            place.push((0, None, None));
-            return place;
-        }
-        let mut steps: Vec<StepId> = std::iter::once(id).chain(enclosing(state, id)).collect();
-        steps.reverse();
-        let place = |id: StepId| {
-            let step = state.step(id);
-            let order = self.semantics.plan().graph(state.graph_of(id)).topological();
-            let rank = order.iter().position(|node| *node == step.node).unwrap_or(usize::MAX);
-            (rank, step.index, step.iteration)
-        };
-        steps.into_iter().map(place).collect()
-    }
-
-    fn critical_us(&self, id: StepId) -> u64 {
-        let step = self.state.step(id);
-        if self.node_of(id).kind == "workflow" { 0 } else { step.end_us.saturating_sub(step.ready_us) }
+fn step_record<S: Projected>(semantics: &S, state: &RunState<S>, step: StepOutline<'_>) -> StepRecord {
+    let id = step.id;
+    StepRecord {
+        node: step.node.name.clone(),
+        path: step.path.into_iter().map(str::to_owned).collect(),
+        index: step.index,
+        iteration: step.iteration,
+        kind: step.node.kind.to_owned(),
+        agent: step.node.agent.clone(),
+        status: step.status,
+        error: step.failure.map(error_record),
+        question: state.question(id).map(str::to_owned),
+        decision: state.decision(id).map(decision_record),
+        arguments: told(semantics, state, id),
+        ready_us: step.ready_us,
+        end_us: step.end_us,
+        critical_us: step.critical_us,
+        output: state.step(id).value.as_ref().map_or(Value::Null, |value| semantics.json(value)),
+        attempts: step.attempts.iter().map(attempt_record).collect(),
     }
 }
 
-fn totals(duration_us: u64, steps: &[StepRecord]) -> Totals {
-    let attempts = || steps.iter().flat_map(|step| &step.attempts);
-    let asked = || attempts().filter(|attempt| attempt.backend.is_some());
-    let sum = |of: fn(&Usage) -> Option<u64>| {
-        asked().try_fold(0u64, |sum, attempt| Some(sum.saturating_add(of(&attempt.usage)?)))
-    };
-    let cost_complete = attempts().all(|attempt| attempt.cost_usd.is_some());
-    let known: Vec<Usd> = asked().filter_map(|attempt| attempt.cost_usd).collect();
-    Totals {
-        duration_us,
-        critical_path_us: steps.iter().filter_map(|step| step.critical_us).sum(),
-        cost_usd: (cost_complete || !known.is_empty()).then(|| known.into_iter().sum()),
-        cost_complete,
-        input_tokens: sum(|usage| usage.input_tokens),
-        cached_input_tokens: sum(|usage| usage.cached_input_tokens),
-        output_tokens: sum(|usage| usage.output_tokens),
-        reserved_usd: None,
-        attempts: attempts().count() as u64,
-        saved_usd: attempts().filter_map(|attempt| attempt.saved_usd).reduce(Usd::saturating_add),
-        bytes_outside: attempts()
-            .filter(|attempt| attempt.destination == Destination::Outside)
-            .map(|attempt| attempt.bytes_sent)
-            .sum(),
+/// The arguments that a person decides about, or has changed.
+fn told<S: Projected>(semantics: &S, state: &RunState<S>, id: StepId) -> Option<Value> {
+    match state.decision(id) {
+        Some(Decision::Edited(arguments)) => Some(semantics.json(arguments)),
+        None if state.step(id).status == Status::Paused => semantics.told(state, id),
+        _ => None,
     }
 }
 
-/// The steps whose sub-workflows enclose a step, innermost first.
-fn enclosing<S: Semantics>(state: &RunState<S>, id: StepId) -> impl Iterator<Item = StepId> + '_ {
-    std::iter::successors(state.scope_parent(state.step(id).scope), |outer| {
-        state.scope_parent(state.step(*outer).scope)
-    })
-}
-
-/// Marks the chain of steps, each the cause of the next, that ends with the step that ended last.
-fn critical_chain<S: Semantics>(state: &RunState<S>) -> Vec<bool> {
-    let mut critical = vec![false; state.steps().len()];
-    let executed = state.steps().iter().enumerate().filter(|(_, step)| step.status != Status::Skipped);
-    let mut at = executed.max_by_key(|(_, step)| step.end_us).map(|(index, _)| StepId(index as u32));
-    while let Some(id) = at {
-        if std::mem::replace(&mut critical[id.index()], true) {
-            break;
-        }
-        at = state.step(id).cause;
-    }
-    critical
-}
-
-fn attempt_record(trace: &AttemptTrace, backend: Option<&BackendRef>, basis: RecordBasis) -> AttemptRecord {
-    let report = trace.report();
-    let queued_us = report.map_or(0, |report| report.queue_us);
-    let cost_usd = trace.cost().or_else(|| backend.is_none().then_some(Usd::ZERO));
+fn attempt_record(attempt: &AttemptOutline<'_>) -> AttemptRecord {
+    let (backend, report) = (attempt.backend, attempt.report());
     AttemptRecord {
-        attempt: trace.id.number,
+        attempt: attempt.trace.id.number,
         backend: backend.map(|backend| backend.backend.clone()),
         model: backend.map(|backend| backend.model.clone()),
         provider: backend.map(|backend| backend.provider.clone()),
-        status: trace.status,
-        start_us: trace.start_us.saturating_sub(trace.waited_us),
-        queue_us: trace.waited_us.saturating_add(queued_us),
+        status: attempt.trace.status,
+        start_us: attempt.start_us(),
+        queue_us: attempt.queue_us(),
         ttft_us: report.and_then(|report| report.ttft_us),
-        duration_us: trace.end_us.saturating_sub(trace.start_us).saturating_sub(queued_us),
-        usage: report.map(|report| report.usage).unwrap_or_default(),
-        cost_usd,
-        bytes_sent: report.map_or(0, |report| report.bytes_sent),
-        destination: backend.map_or(Destination::Inside, |backend| backend.destination),
+        duration_us: attempt.duration_us(),
+        usage: attempt.usage(),
+        cost_usd: attempt.cost(),
+        bytes_sent: attempt.bytes_sent(),
+        destination: attempt.destination(),
         finish_reason: report.and_then(|report| report.finish_reason),
         request_id: report.and_then(|report| report.request_id.as_deref().map(str::to_owned)),
         saved_usd: report.and_then(|report| report.saved_usd),
-        error: trace.failure.as_deref().map(error_record),
-        basis: AttemptBasis {
-            latency: basis.time,
-            tokens: report.filter(|_| backend.is_some()).map(|report| report.tokens_basis),
-            cost: cost_usd.map(|_| if backend.is_some() { basis.cost } else { basis.time }),
-        },
+        error: attempt.trace.failure.as_deref().map(error_record),
+        basis: attempt.basis(),
     }
 }
 

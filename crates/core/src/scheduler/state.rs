@@ -263,7 +263,8 @@ pub struct RunState<S: Semantics> {
     executed: u32,
     /// Steps that wait for a person.
     asked: u32,
-    outcome: Option<Outcome<S::Value>>,
+    /// Boxed, because it is large and runs wait in great numbers before they have one.
+    outcome: Option<Box<Outcome<S::Value>>>,
     todo: Vec<Todo<S::Value>>,
 }
 
@@ -333,7 +334,7 @@ impl<S: Semantics> RunState<S> {
 
     /// How the run ended; `None` while it goes on.
     pub fn outcome(&self) -> Option<&Outcome<S::Value>> {
-        self.outcome.as_ref()
+        self.outcome.as_deref()
     }
 
     /// Money spent by attempts whose cost is known.

@@ -29,7 +29,7 @@ pub use prune::Pruned;
 pub(crate) use reader::{Header, Reader, first_digest};
 pub(crate) use rows::Rows;
 pub use verify::{Flaw, Verified};
-pub(crate) use writer::{Append, Begin};
+pub(crate) use writer::{Append, Begin, Done};
 
 use crate::database;
 use crate::history::{Blueprint, History};
@@ -206,14 +206,14 @@ impl RecordStore {
         Ok(header)
     }
 
-    pub(crate) fn append(&self, append: Box<Append>) {
-        self.send(Message::Append(append));
+    pub(crate) fn append(&self, append: Box<Append>, done: Done) {
+        self.send(Message::Append(append, done));
     }
 
     /// For who does nothing else until it is on disk.
-    pub(crate) fn append_awaited(&self, append: Box<Append>) {
+    pub(crate) fn append_awaited(&self, append: Box<Append>, done: Done) {
         if let Some(pen) = &self.pen {
-            pen.writer.write(append);
+            pen.writer.write(append, done);
         }
     }
 

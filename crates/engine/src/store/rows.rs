@@ -1,7 +1,8 @@
-//! A record as rows of `runs` and `endings`, for lists, filters and people's queries.
+//! A run's outline as rows of `runs` and `endings`, for lists, filters and people's queries.
 
 use lumos_core::Usd;
-use lumos_core::record::{AttemptRecord, RunRecord, StepRecord, Totals};
+use lumos_core::program::{AttemptOutline, Outline, StepOutline};
+use lumos_core::record::Totals;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -22,7 +23,7 @@ pub(super) const WRITE_ENDING: &str = "
 /// About as many bytes as a step takes.
 const STEP: usize = 192;
 
-/// What a record says about a run, without contents.
+/// What is known of a run, without contents.
 pub(crate) struct Rows {
     pub(super) status: &'static str,
     pub(super) totals: Totals,
@@ -32,72 +33,80 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Of a run that has paused or ended.
-    pub(crate) fn of(record: &RunRecord) -> Self {
-        let steps: Vec<StepRow<'_>> = record.steps.iter().map(StepRow).collect();
-        let mut json = Vec::with_capacity(steps.len() * STEP);
+    pub(crate) fn of(outline: &Outline<'_>) -> Self {
+        let mut json = Vec::with_capacity(outline.steps.len() * STEP);
         // Neither writing to memory nor texts and numbers can fail.
-        let written = serde_json::to_writer(&mut json, &steps);
+        let written = serde_json::to_writer(&mut json, &Each(&outline.steps, StepRow));
         debug_assert!(written.is_ok());
         // JSON is UTF-8.
         let steps = String::from_utf8(json).unwrap_or_default();
-        Self { status: record.status.as_str(), totals: record.totals, steps }
+        Self { status: outline.status.as_str(), totals: outline.totals, steps }
+    }
+}
+
+/// An array of rows.
+struct Each<'r, T, R>(&'r [T], fn(&'r T) -> R);
+
+impl<T, R: Serialize> Serialize for Each<'_, T, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
     }
 }
 
 /// A step as an array of the columns of the view `steps`, then its attempts.
-struct StepRow<'r>(&'r StepRecord);
+struct StepRow<'r>(&'r StepOutline<'r>);
 
 impl Serialize for StepRow<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let step = self.0;
         let path = (!step.path.is_empty()).then(|| step.path.join("/"));
-        let attempts: Vec<AttemptRow<'_>> = step.attempts.iter().map(AttemptRow).collect();
         let mut row = serializer.serialize_seq(None)?;
-        row.serialize_element(&step.node)?;
+        row.serialize_element(&step.node.name)?;
         row.serialize_element(&path)?;
         row.serialize_element(&step.index)?;
         row.serialize_element(&step.iteration)?;
-        row.serialize_element(&step.kind)?;
-        row.serialize_element(&step.agent)?;
+        row.serialize_element(step.node.kind)?;
+        row.serialize_element(&step.node.agent)?;
         row.serialize_element(&step.status)?;
-        row.serialize_element(&step.error.as_ref().map(|error| &error.message))?;
+        row.serialize_element(&step.failure.map(|failure| &failure.message))?;
         row.serialize_element(&step.ready_us)?;
         row.serialize_element(&step.end_us)?;
         row.serialize_element(&step.critical_us)?;
-        row.serialize_element(&attempts)?;
+        row.serialize_element(&Each(&step.attempts, AttemptRow))?;
         row.end()
     }
 }
 
 /// An attempt as an array of the columns of the view `attempts`.
-struct AttemptRow<'r>(&'r AttemptRecord);
+struct AttemptRow<'r>(&'r AttemptOutline<'r>);
 
 impl Serialize for AttemptRow<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let attempt = self.0;
-        let usage = &attempt.usage;
+        let (trace, backend, report) = (attempt.trace, attempt.backend, attempt.report());
+        let (usage, basis) = (attempt.usage(), attempt.basis());
         let mut row = serializer.serialize_seq(None)?;
-        row.serialize_element(&attempt.attempt)?;
-        row.serialize_element(&attempt.backend)?;
-        row.serialize_element(&attempt.model)?;
-        row.serialize_element(&attempt.provider)?;
-        row.serialize_element(&attempt.status)?;
-        row.serialize_element(&attempt.start_us)?;
-        row.serialize_element(&attempt.queue_us)?;
-        row.serialize_element(&attempt.ttft_us)?;
-        row.serialize_element(&attempt.duration_us)?;
+        row.serialize_element(&trace.id.number)?;
+        row.serialize_element(&backend.map(|backend| &backend.backend))?;
+        row.serialize_element(&backend.map(|backend| &backend.model))?;
+        row.serialize_element(&backend.map(|backend| &backend.provider))?;
+        row.serialize_element(&trace.status)?;
+        row.serialize_element(&attempt.start_us())?;
+        row.serialize_element(&attempt.queue_us())?;
+        row.serialize_element(&report.and_then(|report| report.ttft_us))?;
+        row.serialize_element(&attempt.duration_us())?;
         for tokens in [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens] {
             row.serialize_element(&tokens)?;
         }
-        row.serialize_element(&attempt.cost_usd.map(nano))?;
-        row.serialize_element(&attempt.bytes_sent)?;
-        row.serialize_element(&attempt.destination)?;
-        row.serialize_element(&attempt.finish_reason)?;
-        row.serialize_element(&attempt.request_id)?;
-        row.serialize_element(&attempt.error.as_ref().map(|error| &error.message))?;
-        row.serialize_element(&attempt.basis.latency)?;
-        row.serialize_element(&attempt.basis.tokens)?;
-        row.serialize_element(&attempt.basis.cost)?;
+        row.serialize_element(&attempt.cost().map(nano))?;
+        row.serialize_element(&attempt.bytes_sent())?;
+        row.serialize_element(&attempt.destination())?;
+        row.serialize_element(&report.and_then(|report| report.finish_reason))?;
+        row.serialize_element(&report.and_then(|report| report.request_id.as_deref()))?;
+        row.serialize_element(&trace.failure.as_deref().map(|failure| &failure.message))?;
+        row.serialize_element(&basis.latency)?;
+        row.serialize_element(&basis.tokens)?;
+        row.serialize_element(&basis.cost)?;
         row.end()
     }
 }

@@ -1,6 +1,7 @@
 //! Looking for damage, as `fsck` does.
 
-use lumos_core::record::{RunRecord, Status};
+use lumos_core::program::Outline;
+use lumos_core::record::Status;
 use serde::Serialize;
 
 use super::StoreError;
@@ -86,7 +87,7 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
         return Ok((0, Vec::new()));
     }
     let history = History::read(reader, header)?;
-    let record = history.record();
+    let outline = history.outline();
     let has_ended = history.folded.state.outcome().is_some();
     let mut flaws = Vec::new();
     match header.status {
@@ -94,15 +95,19 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
             flaws.push("it has ended, and the table does not say so".to_owned());
         }
         Status::Running | Status::Interrupted => {}
-        status if status == record.status => flaws.extend(of_the_tables(reader, header, &record)?),
+        status if status == outline.status => flaws.extend(of_the_tables(reader, header, &outline)?),
         status => {
-            flaws.push(format!("it is `{}` by its log and `{}` in the table", record.status.as_str(), status.as_str()));
+            flaws.push(format!(
+                "it is `{}` by its log and `{}` in the table",
+                outline.status.as_str(),
+                status.as_str()
+            ));
         }
     }
     Ok((history.folded.events, flaws))
 }
 
-fn of_the_tables(reader: &Reader<'_>, header: &Header, record: &RunRecord) -> Result<Vec<String>, StoreError> {
+fn of_the_tables(reader: &Reader<'_>, header: &Header, outline: &Outline<'_>) -> Result<Vec<String>, StoreError> {
     type Row = (Option<i64>, Option<i64>, Option<i64>, i64, i64);
     let query = "SELECT cost_nano, duration_us, attempts, (SELECT count(*) FROM steps WHERE run = runs.id),
                         (SELECT count(*) FROM attempts WHERE run = runs.id)
@@ -114,13 +119,13 @@ fn of_the_tables(reader: &Reader<'_>, header: &Header, record: &RunRecord) -> Re
             query.query_row([header.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         })
         .map_err(|error| reader.fail(&error))?;
-    let attempts: usize = record.steps.iter().map(|step| step.attempts.len()).sum();
-    let totals = &record.totals;
+    let attempts: usize = outline.steps.iter().map(|step| step.attempts.len()).sum();
+    let totals = &outline.totals;
     let expected: Row = (
         totals.cost_usd.map(nano),
         Some(totals.duration_us as i64),
         Some(totals.attempts as i64),
-        record.steps.len() as i64,
+        outline.steps.len() as i64,
         attempts as i64,
     );
     let names = ["its cost", "its time", "its number of attempts", "the rows of `steps`", "the rows of `attempts`"];

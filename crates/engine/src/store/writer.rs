@@ -29,8 +29,9 @@ const GROUP: usize = 4096;
 /// How long an expired lease is kept: a day.
 const LONG_US: i64 = 86_400_000_000;
 
-/// Told when something is on disk, or why it is not.
-pub(crate) type Done = oneshot::Sender<Result<(), StoreError>>;
+/// Told when something is on disk, or why it is not. What was written goes back to who sent it: memory that one thread
+/// takes and another gives back costs both of them more than the row.
+pub(crate) type Done = oneshot::Sender<(Result<(), StoreError>, Box<Append>)>;
 
 /// Where a run is, and in whose hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) enum Message {
     /// This process has taken over a run.
     Taken(Ulid, Key),
     /// More of a run.
-    Append(Box<Append>),
+    Append(Box<Append>, Done),
     /// This process goes on with a run no longer, and it has not ended.
     Abandoned(Ulid),
 }
@@ -78,7 +79,6 @@ pub(crate) struct Append {
     /// Says that the run has paused or ended.
     pub(crate) end: Option<Box<Rows>>,
     pub(crate) durability: Durability,
-    pub(crate) done: Done,
 }
 
 pub(super) struct Writer {
@@ -138,11 +138,11 @@ impl Writer {
 
     /// Like [`Self::send`], for a message that is waited for: it is on disk on return if no other run is in this
     /// process's hands.
-    pub(super) fn write(&self, append: Box<Append>) {
+    pub(super) fn write(&self, append: Box<Append>, done: Done) {
         if let Some(mut state) = self.alone(&append) {
-            tokio::task::block_in_place(|| state.take(vec![Message::Append(append)]));
+            tokio::task::block_in_place(|| state.take(vec![Message::Append(append, done)]));
         } else {
-            self.send(Message::Append(append));
+            self.send(Message::Append(append, done));
         }
     }
 
@@ -234,7 +234,7 @@ impl State {
         match self.write(&group) {
             Ok(written) => {
                 for (message, written) in group.into_iter().zip(written) {
-                    let Message::Append(append) = message else { continue };
+                    let Message::Append(append, done) = message else { continue };
                     let result = match written {
                         Written::Yes => Ok(()),
                         Written::Fenced => Err(StoreError::Fenced(append.run.to_string())),
@@ -247,7 +247,7 @@ impl State {
                         self.runs.remove(&append.run);
                     }
                     // Whoever no longer waits doesn't want to know.
-                    let _ = append.done.send(result);
+                    let _ = done.send((result, append));
                 }
             }
             Err(error) => {
@@ -256,8 +256,8 @@ impl State {
                 for message in group {
                     // A log with a hole could not be read: nothing more of the run is written, and others may have it.
                     self.lost.extend(self.runs.remove(&message.run()).map(|held| held.key));
-                    if let Message::Append(append) = message {
-                        let _ = append.done.send(Err(error.clone()));
+                    if let Message::Append(append, done) = message {
+                        let _ = done.send((Err(error.clone()), append));
                     }
                 }
             }
@@ -266,7 +266,7 @@ impl State {
 
     fn write(&mut self, group: &[Message]) -> Result<Vec<Written>, Box<dyn std::error::Error + Send + Sync>> {
         let is_full = group.iter().any(|message| match message {
-            Message::Append(append) => append.durability == Durability::Full,
+            Message::Append(append, _) => append.durability == Durability::Full,
             _ => false,
         });
         if is_full != self.is_full {
@@ -288,7 +288,9 @@ impl State {
                     self.lost.extend(self.runs.remove(run).map(|held| held.key));
                     Written::Yes
                 }
-                Message::Append(append) => statements.append(&mut self.runs, append, (&self.owner, now_us, version))?,
+                Message::Append(append, _) => {
+                    statements.append(&mut self.runs, append, (&self.owner, now_us, version))?
+                }
             });
         }
         for key in &self.lost {
@@ -311,7 +313,7 @@ impl Message {
     fn run(&self) -> Ulid {
         match self {
             Self::Taken(run, _) | Self::Abandoned(run) => *run,
-            Self::Append(append) => append.run,
+            Self::Append(append, _) => append.run,
         }
     }
 }
@@ -323,8 +325,9 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(15);
 
-    fn begins(run: Ulid) -> (Box<Append>, oneshot::Receiver<Result<(), StoreError>>) {
-        let (done, told) = oneshot::channel();
+    type Told = oneshot::Receiver<(Result<(), StoreError>, Box<Append>)>;
+
+    fn begins(run: Ulid) -> (Box<Append>, (Done, Told)) {
         let begin = Begin {
             workflow: "w".to_owned(),
             deployment: "d".to_owned(),
@@ -343,9 +346,8 @@ mod tests {
             digest: Digest([0; 16]),
             end: None,
             durability: Durability::Full,
-            done,
         };
-        (Box::new(append), told)
+        (Box::new(append), oneshot::channel())
     }
 
     fn writer(home: &Path) -> Writer {
@@ -359,33 +361,33 @@ mod tests {
         let writer = writer(home.path());
         let state = writer.desk.state();
         // Whoever holds the connection is not waited for.
-        let (append, mut told) = begins(Ulid(1));
-        writer.write(append);
-        told.try_recv().unwrap_err();
+        let (append, (done, mut told)) = begins(Ulid(1));
+        writer.write(append, done);
+        assert!(told.try_recv().is_err());
         drop(state);
-        told.await.unwrap().unwrap();
+        told.await.unwrap().0.unwrap();
         writer.send(Message::Abandoned(Ulid(1)));
         // What was sent before comes first.
         while writer.desk.waiting.load(Ordering::Relaxed) > 0 {
             tokio::task::yield_now().await;
         }
         drop(writer.desk.state());
-        let (append, mut told) = begins(Ulid(2));
-        writer.write(append);
-        told.try_recv().unwrap().unwrap();
-        let (append, told) = begins(Ulid(3));
+        let (append, (done, mut told)) = begins(Ulid(2));
+        writer.write(append, done);
+        told.try_recv().unwrap().0.unwrap();
+        let (append, (done, told)) = begins(Ulid(3));
         assert!(writer.alone(&append).is_none());
-        writer.write(append);
-        told.await.unwrap().unwrap();
+        writer.write(append, done);
+        told.await.unwrap().0.unwrap();
     }
 
     #[tokio::test]
     async fn where_nothing_else_could_go_on_the_disk_is_not_waited_for() {
         let home = tempfile::tempdir().unwrap();
         let writer = writer(home.path());
-        let (append, told) = begins(Ulid(1));
+        let (append, (done, told)) = begins(Ulid(1));
         assert!(writer.alone(&append).is_none());
-        writer.write(append);
-        told.await.unwrap().unwrap();
+        writer.write(append, done);
+        told.await.unwrap().0.unwrap();
     }
 }

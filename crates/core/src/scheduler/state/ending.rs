@@ -95,7 +95,7 @@ impl<S: Semantics> RunState<S> {
                 self.cancel_step(StepId(index as u32), out);
             }
         }
-        self.outcome = Some(outcome);
+        self.outcome = Some(Box::new(outcome));
         out.push(Command::Finish);
     }
 
