@@ -11,6 +11,9 @@ mod scheduler;
 
 use yardstick::{Gate, Shape};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [system, measure] = arguments.as_slice() else {
