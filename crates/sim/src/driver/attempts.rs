@@ -1,4 +1,4 @@
-//! The life of a simulated attempt: prepared, admitted, served, settled.
+//! The life of a simulated attempt: prepared, served, settled.
 
 use lumos_core::admission::End;
 use lumos_core::chance::{self, Purpose, unit};
@@ -12,7 +12,7 @@ use super::happening::{Handle, Happening};
 use super::{Driver, Work};
 use crate::model::SimValue;
 use crate::replica::{Prefix, Reply, Request};
-use crate::service::{Answer, ApiAsk, Passage};
+use crate::service::{Answer, ApiAsk};
 
 impl Driver<'_> {
     pub(super) fn prepare(&mut self, run: Handle, id: AttemptId) {
@@ -92,7 +92,7 @@ impl Driver<'_> {
     }
 
     /// The most that an attempt can cost, where somebody asks for it.
-    fn worst_cost(&self, flight: &Flight, graph: GraphId, node: NodeId) -> Option<Usd> {
+    pub(super) fn worst_cost(&self, flight: &Flight, graph: GraphId, node: NodeId) -> Option<Usd> {
         let service = self.model.services.get(flight.service as usize)?;
         if self.model.program.plan().limits.cost.is_none() && service.rules.usd_per_day.is_none() {
             return None;
@@ -102,62 +102,6 @@ impl Driver<'_> {
             output_tokens: u64::from(flight.output_at_most),
             time_us: self.model.program.plan().graph(graph).node(node).policy.timeout_us,
         })
-    }
-
-    pub(super) fn admit(&mut self, run: Handle, id: AttemptId) {
-        let Some(handle) = self.flight_of(run, id) else { return };
-        let Some(flight) = self.flights.get(handle) else { return };
-        flight.asked_us = self.now_us;
-        let (index, input, service) = (handle.index, flight.input, flight.service);
-        let output = (flight.output, flight.output_at_most);
-        let has_gate = self.services.get(service as usize).is_some_and(|service| service.gate.is_some());
-        if !has_gate {
-            flight.phase = Phase::Admitted;
-            return self.handle(run, EventKind::Admitted(id), true);
-        }
-        flight.phase = Phase::Waiting;
-        let (graph, node) = (GraphId(flight.graph), NodeId(flight.node));
-        let flight = flight.clone();
-        let worst_cost = self.worst_cost(&flight, graph, node);
-        if let Some(gate) = &mut self.services[service as usize].gate {
-            gate.enter(index, input, output, worst_cost);
-        }
-        // Whoever passes does so as an event of their own, after this run's commands.
-        self.agenda.at(self.now_us, Happening::Gate(service));
-        if let Some(gate) = &mut self.services[service as usize].gate {
-            gate.wake_us = self.now_us;
-        }
-    }
-
-    /// Lets pass whoever may.
-    pub(super) fn open_gate(&mut self, service: u32) {
-        loop {
-            let Some(gate) = &mut self.services[service as usize].gate else { return };
-            gate.wake_us = u64::MAX;
-            match gate.next(self.now_us) {
-                None => {
-                    if gate.wake_us != u64::MAX {
-                        let at_us = gate.wake_us;
-                        self.agenda.at(at_us, Happening::Gate(service));
-                    }
-                    return;
-                }
-                Some(Passage::Admitted { flight, ticket }) => {
-                    let handle = self.flights.handle(flight);
-                    let Some(flight) = self.flights.get(handle) else { continue };
-                    (flight.permit, flight.phase) = (Some(ticket), Phase::Admitted);
-                    let (run, id) = (flight.run, flight.attempt);
-                    self.feed(run, EventKind::Admitted(id));
-                }
-                Some(Passage::Rejected { flight, failure }) => {
-                    let handle = self.flights.handle(flight);
-                    let Some(flight) = self.flights.get(handle) else { continue };
-                    let (run, id) = (flight.run, flight.attempt);
-                    self.forget(handle);
-                    self.feed(run, EventKind::Rejected(id, failure));
-                }
-            }
-        }
     }
 
     pub(super) fn start_attempt(&mut self, run: Handle, id: AttemptId) {
@@ -588,13 +532,13 @@ impl Driver<'_> {
         Bill { cost, report }
     }
 
-    fn flight_of(&mut self, run: Handle, id: AttemptId) -> Option<Handle> {
+    pub(super) fn flight_of(&mut self, run: Handle, id: AttemptId) -> Option<Handle> {
         let entry = self.runs.get(run)?;
         entry.flights.iter().find(|(attempt, _)| *attempt == id).map(|(_, handle)| *handle)
     }
 
     /// Takes an attempt out of those that go on.
-    fn forget(&mut self, handle: Handle) -> Option<Flight> {
+    pub(super) fn forget(&mut self, handle: Handle) -> Option<Flight> {
         let flight = self.flights.remove(handle)?;
         if let Some(entry) = self.runs.get(flight.run)
             && let Some(position) = entry.flights.iter().position(|(_, known)| *known == handle)

@@ -1,5 +1,6 @@
 //! The simulated driver: carries out the scheduler's commands on a virtual clock. It decides nothing.
 
+mod admission;
 mod attempts;
 mod flight;
 mod happening;
