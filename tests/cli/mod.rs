@@ -4,6 +4,7 @@ mod approvals;
 mod durable;
 mod interrupt;
 mod loads;
+mod plans;
 mod prices;
 mod runs;
 pub mod scenarios;

@@ -14,6 +14,7 @@ mod sample;
 mod steps;
 mod table;
 mod timeline;
+mod tornado;
 
 pub use diagram::{Diagram, Mark};
 pub use exchange::exchange;
@@ -26,3 +27,4 @@ pub use page::{Drawing, Page, PageError, Source};
 pub use steps::step_table;
 pub use table::{Align, Column, Line, Role, Table, clean, fit};
 pub use timeline::timeline;
+pub use tornado::{Tornado, TornadoBar, tornado_svg};

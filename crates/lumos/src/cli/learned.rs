@@ -30,9 +30,18 @@ pub struct Opened {
     pub learned: Option<Learned>,
 }
 
-/// Opens a scenario; with `from`, its nodes are described by the runs that are recorded there, and people are told.
-pub fn open(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Home) -> Result<Opened, Failure> {
+/// A scenario that is not compiled yet.
+pub struct Described {
+    pub scenario: Scenario,
+    pub warnings: Vec<Problem>,
+    /// What it has learned, if it was to.
+    pub learned: Option<Learned>,
+}
+
+/// Reads a scenario; with `from`, its nodes are described by the runs that are recorded there, and people are told.
+pub fn describe(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Home) -> Result<Described, Failure> {
     let (mut scenario, mut warnings) = Scenario::open(path, deployments).map_err(Error::Problems)?;
+    once(&scenario)?;
     let learned = match from {
         Some(from) => Some(learn_from(&mut scenario, from, home)?),
         None => None,
@@ -43,8 +52,30 @@ pub fn open(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Ho
             |warning: &Problem| learned.apis.keys().any(|name| warning.message.contains(&format!("`{name}`")));
         warnings.retain(|warning| warning.field.as_deref() != Some("services") || !is_known(warning));
     }
+    Ok(Described { scenario, warnings, learned })
+}
+
+/// The same, compiled with each of its deployments.
+pub fn open(path: &Path, deployments: &[PathBuf], from: Option<&Path>, home: &Home) -> Result<Opened, Failure> {
+    let Described { scenario, warnings, learned } = describe(path, deployments, from, home)?;
     let models = lumos::scenario_models(&scenario, home)?;
     Ok(Opened { scenario, models, warnings, learned })
+}
+
+/// A deployment that is given twice would be there twice, with the same figures.
+fn once(scenario: &Scenario) -> Result<(), Failure> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for source in scenario.bundles.iter().filter_map(|bundle| bundle.deployment.as_ref()) {
+        let path = Path::new(&source.parsed.file);
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if seen.contains(&path) {
+            let name = lumos_report::clean(&source.parsed.spec.name);
+            let message = format!("the deployment `{name}` is given twice");
+            return Err(Failure::invalid(COMMAND_LINE, message, Some("name each deployment once".to_owned())));
+        }
+        seen.push(path);
+    }
+    Ok(())
 }
 
 fn learn_from(scenario: &mut Scenario, from: &Path, home: &Home) -> Result<Learned, Failure> {

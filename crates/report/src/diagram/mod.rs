@@ -19,6 +19,8 @@ use marks::Marking;
 use crate::figure;
 use crate::table::{clean, fit};
 
+pub(crate) use svg::escape;
+
 /// Longest expression that is drawn in full.
 const EXPRESSION: usize = 60;
 

@@ -167,7 +167,7 @@ fn colours(kind: &str) -> (&'static str, &'static str) {
 }
 
 /// Control characters are gone already; XML has five more with a meaning.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -20,7 +20,7 @@ pub struct Sources<'a> {
     /// The price of each backend of the deployment.
     pub prices: &'a IndexMap<String, Price>,
     /// Text of the files that the scenario names, by the name it writes.
-    pub files: &'a dyn Fn(&str) -> std::io::Result<String>,
+    pub files: &'a (dyn Fn(&str) -> std::io::Result<String> + Sync),
 }
 
 impl Model {

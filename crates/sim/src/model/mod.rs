@@ -24,6 +24,7 @@ use crate::trace::Arrival;
 pub use build::Sources;
 pub use meaning::SimValue;
 pub use node::NodeModel;
+pub(crate) use pools::{Unfit, check_replicas, hardware};
 
 /// A scenario with one of its deployments, ready to be simulated. Immutable: many simulations share one.
 pub struct Model {

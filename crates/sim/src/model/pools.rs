@@ -8,7 +8,7 @@ use super::ServiceKind;
 use super::build::problem;
 use super::services::Services;
 use crate::profile::{
-    Basis, Calibrated, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
+    Basis, Calibrated, CatalogError, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
 };
 use crate::replica::{Outage, Pool, PoolSpec, Routing, Scaling};
 
@@ -93,6 +93,30 @@ impl Services<'_> {
         let problem = problem(self.scenario, place, message, hint);
         self.problems.push(problem);
     }
+}
+
+/// Why replicas cannot be, and what might help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    /// A lowercase fragment.
+    pub message: String,
+    /// What would be valid.
+    pub hint: Option<String>,
+}
+
+/// Whether such replicas can be: a model that the catalog knows, and that fits.
+pub(crate) fn check_replicas(spec: &SimulatedSpec) -> Result<(), Unfit> {
+    let (kind, _) =
+        pool(spec, &[]).map_err(|error| Unfit { message: error.to_string(), hint: error.hint().map(str::to_owned) })?;
+    if let ServiceKind::Pool { spec, time, .. } = kind {
+        Pool::new(*spec, time).map_err(|error| Unfit { message: error.to_string(), hint: None })?;
+    }
+    Ok(())
+}
+
+/// The catalog's own name for some hardware, which may have others.
+pub(crate) fn hardware(name: &str) -> Result<&'static str, CatalogError> {
+    CATALOGS.1.get(name).map(|hardware| hardware.name.as_str())
 }
 
 fn pool(spec: &SimulatedSpec, outages: &[ReplicaOutageSpec]) -> Result<(ServiceKind, String), ProfileError> {

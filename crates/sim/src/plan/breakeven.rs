@@ -1,33 +1,69 @@
 //! From which volume on one's own machines are cheaper than an API, and what that depends on.
+//!
+//! Costs are per run that succeeds: a service that fails most runs is not cheap because failures cost nothing. What is paid
+//! by the hour counts by the month on either side, busy or idle.
 
 use indexmap::IndexMap;
 use lumos_core::Usd;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Fleet, Laboratory, MONTH_H, PlanError};
+use super::{Capacity, Fleet, Laboratory, MONTH_H, PlanError, Span};
 use crate::results::{Interval, Results};
 
 /// Seeds over which the interval is taken.
 const SEEDS: u64 = 5;
+
+/// One side of a comparison: what it costs, and whether it does what is asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Side {
+    /// The deployment.
+    pub deployment: String,
+    /// Runs that count, of all seeds together.
+    pub runs: u64,
+    /// Of those, how many succeeded.
+    pub succeeded: u64,
+    /// Of those, the share that met the SLO; absent where a queue grows without bound.
+    pub good_share: Option<f64>,
+    /// Whether the SLO is met, with every seed.
+    pub meets_slo: bool,
+    /// What is paid by the month for machines, busy or idle.
+    pub month_usd: Option<Usd>,
+    /// What is paid beside that for each run that succeeds; absent when none does.
+    pub per_run_usd: Option<Usd>,
+    /// What a month costs at the scenario's load.
+    pub at_load_usd: Option<Usd>,
+    /// Services whose price is not known: then costs are absent.
+    pub unpriced: Vec<String>,
+}
 
 /// The volume from which a fleet is cheaper than an API.
 #[derive(Debug, Clone, Serialize)]
 pub struct BreakEven {
     /// The deployment that pays by the token.
     pub api: String,
-    /// What a run costs there.
-    pub api_per_run_usd: Usd,
-    /// What the machines cost by the month, busy or idle.
-    pub fleet_month_usd: Usd,
-    /// What a run costs beside the machines, for what stays with APIs.
-    pub fleet_per_run_usd: Usd,
-    /// Runs per month from which the fleet is cheaper, with its interval over seeds; absent when a run costs no less on the
-    /// machines than at the API.
+    /// What a run that succeeds costs there: all that is paid for tokens over the runs that succeed.
+    pub api_per_run_usd: Option<Usd>,
+    /// What the machines cost by the month, busy or idle: the fleets, and what else the deployment pays by the hour.
+    pub fleet_month_usd: Option<Usd>,
+    /// What a run that succeeds costs beside the machines, for what stays with APIs.
+    pub fleet_per_run_usd: Option<Usd>,
+    /// The fleets.
+    pub fleet_side: Side,
+    /// The API.
+    pub api_side: Side,
+    /// Runs that succeed per month from which the fleet is cheaper, with its interval over seeds; absent when a run costs no
+    /// less on the machines than at the API, or a price is not known.
     pub runs_per_month: Option<Interval>,
-    /// Runs per month that the fleet is known to serve within the SLO: those of the scenario.
+    /// Seeds that were simulated.
+    pub seeds: u64,
+    /// Runs per month that succeed on the fleets under the scenario's load.
     pub served_per_month: f64,
     /// Whether the break-even lies within what the fleet serves.
     pub is_reached: bool,
+    /// Which of those that meet the SLO costs less at the scenario's load: `fleet` or `api`; absent when neither meets it, or
+    /// that is not known.
+    pub choice: Option<&'static str>,
     /// How far single assumptions move it, the strongest first.
     pub assumptions: Vec<Assumption>,
 }
@@ -43,23 +79,30 @@ pub struct Assumption {
     pub runs_per_month: [Option<f64>; 2],
 }
 
-/// Costs of one simulation that a break-even is made of.
+/// Costs that a break-even is made of, in dollars.
 #[derive(Debug, Clone, Copy)]
 struct Costs {
-    api: f64,
-    fleet_month: f64,
+    /// By the token, per run that succeeds at the API.
+    api_run: f64,
+    /// Machines by the month that the API's deployment keeps.
+    api_month: f64,
+    /// The fleets by the month.
+    fleets: f64,
+    /// Other machines by the month beside the fleets.
+    others: f64,
+    /// By the token, per run that succeeds on the fleets.
     fleet_run: f64,
 }
 
 impl Costs {
     fn runs_per_month(self) -> Option<f64> {
-        let saved = self.api - self.fleet_run;
-        (saved > 0.0).then(|| self.fleet_month / saved)
+        let saved = self.api_run - self.fleet_run;
+        (saved > 0.0).then(|| ((self.fleets + self.others - self.api_month) / saved).max(0.0))
     }
 }
 
-/// Compares fleets of one's own with a deployment that pays by the token, under the scenario's load. `None` when a price is
-/// not known.
+/// Compares fleets of one's own with a deployment that pays by the token, under all of the scenario's load: with several seeds
+/// where the search saw all of it, else with one.
 ///
 /// # Errors
 /// A simulation that cannot be.
@@ -67,52 +110,116 @@ pub fn break_even(
     own: &Laboratory<'_>,
     fleets: &IndexMap<String, Fleet>,
     api: &Laboratory<'_>,
-) -> Result<Option<BreakEven>, PlanError> {
-    let mut each = Vec::new();
-    for offset in 0..SEEDS {
-        let seed = own.seed().wrapping_add(offset);
-        let there = api.try_out(&IndexMap::new(), 1.0, seed)?;
-        let here = own.try_out(fleets, 1.0, seed)?;
-        each.push((here, there));
-    }
-    let Some((here, there)) = each.first() else { return Ok(None) };
-    let month: Option<Usd> = fleets.values().map(Fleet::month).sum();
-    let (Some(month), true, true) = (month, there.cost_complete, here.cost_complete) else { return Ok(None) };
-    let costs = |here: &Results, there: &Results| Costs {
-        api: per_run(there),
-        fleet_month: dollars(month),
-        fleet_run: token_cost_per_run(here, fleets),
+    capacity: Option<&Capacity>,
+) -> Result<BreakEven, PlanError> {
+    let seeds = if own.coverage().is_whole { SEEDS } else { 1 };
+    let seed = |offset: u64| own.seed().wrapping_add(offset);
+    let simulated = |offset: u64| {
+        let here = own.try_out(fleets, Span::Whole, 1.0, seed(offset))?;
+        let there = api.try_out(&IndexMap::new(), Span::Whole, 1.0, seed(offset))?;
+        Ok((here, there))
     };
-    let points: Vec<f64> = each.iter().filter_map(|(here, there)| costs(here, there).runs_per_month()).collect();
-    let complete = points.len() as u64 == SEEDS;
-    let base = costs(here, there);
-    let served = here.throughput_per_s * 3600.0 * MONTH_H as f64;
-    let point = complete.then(|| Interval::of(&points));
-    Ok(Some(BreakEven {
-        api: there.deployment.clone(),
-        api_per_run_usd: there.reserved_cost_per_succeeded_run_usd.unwrap_or(Usd::ZERO),
-        fleet_month_usd: month,
-        fleet_per_run_usd: usd(base.fleet_run),
-        is_reached: point.is_some_and(|point| point.value <= served),
-        runs_per_month: point,
-        served_per_month: served,
-        assumptions: tornado(base, here),
-    }))
+    let each = (0..seeds).into_par_iter().map(simulated).collect::<Result<Vec<_>, PlanError>>()?;
+    let (here, there): (Vec<Results>, Vec<Results>) = each.into_iter().unzip();
+    let month: Option<Usd> = fleets.values().map(Fleet::month).sum();
+    let served_per_month =
+        mean(&here, |it| it.succeeded as f64 / it.runs.max(1) as f64 * it.throughput_per_s * 3600.0 * MONTH_H as f64);
+    let (mut fleet_side, mut api_side) = (side(&here), side(&there));
+    let costs = |here: &Results, there: &Results| Costs {
+        api_run: by_token(there) / there.succeeded.max(1) as f64,
+        api_month: by_month(there, &IndexMap::new()),
+        fleets: month.map_or(0.0, dollars),
+        others: by_month(here, fleets),
+        fleet_run: by_token(here) / here.succeeded.max(1) as f64,
+    };
+    let of: Vec<Costs> = here.iter().zip(&there).map(|(here, there)| costs(here, there)).collect();
+    let average = |of_one: fn(&Costs) -> f64| of.iter().map(of_one).sum::<f64>() / of.len().max(1) as f64;
+    let base = Costs {
+        api_run: average(|it| it.api_run),
+        api_month: average(|it| it.api_month),
+        fleets: average(|it| it.fleets),
+        others: average(|it| it.others),
+        fleet_run: average(|it| it.fleet_run),
+    };
+    if fleet_side.unpriced.is_empty() && month.is_some() {
+        fleet_side.price(base.fleets + base.others, base.fleet_run, served_per_month);
+    }
+    if api_side.unpriced.is_empty() {
+        api_side.price(base.api_month, base.api_run, served_per_month);
+    }
+    let are_known = fleet_side.per_run_usd.is_some() && api_side.per_run_usd.is_some();
+    let points: Vec<f64> = of.iter().filter_map(|costs| costs.runs_per_month()).collect();
+    // A break-even at some seeds and none at others is none.
+    let point = base.runs_per_month().filter(|_| are_known && points.len() == of.len());
+    let runs_per_month = point.map(|value| Interval { value, half: Interval::of(&points).half });
+    let choice = match (fleet_side.at_load_usd, api_side.at_load_usd) {
+        _ if !fleet_side.meets_slo && !api_side.meets_slo => None,
+        _ if !api_side.meets_slo => Some("fleet"),
+        _ if !fleet_side.meets_slo => Some("api"),
+        (Some(fleet), Some(api)) => Some(if fleet <= api { "fleet" } else { "api" }),
+        _ => None,
+    };
+    Ok(BreakEven {
+        api: api_side.deployment.clone(),
+        api_per_run_usd: api_side.per_run_usd,
+        fleet_month_usd: fleet_side.month_usd,
+        fleet_per_run_usd: fleet_side.per_run_usd,
+        is_reached: point.is_some_and(|point| point <= served_per_month),
+        runs_per_month,
+        seeds,
+        served_per_month,
+        choice,
+        assumptions: if point.is_some() { tornado(base, capacity) } else { Vec::new() },
+        fleet_side,
+        api_side,
+    })
+}
+
+impl Side {
+    /// Says what it costs, in dollars, at so many runs per month.
+    fn price(&mut self, month: f64, run: f64, served_per_month: f64) {
+        self.month_usd = Some(usd(month));
+        // Without a run that succeeds there is no price of one.
+        if self.succeeded > 0 {
+            self.per_run_usd = Some(usd(run));
+            self.at_load_usd = Some(usd(month + run * served_per_month));
+        }
+    }
+}
+
+/// What the simulations of a deployment with each seed say together.
+fn side(seeds: &[Results]) -> Side {
+    let incomplete = seeds.iter().flat_map(|it| &it.services).filter(|service| !service.cost_complete);
+    let mut unpriced: Vec<String> = incomplete.map(|service| service.service.clone()).collect();
+    unpriced.sort_unstable();
+    unpriced.dedup();
+    let shares: Option<Vec<f64>> = seeds.iter().map(|it| it.good_share).collect();
+    Side {
+        deployment: seeds.first().map(|it| it.deployment.clone()).unwrap_or_default(),
+        runs: seeds.iter().map(|it| it.runs).sum(),
+        succeeded: seeds.iter().map(|it| it.succeeded).sum(),
+        good_share: shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64),
+        meets_slo: seeds.iter().all(|it| it.meets_slo == Some(true)),
+        month_usd: None,
+        per_run_usd: None,
+        at_load_usd: None,
+        unpriced,
+    }
+}
+
+fn mean(seeds: &[Results], of: impl Fn(&Results) -> f64) -> f64 {
+    seeds.iter().map(of).sum::<f64>() / seeds.len().max(1) as f64
 }
 
 /// How far prices and use move the break-even.
-fn tornado(base: Costs, here: &Results) -> Vec<Assumption> {
+fn tornado(base: Costs, capacity: Option<&Capacity>) -> Vec<Assumption> {
     let change = |what: &str, ends: [&str; 2], varied: [Costs; 2]| Assumption {
         what: what.to_owned(),
         ends: ends.map(str::to_owned),
         runs_per_month: varied.map(Costs::runs_per_month),
     };
-    let api = |factor: f64| Costs { api: base.api * factor, ..base };
-    let machine = |factor: f64| Costs { fleet_month: base.fleet_month * factor, ..base };
-    // A fleet that is only used for a part of its time has to be paid for by what is left.
-    let busy: Vec<f64> =
-        here.services.iter().filter(|it| it.replicas.is_some()).filter_map(|it| it.utilization).collect();
-    let most = busy.iter().copied().fold(0.0, f64::max);
+    let api = |factor: f64| Costs { api_run: base.api_run * factor, ..base };
+    let machine = |factor: f64| Costs { fleets: base.fleets * factor, ..base };
     let mut all = vec![
         change("price of the API", ["-30 %", "+30 %"], [api(0.7), api(1.3)]),
         change("price of the machines", ["-30 %", "+30 %"], [machine(0.7), machine(1.3)]),
@@ -122,12 +229,14 @@ fn tornado(base: Costs, here: &Results) -> Vec<Assumption> {
             [machine(1.0), machine(1.5)],
         ),
     ];
-    if most > 0.0 {
-        let words = [format!("{:.0} % busy", 90.0), format!("{:.0} % busy", most * 50.0)];
+    if let Some(Capacity { used, is_at_least, .. }) = capacity {
+        // Machines that are used less have to be paid for by fewer runs: those for what is planned cost as much more. At most
+        // they are used up to the load at which the SLO is only just met.
+        let least = if *is_at_least { "at most " } else { "" };
         all.push(Assumption {
-            what: format!("use of the machines ({:.0} % busy here)", most * 100.0),
-            ends: words,
-            runs_per_month: [machine((most / 0.9).min(1.0)), machine(2.0)].map(Costs::runs_per_month),
+            what: format!("use of the load that the fleets bear within the SLO ({least}{:.0} % here)", used * 100.0),
+            ends: ["100 %".to_owned(), format!("{:.0} %", used * 50.0)],
+            runs_per_month: [machine(*used), machine(2.0)].map(Costs::runs_per_month),
         });
     }
     let width = |it: &Assumption| match it.runs_per_month {
@@ -138,16 +247,17 @@ fn tornado(base: Costs, here: &Results) -> Vec<Assumption> {
     all
 }
 
-/// What a run that succeeds costs; those that don't are paid for too.
-fn per_run(results: &Results) -> f64 {
-    dollars(results.reserved_cost_per_succeeded_run_usd.unwrap_or(Usd::ZERO))
+/// Dollars that are paid by the token.
+fn by_token(results: &Results) -> f64 {
+    let services = results.services.iter().filter(|service| service.reserved_usd.is_none());
+    dollars(services.filter_map(|service| service.cost_usd).sum())
 }
 
-/// What a run that succeeds costs at services that are no part of the fleets.
-fn token_cost_per_run(results: &Results, fleets: &IndexMap<String, Fleet>) -> f64 {
-    let outside = results.services.iter().filter(|service| !fleets.contains_key(&service.service));
-    let sum: Usd = outside.filter_map(|service| service.cost_usd).sum();
-    dollars(sum) / results.succeeded.max(1) as f64
+/// Dollars a month for machines that are paid by the hour and are no part of the fleets.
+fn by_month(results: &Results, fleets: &IndexMap<String, Fleet>) -> f64 {
+    let others = results.services.iter().filter(|service| !fleets.contains_key(&service.service));
+    let sum: Usd = others.filter_map(|service| service.reserved_usd).sum();
+    dollars(sum) / results.measured_s.max(1e-6) * 3600.0 * MONTH_H as f64
 }
 
 fn dollars(usd: Usd) -> f64 {

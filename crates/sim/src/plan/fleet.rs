@@ -1,58 +1,19 @@
-//! The smallest fleet of each kind that meets the SLO.
+//! The smallest fleet of each kind that meets the SLO, and what the chosen ones do together.
 
 use indexmap::IndexMap;
 use lumos_core::Usd;
-use lumos_core::spec::{BackendSpec, Cost, Quantization, SimulatedSpec};
+use lumos_core::spec::{BackendSpec, SimulatedSpec};
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Laboratory, MONTH_H, PlanError, Space};
+use super::{Candidate, Fleet, Laboratory, PlanError, Space, Span};
 use crate::results::{Results, Verdict};
 
-/// What a replica is made of.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Candidate {
-    /// Hardware by its name in the catalog.
-    pub hardware: String,
-    /// Devices that share each layer.
-    pub tensor_parallel: u32,
-    /// Format of the weights; the model's own when absent.
-    pub quantization: Option<Quantization>,
-    /// Most sequences in a batch; the engine's default when absent.
-    pub max_seqs: Option<u32>,
-}
+/// Doublings that must bring nothing before more replicas are taken not to help.
+const IN_VAIN: u32 = 2;
 
-impl Candidate {
-    pub(super) fn apply(&self, spec: &mut SimulatedSpec) {
-        spec.hardware.clone_from(&self.hardware);
-        spec.tensor_parallel = self.tensor_parallel;
-        spec.quantization = self.quantization;
-        spec.max_seqs = self.max_seqs;
-    }
-}
-
-/// So many replicas.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Fleet {
-    /// What each is made of.
-    #[serde(flatten)]
-    pub candidate: Candidate,
-    /// Replicas.
-    pub replicas: u32,
-    /// What a replica costs by the hour; absent when unknown.
-    pub replica_hour: Option<Usd>,
-}
-
-impl Fleet {
-    /// Devices in all.
-    pub fn devices(&self) -> u32 {
-        self.replicas * self.candidate.tensor_parallel
-    }
-
-    /// What it costs by the month, busy or idle; `None` when unknown.
-    pub fn month(&self) -> Option<Usd> {
-        self.replica_hour?.scaled(u64::from(self.replicas) * MONTH_H, 1)
-    }
-}
+/// Rounds in which fleets that suffice one by one are enlarged until they do together.
+const ROUNDS: u32 = 8;
 
 /// A candidate for one backend, and how many replicas of it are needed.
 #[derive(Debug, Clone, Serialize)]
@@ -61,13 +22,13 @@ pub struct Sized {
     pub backend: String,
     /// The fleet; as far as was tried when it does not suffice.
     pub fleet: Fleet,
-    /// Whether the SLO is met.
+    /// Whether the SLO is met in the part of the load that is searched, while other backends have more than enough.
     pub meets_slo: bool,
     /// Why not, or why it cannot be.
     pub reason: Option<String>,
-    /// What it costs by the month.
+    /// What it costs by the month; absent when it does not suffice, or the price is not known.
     pub month_usd: Option<Usd>,
-    /// What a million tokens of it cost, prompts and answers together, at the scenario's load.
+    /// What a million tokens of it cost, prompts and answers together, at the mean of the load that is planned for.
     pub per_million_tokens_usd: Option<Usd>,
     /// Simulations that it took.
     pub tries: u32,
@@ -76,10 +37,10 @@ pub struct Sized {
 }
 
 /// Sizes every candidate of every backend whose size can be chosen, the others being as they are written; within a backend
-/// those that meet the SLO come first, the cheapest of them first. `told` hears of each.
+/// those that meet the SLO come first, of them those whose price is known, the cheapest first. `told` hears of each.
 ///
 /// # Errors
-/// When the scenario asks for nothing, or nothing can be sized.
+/// When the scenario asks for nothing, a name is unknown, or nothing can be sized.
 pub fn smallest(
     laboratory: &Laboratory<'_>,
     space: &Space,
@@ -88,184 +49,244 @@ pub fn smallest(
     if laboratory.scenario().spec().slo.is_empty() {
         return Err(PlanError::NoSlo);
     }
-    let backends = laboratory.sizable();
+    let space = &space.named()?;
     let deployment = laboratory.bundle().deployment.as_ref().map(|source| &source.parsed.spec);
-    let (Some(deployment), false) = (deployment, backends.is_empty()) else {
-        let name = deployment.map(|deployment| deployment.name.clone());
-        return Err(PlanError::NothingToSize(name.unwrap_or_default()));
-    };
-    let mut all = Vec::new();
-    // While one is sized the others must not stand in its way: they have as many replicas as are allowed.
-    let generous: IndexMap<String, Fleet> = backends
+    let Some(deployment) = deployment else { return Err(PlanError::NothingToSize(String::new())) };
+    let simulated: IndexMap<String, &SimulatedSpec> = deployment
+        .backends
         .iter()
-        .filter_map(|name| match deployment.backends.get(name)? {
-            BackendSpec::Simulated(spec) => {
-                let mut fleet = written(spec, space);
-                fleet.replicas = space.most_replicas.max(spec.replicas);
-                Some((name.clone(), fleet))
-            }
+        .filter_map(|(name, spec)| match spec {
+            BackendSpec::Simulated(spec) => Some((name.clone(), &**spec)),
             _ => None,
         })
         .collect();
-    for name in &backends {
-        let Some(BackendSpec::Simulated(spec)) = deployment.backends.get(name) else { continue };
-        let mut sized = Vec::new();
-        for candidate in candidates(spec, space) {
-            told(&format!("{name}: {} × {}", candidate.hardware, candidate.tensor_parallel));
-            sized.push(size(laboratory, space, name, spec, candidate, &generous)?);
-        }
+    if let Some(name) = space.unused_prices(&simulated).first() {
+        return Err(PlanError::Unknown {
+            message: format!("--device-hour {name}: nothing that is tried is made of it"),
+            hint: Some(format!("add --hardware {name}, or leave the price out")),
+        });
+    }
+    // While one is sized the others must not stand in its way: they have as many replicas as are allowed.
+    let generous: IndexMap<String, Fleet> =
+        simulated.iter().filter_map(|(name, spec)| Some((name.clone(), space.generous(spec)?))).collect();
+    let used = match laboratory.used(&generous) {
+        Ok(used) => used,
+        Err(error) => return Err(nothing_fits(&simulated, &generous, space, error)),
+    };
+    let mut all = Vec::new();
+    for (name, spec) in simulated.iter().filter(|(name, _)| used.contains(*name)) {
+        let mut sized = space
+            .candidates(spec)
+            .into_par_iter()
+            .map(|candidate| {
+                told(&format!("{name}: {}", candidate.words()));
+                size(laboratory, space, (name, spec), candidate, &generous)
+            })
+            .collect::<Result<Vec<Sized>, PlanError>>()?;
         sized.sort_by(|a, b| {
             let key = |it: &Sized| (!it.meets_slo, it.month_usd.is_none(), it.month_usd, it.fleet.devices());
             key(a).cmp(&key(b))
         });
         all.extend(sized);
     }
-    Ok(all)
+    if all.is_empty() { Err(PlanError::NothingToSize(deployment.name.clone())) } else { Ok(all) }
 }
 
-fn written(spec: &SimulatedSpec, space: &Space) -> Fleet {
-    let candidate = Candidate {
-        hardware: spec.hardware.clone(),
-        tensor_parallel: spec.tensor_parallel,
-        quantization: spec.quantization,
-        max_seqs: spec.max_seqs,
-    };
-    let replica_hour = hour(spec, &candidate, space);
-    Fleet { candidate, replicas: spec.replicas, replica_hour }
-}
-
-/// What a replica costs by the hour: by its devices, or what the deployment says for the same hardware.
-fn hour(spec: &SimulatedSpec, candidate: &Candidate, space: &Space) -> Option<Usd> {
-    if let Some(usd) = space.device_hour.get(&candidate.hardware) {
-        return usd.scaled(u64::from(candidate.tensor_parallel), 1);
-    }
-    match &spec.cost {
-        Some(Cost::PerHour { usd }) if spec.hardware == candidate.hardware => {
-            usd.scaled(u64::from(candidate.tensor_parallel), u64::from(spec.tensor_parallel.max(1)))
-        }
-        _ => None,
-    }
-}
-
-fn candidates(spec: &SimulatedSpec, space: &Space) -> Vec<Candidate> {
-    fn or<T: Clone>(given: &[T], written: T) -> Vec<T> {
-        if given.is_empty() { vec![written] } else { given.to_vec() }
-    }
-    let some = |list: &[u32]| list.iter().copied().map(Some).collect::<Vec<_>>();
-    let formats: Vec<Option<Quantization>> = space.quantization.iter().copied().map(Some).collect();
-    let mut all = Vec::new();
-    for hardware in or(&space.hardware, spec.hardware.clone()) {
-        for tensor_parallel in or(&space.tensor_parallel, spec.tensor_parallel) {
-            for quantization in or(&formats, spec.quantization) {
-                for max_seqs in or(&some(&space.max_seqs), spec.max_seqs) {
-                    all.push(Candidate { hardware: hardware.clone(), tensor_parallel, quantization, max_seqs });
+/// The backend for which nothing can be, if that is why a scenario cannot be compiled.
+fn nothing_fits(
+    simulated: &IndexMap<String, &SimulatedSpec>,
+    generous: &IndexMap<String, Fleet>,
+    space: &Space,
+    error: PlanError,
+) -> PlanError {
+    let PlanError::Problems(problems) = &error else { return error };
+    // A backend that nothing uses is in nobody's way, and in no problem.
+    let told = |name: &str| problems.iter().any(|problem| problem.message.contains(&format!("`{name}`")));
+    match simulated.iter().find(|(name, _)| !generous.contains_key(*name) && told(name)) {
+        Some((backend, spec)) => {
+            let mut reasons: Vec<String> = Vec::new();
+            for reason in space.candidates(spec).iter().filter_map(|it| it.check(spec).err()) {
+                if !reasons.contains(&reason.message) {
+                    reasons.push(reason.message);
                 }
             }
+            PlanError::NothingFits { backend: backend.clone(), reasons }
         }
+        None => error,
     }
-    all
+}
+
+/// How a fleet does whose replicas were doubled until they sufficed.
+enum Found {
+    Enough(Results),
+    TooFew { results: Results, in_vain: bool },
 }
 
 fn size(
     laboratory: &Laboratory<'_>,
     space: &Space,
-    name: &str,
-    spec: &SimulatedSpec,
+    (name, spec): (&str, &SimulatedSpec),
     candidate: Candidate,
     generous: &IndexMap<String, Fleet>,
 ) -> Result<Sized, PlanError> {
-    let replica_hour = hour(spec, &candidate, space);
+    let replica_hour = space.hour(spec, &candidate);
+    let fit = candidate.check(spec);
     let fleet = |replicas: u32| Fleet { candidate: candidate.clone(), replicas, replica_hour };
+    let missed = |fleet: Fleet, reason: String, tries: u32, results: Option<Results>| Sized {
+        backend: name.to_owned(),
+        fleet,
+        meets_slo: false,
+        reason: Some(reason),
+        month_usd: None,
+        per_million_tokens_usd: None,
+        tries,
+        results: results.map(Box::new),
+    };
+    if let Err(unfit) = fit {
+        return Ok(missed(fleet(0), unfit.message, 0, None));
+    }
     let mut tries = 0;
     let mut attempt = |replicas: u32| {
         tries += 1;
         let mut fleets = generous.clone();
         fleets.insert(name.to_owned(), fleet(replicas));
-        laboratory.try_out(&fleets, 1.0, laboratory.seed())
+        laboratory.try_out(&fleets, Span::Searched, 1.0, laboratory.seed())
     };
     let good = |results: &Results| results.meets_slo == Some(true);
     // Doubled until it is enough, then halved between the last that was not and the first that was.
     let (mut low, mut high) = (0, 1);
-    let mut enough = loop {
-        match attempt(high) {
-            Ok(results) if good(&results) => break Ok(results),
-            Ok(results) if high >= space.most_replicas => break Err((high, Some(results), None)),
-            Ok(_) => {
-                low = high;
-                high = (high * 2).min(space.most_replicas);
-            }
-            Err(PlanError::Problems(problems)) => {
-                let reason = problems.first().map(|problem| problem.message.clone());
-                break Err((0, None, reason));
-            }
-            Err(error) => return Err(error),
+    let mut before: Option<f64> = None;
+    let mut in_vain = 0;
+    let found = loop {
+        let results = attempt(high)?;
+        if good(&results) {
+            break Found::Enough(results);
+        }
+        // Where nobody waits for a replica, another shortens no wait.
+        let is_borne = matches!(results.verdict, Verdict::Stable | Verdict::Unclear { .. });
+        let share = results.good_share.filter(|_| is_borne);
+        let is_better = share.zip(before).is_none_or(|(share, before)| share > before + 0.001);
+        in_vain = if is_better { 0 } else { in_vain + 1 };
+        before = share;
+        if high >= space.most_replicas || in_vain >= IN_VAIN {
+            break Found::TooFew { results, in_vain: in_vain > 0 };
+        }
+        low = high;
+        high = (high * 2).min(space.most_replicas);
+    };
+    let mut results = match found {
+        Found::Enough(results) => results,
+        Found::TooFew { results, in_vain } => {
+            let reason = why_not(&results, high, in_vain, laboratory);
+            return Ok(missed(fleet(high), reason, tries, Some(results)));
         }
     };
-    if enough.is_ok() {
-        while high - low > 1 {
-            let middle = u32::midpoint(low, high);
-            let results = attempt(middle)?;
-            if good(&results) {
-                (high, enough) = (middle, Ok(results));
-            } else {
-                low = middle;
-            }
+    while high - low > 1 {
+        let middle = u32::midpoint(low, high);
+        let tried = attempt(middle)?;
+        if good(&tried) {
+            (high, results) = (middle, tried);
+        } else {
+            low = middle;
         }
     }
-    let per_million = |results: &Results, fleet: &Fleet| {
-        let tokens: u64 = results
-            .nodes
-            .iter()
-            .filter(|node| node.service.as_deref() == Some(name))
-            .map(|node| node.input_tokens + node.output_tokens)
-            .sum();
-        let hours_us = (results.duration_s * 1e6) as u64;
-        let paid = fleet.replica_hour?.scaled(u64::from(fleet.replicas) * hours_us, 3_600_000_000)?;
-        (tokens > 0).then(|| paid.scaled(1_000_000, tokens)).flatten()
-    };
-    Ok(match enough {
-        Ok(results) => {
-            let fleet = fleet(high);
-            Sized {
-                backend: name.to_owned(),
-                meets_slo: true,
-                reason: None,
-                month_usd: fleet.month(),
-                per_million_tokens_usd: per_million(&results, &fleet),
-                fleet,
-                tries,
-                results: Some(Box::new(results)),
-            }
-        }
-        Err((replicas, results, reason)) => {
-            let reason = reason.or_else(|| results.as_ref().map(why_not));
-            let fleet = fleet(replicas);
-            let none = (None, None);
-            let (month_usd, per_million_tokens_usd) = none;
-            Sized {
-                backend: name.to_owned(),
-                meets_slo: false,
-                reason,
-                month_usd,
-                per_million_tokens_usd,
-                fleet,
-                tries,
-                results: results.map(Box::new),
-            }
-        }
+    let fleet = fleet(high);
+    Ok(Sized {
+        backend: name.to_owned(),
+        meets_slo: true,
+        reason: None,
+        month_usd: fleet.month(),
+        per_million_tokens_usd: per_million_tokens(&results, name, laboratory.coverage().searched_rate),
+        fleet,
+        tries,
+        results: Some(Box::new(results)),
     })
 }
 
-fn why_not(results: &Results) -> String {
+/// What a million tokens of a backend's machines cost; in a busier part of the load than the mean they cost `rate` times less.
+fn per_million_tokens(results: &Results, name: &str, rate: f64) -> Option<Usd> {
+    let nodes = results.nodes.iter().filter(|node| node.service.as_deref() == Some(name));
+    let tokens: u64 = nodes.map(|node| node.input_tokens + node.output_tokens).sum();
+    let paid = results.services.iter().find(|service| service.service == name)?.reserved_usd?;
+    let tokens = (tokens as f64 / rate) as u64;
+    (tokens > 0).then(|| paid.scaled(1_000_000, tokens)).flatten()
+}
+
+fn why_not(results: &Results, replicas: u32, in_vain: bool, laboratory: &Laboratory<'_>) -> String {
+    let most = format!("with {replicas} replica{}", if replicas == 1 { "" } else { "s" });
     match &results.verdict {
         Verdict::Unstable { services, .. } if !services.is_empty() => {
             let names: Vec<&str> = services.iter().map(|it| it.service.as_str()).collect();
-            format!("the queue of {} grows without bound", names.join(", "))
+            format!("{most} the queue of {} grows without bound", names.join(", "))
         }
-        Verdict::Unstable { .. } => "the backlog grows without bound".to_owned(),
+        Verdict::Unstable { .. } => format!("{most} the backlog grows without bound"),
         Verdict::Stable | Verdict::Overloaded { .. } | Verdict::Unclear { .. } => {
             let share = results.good_share.unwrap_or(0.0) * 100.0;
-            format!("{share:.1} % of runs are good, more replicas don't help")
+            let wanted = laboratory.scenario().spec().slo.share.unwrap_or(1.0) * 100.0;
+            let hopeless = if in_vain { ", and more of them don't help" } else { "" };
+            format!("{most} {share:.1} % of runs are good instead of {wanted} %{hopeless}")
         }
     }
+}
+
+/// The cheapest fleet that suffices for each backend; one without a price only where none that suffices has one.
+pub fn chosen(sized: &[Sized]) -> IndexMap<String, Fleet> {
+    let mut chosen = IndexMap::new();
+    for found in sized.iter().filter(|found| found.meets_slo) {
+        chosen.entry(found.backend.clone()).or_insert_with(|| found.fleet.clone());
+    }
+    chosen
+}
+
+/// The chosen fleets together, over all that is planned for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Together {
+    /// The fleets; enlarged where those that suffice one by one did not together.
+    pub fleets: IndexMap<String, Fleet>,
+    /// Replicas by which they were enlarged.
+    pub added: u32,
+    /// What they do.
+    pub results: Box<Results>,
+}
+
+/// Simulates fleets together over all that is planned for, and enlarges them one replica at a time, where it helps most, while
+/// they miss the SLO.
+///
+/// # Errors
+/// A simulation that cannot be.
+pub fn together(
+    laboratory: &Laboratory<'_>,
+    mut fleets: IndexMap<String, Fleet>,
+    most_replicas: u32,
+) -> Result<Together, PlanError> {
+    let try_out = |fleets: &IndexMap<String, Fleet>| laboratory.try_out(fleets, Span::Whole, 1.0, laboratory.seed());
+    let mut results = try_out(&fleets)?;
+    let mut added = 0;
+    while results.meets_slo != Some(true) && added < ROUNDS {
+        let larger = |name: &String| {
+            let mut larger = fleets.clone();
+            if let Some(fleet) = larger.get_mut(name) {
+                fleet.replicas += 1;
+            }
+            let results = try_out(&larger)?;
+            Ok((larger, results))
+        };
+        let names = fleets.iter().filter(|(_, fleet)| fleet.replicas < most_replicas).map(|(name, _)| name);
+        let tried = names.collect::<Vec<_>>().into_par_iter().map(larger).collect::<Result<Vec<_>, PlanError>>()?;
+        let rank = |results: &Results| {
+            // Of what is not borne at all no share is good.
+            (results.meets_slo == Some(true), results.good_share.unwrap_or(-1.0))
+        };
+        let best = tried
+            .into_iter()
+            .max_by(|(_, a), (_, b)| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal));
+        match best {
+            Some((larger, found)) if rank(&found) > rank(&results) => {
+                (fleets, results) = (larger, found);
+                added += 1;
+            }
+            _ => break,
+        }
+    }
+    Ok(Together { fleets, added, results: Box::new(results) })
 }

@@ -1,10 +1,13 @@
-//! Planning: the smallest fleet that meets the SLO, what it costs by the month, and the volume from which it is cheaper
-//! than an API.
+//! Planning: the smallest fleet that meets the SLO, how much more it could bear, what it costs by the month, and the volume
+//! from which it is cheaper than an API.
 //!
 //! A fleet is searched by bisection: more replicas never serve worse, and every try sees the same arrivals and lengths
 //! (common random numbers), so two tries differ by the fleet alone.
 
 mod breakeven;
+mod candidates;
+mod capacity;
+mod coverage;
 mod fleet;
 
 use std::collections::BTreeMap;
@@ -12,15 +15,21 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use lumos_core::load::{Bundle, Scenario};
 use lumos_core::price::Price;
-use lumos_core::spec::{BackendSpec, Cost, Quantization};
+use lumos_core::spec::{ArrivalSpec, BackendSpec, Cost, Quantization, ServiceSpec};
 use lumos_core::{Problem, Usd};
 
 use crate::driver::{Options, simulate};
 use crate::model::{Model, Sources};
 use crate::results::{Results, summarize};
+use crate::trace;
 
-pub use breakeven::{Assumption, BreakEven, break_even};
-pub use fleet::{Candidate, Fleet, Sized, smallest};
+pub use breakeven::{Assumption, BreakEven, Side, break_even};
+pub use candidates::{Candidate, Fleet};
+pub use capacity::{Capacity, capacity};
+pub use coverage::Coverage;
+pub use fleet::{Sized, Together, chosen, smallest, together};
+
+use coverage::{Load, Loads};
 
 /// Hours in a month: a year's twelfth.
 pub const MONTH_H: u64 = 730;
@@ -43,12 +52,22 @@ pub struct Space {
     pub device_hour: BTreeMap<String, Usd>,
 }
 
+/// Which load is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// What fleets are searched with: all, or the busiest part.
+    Searched,
+    /// All that is planned for.
+    Whole,
+}
+
 /// Simulates variations of one bundle of a scenario.
 pub struct Laboratory<'a> {
     scenario: &'a Scenario,
     bundle: &'a Bundle,
     sources: Sources<'a>,
     options: Options,
+    loads: Loads,
 }
 
 /// Why nothing can be planned.
@@ -58,8 +77,24 @@ pub enum PlanError {
     #[error("the scenario has no SLO, so that any fleet would do")]
     NoSlo,
     /// The deployment has nothing whose size could be chosen.
-    #[error("deployment `{0}` has no `Simulated` backend whose size could be chosen")]
+    #[error("deployment `{0}` has no `Simulated` backend that the workflow uses, whose size could be chosen")]
     NothingToSize(String),
+    /// A name that no catalog knows.
+    #[error("{message}")]
+    Unknown {
+        /// A lowercase fragment.
+        message: String,
+        /// What is known.
+        hint: Option<String>,
+    },
+    /// No candidate for a backend can be.
+    #[error("nothing that may be tried can serve `{backend}`: {}", .reasons.join("; "))]
+    NothingFits {
+        /// The backend.
+        backend: String,
+        /// Why not, by candidate.
+        reasons: Vec<String>,
+    },
     /// A variation is no scenario.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Problems(Vec<Problem>),
@@ -69,26 +104,23 @@ pub enum PlanError {
 }
 
 impl<'a> Laboratory<'a> {
-    /// A laboratory for one bundle of a scenario.
+    /// A laboratory for one bundle of a scenario. Where fewer `runs` are asked for than the load's day, cycle or trace has, the
+    /// busiest part of it is searched.
     pub fn new(scenario: &'a Scenario, bundle: &'a Bundle, sources: Sources<'a>, options: Options) -> Self {
-        Self { scenario, bundle, sources, options }
+        // What is wrong with a trace is told when a model is made.
+        let arrivals = scenario.spec().workload.arrivals.as_ref();
+        let rows = arrivals.and_then(|arrivals| trace::rows(arrivals, sources.files).ok()).unwrap_or_default();
+        let loads = Loads::new(scenario, options.load_factor, options.runs, &rows);
+        Self { scenario, bundle, sources, options, loads }
     }
 
-    /// The backends whose size can be chosen: those that nodes use.
-    pub fn sizable(&self) -> Vec<String> {
-        let Some(deployment) = self.bundle.deployment.as_ref().map(|source| &source.parsed.spec) else {
-            return Vec::new();
-        };
-        let bound: Vec<&String> = deployment.bind.values().collect();
-        let simulated = deployment.backends.iter().filter(|(_, spec)| matches!(spec, BackendSpec::Simulated(_)));
-        simulated.map(|(name, _)| name).filter(|name| bound.contains(name)).cloned().collect()
+    /// Which part of the load is searched.
+    pub fn coverage(&self) -> &Coverage {
+        &self.loads.coverage
     }
 
-    /// Simulates the scenario with these fleets in place of the deployment's, `factor` times as much load.
-    ///
-    /// # Errors
-    /// A fleet that cannot be, such as a model that doesn't fit.
-    pub fn try_out(&self, fleets: &IndexMap<String, Fleet>, factor: f64, seed: u64) -> Result<Results, PlanError> {
+    /// The bundle with these fleets, compiled for a load.
+    fn model(&self, fleets: &IndexMap<String, Fleet>, load: &Load) -> Result<Model, Vec<Problem>> {
         let mut bundle = self.bundle.clone();
         let mut prices: IndexMap<String, Price> = self.sources.prices.clone();
         if let Some(deployment) = &mut bundle.deployment {
@@ -104,8 +136,47 @@ impl<'a> Laboratory<'a> {
             }
         }
         let sources = Sources { prices: &prices, files: self.sources.files };
-        let model = Model::new(self.scenario, &bundle, &sources).map_err(PlanError::Problems)?;
-        let options = Options { seed, load_factor: self.options.load_factor * factor, ..self.options };
+        let mut model = Model::new(&load.scenario, &bundle, &sources)?;
+        if let Some(part) = &load.rows {
+            let rows = &mut model.workload.rows;
+            rows.truncate(part.end);
+            rows.drain(..part.start.min(rows.len()));
+            let first_us = rows.first().map_or(0, |row| row.at_us);
+            for row in rows.iter_mut() {
+                row.at_us -= first_us;
+            }
+        }
+        Ok(model)
+    }
+
+    /// The backends that the workflow uses as the deployment describes them, once these fleets take their place.
+    fn used(&self, fleets: &IndexMap<String, Fleet>) -> Result<Vec<String>, PlanError> {
+        let model = self.model(fleets, &self.loads.searched).map_err(PlanError::Problems)?;
+        let written = &self.scenario.spec().services;
+        let is_replaced = |name: &str| written.get(name).is_some_and(|it| !matches!(it, ServiceSpec::Replicas { .. }));
+        let names = model.services().iter().map(|service| service.name.clone());
+        Ok(names.filter(|name| !is_replaced(name)).collect())
+    }
+
+    /// Simulates the scenario with these fleets in place of the deployment's, `factor` times as much load for the same time.
+    ///
+    /// # Errors
+    /// A fleet that cannot be, such as a model that doesn't fit.
+    pub fn try_out(
+        &self,
+        fleets: &IndexMap<String, Fleet>,
+        span: Span,
+        factor: f64,
+        seed: u64,
+    ) -> Result<Results, PlanError> {
+        let whole = self.loads.whole.as_ref().filter(|_| span == Span::Whole);
+        let load = whole.unwrap_or(&self.loads.searched);
+        let model = self.model(fleets, load).map_err(PlanError::Problems)?;
+        let workload = &load.scenario.spec().workload;
+        let is_open = !matches!(workload.arrivals, Some(ArrivalSpec::Trace { .. } | ArrivalSpec::Closed { .. }) | None);
+        let limit = load.runs.or(workload.runs);
+        let runs = limit.map(|runs| if is_open { (runs as f64 * factor).ceil() as u64 } else { runs });
+        let options = Options { seed, runs, load_factor: self.options.load_factor * factor, ..self.options };
         let measures = simulate(&model, options)?;
         Ok(summarize(&model, &measures, options.load_factor, &[seed]))
     }

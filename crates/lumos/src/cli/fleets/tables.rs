@@ -1,71 +1,67 @@
-//! Fleets and break-even points, for people.
+//! Fleets, for people.
 
 use std::fmt::Write;
 
-use indexmap::IndexMap;
 use lumos::core::Usd;
-use lumos::sim::plan::{Assumption, BreakEven, Fleet, Sized};
-use lumos::sim::results::Results;
+use lumos::sim::plan::{Capacity, Coverage, Fleet, Sized, Together};
 use lumos_report::{Column, Role, Table, clean, figure};
 
+use super::{Found, breakeven};
 use crate::cli::output;
-
-/// Columns of a bar of the tornado chart, to either side.
-const HALF: usize = 20;
+use crate::cli::simulate::tables::verdict;
 
 /// Everything that was planned.
-pub fn text(
-    deployment: &str,
-    sized: &[Sized],
-    chosen: &IndexMap<String, Fleet>,
-    together: &Results,
-    compared: &[BreakEven],
-) -> String {
-    let mut text = format!("{}  {}\n\n", output::bold(&clean(deployment)), output::dim("all figures simulated"));
-    text.push_str(&output::lines(&candidates(sized).lines()));
-    for found in sized.iter().filter(|found| !found.meets_slo) {
-        let fleet = described(&found.fleet);
-        let reason = found.reason.as_deref().unwrap_or("the SLO is missed");
-        let _ = writeln!(text, "{} {}, {fleet}: {}", output::bold("not enough:"), clean(&found.backend), clean(reason));
-    }
+pub fn text(found: &Found) -> String {
+    let mut text = format!("{}  {}\n", output::bold(&clean(&found.deployment)), output::dim("all figures simulated"));
+    text.push_str(&searched(&found.coverage));
     text.push('\n');
-    let missing: Vec<&str> =
-        sized.iter().map(|found| found.backend.as_str()).filter(|backend| !chosen.contains_key(*backend)).collect();
-    if missing.is_empty() {
-        let fleets: Vec<String> = chosen
-            .iter()
-            .map(|(name, fleet)| format!("{} {} {}", clean(name), fleet.replicas, described(fleet)))
-            .collect();
-        let month: Option<Usd> = chosen.values().map(Fleet::month).sum();
-        let month = month.map_or_else(|| figure::UNKNOWN.to_owned(), figure::money);
-        let _ = writeln!(text, "{} {} for {month} per month", output::bold("smallest:"), fleets.join(", "));
-        let word = if together.meets_slo == Some(true) { "met" } else { "missed" };
-        let p95 =
-            together.latency_s.as_ref().map_or("unstable".to_owned(), |it| figure::duration((it.p95 * 1e6) as u64));
-        let share = together.good_share.unwrap_or(0.0) * 100.0;
-        let _ = writeln!(
-            text,
-            "{} SLO {word}: {share:.1} % of runs are good, p95 {p95}, {:.3} good runs/s",
-            output::bold("together:"),
-            together.goodput_per_s.unwrap_or(0.0)
-        );
-    } else {
+    text.push_str(&output::lines(&candidates(&found.sized).lines()));
+    for sized in found.sized.iter().filter(|sized| !sized.meets_slo) {
+        let made_of = made_of(&sized.fleet);
+        let reason = sized.reason.as_deref().unwrap_or("the SLO is missed");
         let _ =
-            writeln!(text, "{} nothing that was tried suffices for {}", output::bold("smallest:"), missing.join(", "));
+            writeln!(text, "{} {} on {made_of}: {}", output::bold("not enough:"), clean(&sized.backend), clean(reason));
     }
-    for found in compared {
+    text.push_str(&without_price(&found.sized));
+    text.push('\n');
+    if let Some(together) = &found.together {
+        text.push_str(&chosen(together, &found.coverage));
+    } else {
+        let missing: Vec<String> = found.missing().into_iter().map(clean).collect();
+        let nothing = "nothing that was tried meets the SLO for";
+        let _ = writeln!(text, "{} {nothing} {}", output::bold("smallest:"), missing.join(", "));
+    }
+    text.push_str(&goodput(found.capacity.as_ref(), &found.coverage));
+    for compared in &found.compared {
         text.push('\n');
-        text.push_str(&break_even(found));
+        text.push_str(&breakeven::text(compared));
     }
     text
 }
 
-fn described(fleet: &Fleet) -> String {
-    let candidate = &fleet.candidate;
-    let devices =
-        if candidate.tensor_parallel > 1 { format!("{} × ", candidate.tensor_parallel) } else { String::new() };
-    let format = candidate.quantization.map_or(String::new(), |format| format!(" {format:?}"));
-    format!("× ({devices}{}{format})", candidate.hardware)
+/// Which part of the load fleets were searched with.
+fn searched(coverage: &Coverage) -> String {
+    let Some([from_s, until_s]) = coverage.searched_s else { return String::new() };
+    let planned = figure::duration((coverage.planned_s.unwrap_or(0.0) * 1e6) as u64);
+    let part = match coverage.period {
+        Some("day") => format!("{}–{}, the busiest part of the day", clock(from_s), clock(until_s)),
+        Some("trace") => {
+            let at = |seconds: f64| figure::duration((seconds * 1e6) as u64);
+            format!("{}–{}, the busiest part of the trace", at(from_s), at(until_s))
+        }
+        _ => {
+            let cycle = figure::duration((coverage.period_s.unwrap_or(0.0) * 1e6) as u64);
+            let lasts = figure::duration(((until_s - from_s) * 1e6) as u64);
+            format!("the first {lasts}; on and off take {cycle} on average")
+        }
+    };
+    format!("searched with {part}; what was found is checked over all of {planned}\n")
+}
+
+/// A time of day.
+fn clock(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
 fn candidates(sized: &[Sized]) -> Table {
@@ -78,7 +74,7 @@ fn candidates(sized: &[Sized]) -> Table {
         Column::right("replicas"),
         Column::right("per month"),
         Column::right("per 1M tokens"),
-        Column::right("busy"),
+        Column::right("active"),
         Column::right("p95"),
         Column::right("good"),
         Column::left("SLO"),
@@ -105,7 +101,7 @@ fn candidates(sized: &[Sized]) -> Table {
                 if found.meets_slo { found.fleet.replicas.to_string() } else { none() },
                 amount(found.month_usd),
                 amount(found.per_million_tokens_usd),
-                service.and_then(|it| it.utilization).map_or_else(none, |busy| format!("{:.0} %", busy * 100.0)),
+                service.and_then(|it| it.utilization).map_or_else(none, |active| format!("{:.0} %", active * 100.0)),
                 results
                     .and_then(|it| it.latency_s.as_ref())
                     .map_or_else(none, |it| figure::duration((it.p95 * 1e6) as u64)),
@@ -118,59 +114,100 @@ fn candidates(sized: &[Sized]) -> Table {
     table
 }
 
-fn break_even(found: &BreakEven) -> String {
-    let mut text = format!("{} ", output::bold(&format!("break-even with {}:", clean(&found.api))));
-    let Some(point) = &found.runs_per_month else {
+/// Hardware that cannot be compared, because nobody said what it costs.
+fn without_price(sized: &[Sized]) -> String {
+    let mut text = String::new();
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for found in sized.iter().filter(|found| found.fleet.replica_hour.is_none() && found.tries > 0) {
+        let (backend, hardware) = (found.backend.as_str(), found.fleet.candidate.hardware.as_str());
+        if told.contains(&(backend, hardware)) {
+            continue;
+        }
+        told.push((backend, hardware));
         let _ = writeln!(
             text,
-            "none; a run costs {} there, and {} here beside the machines",
-            figure::money(found.api_per_run_usd),
-            figure::money(found.fleet_per_run_usd)
+            "{} {hardware} is chosen for {} only where nothing with a price suffices: give --device-hour {hardware}=USD",
+            output::bold("no price:"),
+            clean(backend)
         );
-        return text;
-    };
-    let half = point.half.map_or(String::new(), |half| format!(" ± {}", rounded(half)));
-    let _ = writeln!(
-        text,
-        "{}{half} runs per month (95 %, over seeds): {} of machines against {} per run there and {} here",
-        rounded(point.value),
-        figure::money(found.fleet_month_usd),
-        figure::money(found.api_per_run_usd),
-        figure::money(found.fleet_per_run_usd)
-    );
-    let load = rounded(found.served_per_month);
-    let _ = if found.is_reached {
-        writeln!(text, "  At the scenario's {load} runs per month the machines are cheaper.")
-    } else {
-        writeln!(text, "  The scenario's {load} runs per month are fewer: the API is cheaper.")
-    };
-    text.push_str(&tornado(point.value, &found.assumptions));
-    text
-}
-
-/// How far each assumption moves the break-even: a bar from its lowest to its highest, the point itself in the middle.
-fn tornado(point: f64, assumptions: &[Assumption]) -> String {
-    let ends = assumptions.iter().flat_map(|it| it.runs_per_month).flatten();
-    let most = ends.map(|end| (end - point).abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let mut text = String::new();
-    for assumption in assumptions {
-        let [a, b] = assumption.runs_per_month;
-        let (low, high) = (a.unwrap_or(f64::INFINITY).min(b.unwrap_or(f64::INFINITY)), a.zip(b).map(|(a, b)| a.max(b)));
-        let cells = |distance: f64| ((distance / most * HALF as f64).round().clamp(0.0, HALF as f64)) as usize;
-        let left = cells(point - low);
-        let right = high.map_or(HALF, |high| cells(high - point));
-        let bar = format!("{:>HALF$}│{:<HALF$}", "█".repeat(left), "█".repeat(right));
-        let end = |index: usize| match assumption.runs_per_month[index] {
-            Some(runs) => format!("{}: {}", assumption.ends[index], rounded(runs)),
-            None => format!("{}: none", assumption.ends[index]),
-        };
-        let _ = writeln!(text, "  {bar}  {} ({}, {})", assumption.what, end(0), end(1));
     }
     text
 }
 
-/// A count with three digits that count.
-fn rounded(number: f64) -> String {
-    let digits = 10f64.powf((number.abs().max(1.0).log10().floor() - 2.0).max(0.0));
-    figure::count(((number / digits).round() * digits) as u64)
+fn chosen(together: &Together, coverage: &Coverage) -> String {
+    let fleets: Vec<String> = together
+        .fleets
+        .iter()
+        .map(|(name, fleet)| format!("{} {} × ({})", clean(name), fleet.replicas, made_of(fleet)))
+        .collect();
+    let month = month(together.fleets.values());
+    let mut text = format!("{} {} for {month} per month\n", output::bold("smallest:"), fleets.join(", "));
+    if together.added > 0 {
+        let replicas = if together.added == 1 { "replica" } else { "replicas" };
+        let _ = writeln!(
+            text,
+            "          {} {replicas} more than one by one: what each backend misses adds up",
+            together.added
+        );
+    }
+    let results = &together.results;
+    let over = match coverage.period {
+        Some(period) if !coverage.is_whole => format!(" over the whole {period}"),
+        _ => String::new(),
+    };
+    let word = if results.meets_slo == Some(true) { "met" } else { "missed" };
+    let _ = write!(text, "{} SLO {word}{over}", output::bold("together:"));
+    if let (Some(share), Some(times)) = (results.good_share, &results.latency_s) {
+        let _ = write!(
+            text,
+            ": {:.1} % of runs are good, p95 {}, {:.3} good runs/s",
+            share * 100.0,
+            figure::duration((times.p95 * 1e6) as u64),
+            results.goodput_per_s.unwrap_or(0.0)
+        );
+    }
+    text.push('\n');
+    text.push_str(&verdict(&results.verdict));
+    if results.meets_slo != Some(true) && !coverage.is_whole {
+        text.push_str("          What is searched is not the worst of it: plan without --runs.\n");
+    }
+    text
+}
+
+/// What fleets cost by the month; that of which nothing is known is no zero.
+fn month<'a>(fleets: impl Iterator<Item = &'a Fleet>) -> String {
+    let months: Vec<Option<Usd>> = fleets.map(Fleet::month).collect();
+    let known: Usd = months.iter().flatten().copied().sum();
+    match months.iter().flatten().count() {
+        0 => "an unknown price".to_owned(),
+        count if count < months.len() => format!("at least {}", figure::money(known)),
+        _ => figure::money(known),
+    }
+}
+
+/// What a replica is made of.
+fn made_of(fleet: &Fleet) -> String {
+    let candidate = &fleet.candidate;
+    let devices =
+        if candidate.tensor_parallel > 1 { format!("{} × ", candidate.tensor_parallel) } else { String::new() };
+    let format = candidate.quantization.map_or(String::new(), |format| format!(" {format:?}"));
+    let batch = candidate.max_seqs.map_or(String::new(), |most| format!(", batches of {most}"));
+    format!("{devices}{}{format}{batch}", candidate.hardware)
+}
+
+fn goodput(capacity: Option<&Capacity>, coverage: &Coverage) -> String {
+    let Some(capacity) = capacity else { return String::new() };
+    let least = if capacity.is_at_least { "at least " } else { "" };
+    let most = if capacity.is_at_least { "at most " } else { "" };
+    let there = match coverage.period {
+        Some("day" | "trace") if !coverage.is_whole => " at the busiest time",
+        _ => "",
+    };
+    format!(
+        "{} the SLO holds up to {least}×{:.2} of the load, {:.3} good runs/s{there}; the scenario uses {most}{:.0} % of that\n",
+        output::bold("goodput:"),
+        capacity.load_factor,
+        capacity.good_runs_per_s,
+        capacity.used * 100.0
+    )
 }

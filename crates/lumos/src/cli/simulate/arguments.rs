@@ -112,7 +112,7 @@ pub struct Calibrate {
 /// `lumos plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
-    /// The scenario's file. Its deployments with `Simulated` backends are sized, the others are what they are compared with.
+    /// The scenario's file. Its deployment with `Simulated` backends is sized; the others are what it is compared with.
     pub scenario: PathBuf,
     /// A deployment in place of the scenario's own; can be given several times.
     #[arg(short, long, value_name = "DEPLOYMENT")]
@@ -135,7 +135,8 @@ pub struct Plan {
     /// What a device of some hardware costs by the hour when it is reserved, e.g. h100-sxm=2.50; can be given several times.
     #[arg(long, value_name = "NAME=USD", value_parser = device_hour)]
     pub device_hour: Vec<(String, Usd)>,
-    /// Runs, in place of the scenario's.
+    /// Runs of each simulation of the search. Fewer than a day's curve, a cycle or a trace has are taken where it is busiest;
+    /// what was found is then checked over all of it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_RUNS))]
     pub runs: Option<u64>,
     /// How many times as often runs arrive as the scenario says.
@@ -145,16 +146,21 @@ pub struct Plan {
     /// or the path of another home.
     #[arg(long, value_name = "runs|PATH")]
     pub profile_from: Option<PathBuf>,
+    /// Draw what each break-even depends on (a tornado chart) into a file.
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
 fn quantization(text: &str) -> Result<Quantization, String> {
-    Quantization::ALL
-        .into_iter()
-        .find(|format| format!("{format:?}").eq_ignore_ascii_case(text))
-        .ok_or_else(|| "one of Fp16, Fp8, Int4, Mxfp4, Q8_0, Q6K, Q5KM, Q4KM".to_owned())
+    Quantization::ALL.into_iter().find(|format| format!("{format:?}").eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let names: Vec<String> = Quantization::ALL.iter().map(|format| format!("{format:?}")).collect();
+        let near = lumos::core::problem::nearest(text, names.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        format!("it is one of {}{near}", names.join(", "))
+    })
 }
 
 fn device_hour(text: &str) -> Result<(String, Usd), String> {

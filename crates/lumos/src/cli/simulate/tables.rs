@@ -70,7 +70,33 @@ fn one(result: &Results) -> String {
             result.basis,
         ))
     );
-    match &result.verdict {
+    text.push_str(&verdict(&result.verdict));
+    text.push('\n');
+    text.push_str(&output::lines(&runs(result).lines()));
+    text.push('\n');
+    text.push_str(&output::lines(&nodes(&result.nodes).lines()));
+    if !result.services.is_empty() {
+        text.push('\n');
+        text.push_str(&output::lines(&services(&result.services).lines()));
+    }
+    for service in result.services.iter().filter(|service| service.replicas.is_some()) {
+        text.push_str(&replicas(service));
+    }
+    text.push('\n');
+    text.push_str(&sums(result));
+    for warning in &result.warnings {
+        let _ = writeln!(text, "{} {}", output::bold("warning:"), clean(warning));
+    }
+    for assumption in &result.assumptions {
+        let _ = writeln!(text, "{} {}", output::bold("assumed:"), clean(assumption));
+    }
+    text
+}
+
+/// How a load is borne; nothing is said of one that is.
+pub fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    match verdict {
         Verdict::Stable => {}
         Verdict::Overloaded { spans } => text.push_str(&overloaded(spans)),
         Verdict::Unclear { services } => {
@@ -98,25 +124,6 @@ fn one(result: &Results) -> String {
             }
             text.push_str("          Times depend on how long one looks, so none are given.\n");
         }
-    }
-    text.push('\n');
-    text.push_str(&output::lines(&runs(result).lines()));
-    text.push('\n');
-    text.push_str(&output::lines(&nodes(&result.nodes).lines()));
-    if !result.services.is_empty() {
-        text.push('\n');
-        text.push_str(&output::lines(&services(&result.services).lines()));
-    }
-    for service in result.services.iter().filter(|service| service.replicas.is_some()) {
-        text.push_str(&replicas(service));
-    }
-    text.push('\n');
-    text.push_str(&sums(result));
-    for warning in &result.warnings {
-        let _ = writeln!(text, "{} {}", output::bold("warning:"), clean(warning));
-    }
-    for assumption in &result.assumptions {
-        let _ = writeln!(text, "{} {}", output::bold("assumed:"), clean(assumption));
     }
     text
 }
@@ -342,13 +349,20 @@ fn sums(result: &Results) -> String {
         let _ = writeln!(text, "{} {word}{good}", output::bold("SLO:"));
     }
     let incomplete = if result.cost_complete { "" } else { "; prices of some backends are unknown and left out" };
+    let said = |amount: String| if amount == figure::UNKNOWN { "unknown".to_owned() } else { amount };
+    let per = |amount: Option<Usd>| said(per_success(result, amount));
+    if result.succeeded == 0 {
+        let all = said(money(result.reserved_cost_usd, result.cost_complete));
+        let _ = writeln!(text, "{} {all} in all, and no run succeeded{incomplete}", output::bold("cost:"));
+        return text;
+    }
     let _ = writeln!(
         text,
         "{} {} per run that succeeded by busy time and tokens, {} with idle machines; {} in all{incomplete}",
         output::bold("cost:"),
-        per_success(result, result.cost_per_succeeded_run_usd),
-        per_success(result, result.reserved_cost_per_succeeded_run_usd),
-        money(result.reserved_cost_usd, result.cost_complete),
+        per(result.cost_per_succeeded_run_usd),
+        per(result.reserved_cost_per_succeeded_run_usd),
+        said(money(result.reserved_cost_usd, result.cost_complete)),
     );
     text
 }

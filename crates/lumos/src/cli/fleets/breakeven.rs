@@ -1,0 +1,154 @@
+//! Break-even points and what they depend on, for people.
+
+use std::fmt::Write;
+
+use lumos::core::Usd;
+use lumos::sim::plan::{Assumption, BreakEven, Side};
+use lumos::sim::results::Interval;
+use lumos_report::{Column, Role, Table, Tornado, TornadoBar, clean, figure};
+
+use crate::cli::output;
+
+/// Columns of a bar of the tornado chart, to either side.
+const HALF: usize = 20;
+
+/// Machines beside an API.
+pub fn text(found: &BreakEven) -> String {
+    let mut text = format!("{} ", output::bold(&format!("break-even with {}:", clean(&found.api))));
+    let unpriced = found.fleet_side.unpriced.iter().chain(&found.api_side.unpriced);
+    let unpriced: Vec<String> = unpriced.map(|service| clean(service)).collect();
+    match &found.runs_per_month {
+        Some(point) => {
+            let _ =
+                writeln!(text, "{} runs per month that succeed{}", rounded(point.value), interval(point, found.seeds));
+        }
+        None if !unpriced.is_empty() => {
+            let _ = writeln!(text, "unknown, because no price is known of {}", unpriced.join(", "));
+        }
+        None if found.api_side.succeeded == 0 => text.push_str("none; no run succeeds there\n"),
+        None if found.fleet_side.succeeded == 0 => text.push_str("none; no run succeeds on the machines\n"),
+        None => text.push_str("none; a run costs no less on the machines, even if they were free\n"),
+    }
+    text.push('\n');
+    text.push_str(&output::lines(&sides(found).lines()));
+    text.push('\n');
+    text.push_str(&verdict(found));
+    if let Some(point) = &found.runs_per_month {
+        text.push_str(&tornado(point.value, &found.assumptions));
+    }
+    text
+}
+
+/// How far seeds differ.
+fn interval(point: &Interval, seeds: u64) -> String {
+    match point.half {
+        None => " (one seed, which has no interval)".to_owned(),
+        // Differences that rounding hides are no zero.
+        Some(half) if half < 0.0005 * point.value => format!(" ({seeds} seeds differ by less than 0.1 %)"),
+        Some(_) if point.value == 0.0 => format!(" (the same with {seeds} seeds)"),
+        Some(half) => format!(" ± {} (95 %, over {seeds} seeds)", rounded(half)),
+    }
+}
+
+fn sides(found: &BreakEven) -> Table {
+    let load = format!("a month of {} runs", rounded(found.served_per_month));
+    let mut table = Table::new(vec![
+        Column::left("deployment"),
+        Column::right("machines per month"),
+        Column::right("tokens per success"),
+        Column::right(load),
+        Column::right("succeeded"),
+        Column::right("good"),
+        Column::left("SLO"),
+    ]);
+    for (side, what) in [(&found.fleet_side, " (fleets)"), (&found.api_side, "")] {
+        let amount = |usd: Option<Usd>| usd.map_or_else(|| figure::UNKNOWN.to_owned(), figure::money);
+        let per_success = |usd: Option<Usd>| {
+            if side.succeeded == 0 { none() } else { amount(usd) }
+        };
+        table.row(
+            Role::Row,
+            vec![
+                format!("{}{what}", clean(&side.deployment)),
+                // Whoever keeps no machines pays nothing for them.
+                side.month_usd.filter(|usd| *usd == Usd::ZERO).map_or_else(|| amount(side.month_usd), |_| none()),
+                per_success(side.per_run_usd),
+                per_success(side.at_load_usd),
+                format!("{} of {}", figure::count(side.succeeded), figure::count(side.runs)),
+                good(side),
+                if side.meets_slo { "met" } else { "missed" }.to_owned(),
+            ],
+        );
+    }
+    table
+}
+
+fn none() -> String {
+    figure::NONE.to_owned()
+}
+
+fn good(side: &Side) -> String {
+    side.good_share.map_or_else(none, |share| format!("{:.1} %", share * 100.0))
+}
+
+/// Which is to be chosen: what misses the SLO is not, however cheap.
+fn verdict(found: &BreakEven) -> String {
+    let missed = |side: &Side| {
+        format!("{} misses the SLO under this load: it is no choice, whatever it costs.", clean(&side.deployment))
+    };
+    let load = rounded(found.served_per_month);
+    let cheaper = |side: &str| format!("At the scenario's {load} runs per month {side} cheaper.");
+    let told = match (found.fleet_side.meets_slo, found.api_side.meets_slo) {
+        (true, true) => match found.choice {
+            Some("fleet") => cheaper("the machines are"),
+            Some(_) => cheaper("the API is"),
+            None => return String::new(),
+        },
+        (true, false) => missed(&found.api_side),
+        (false, true) => missed(&found.fleet_side),
+        (false, false) => "Both miss the SLO under this load.".to_owned(),
+    };
+    format!("{}\n", output::bold(&told))
+}
+
+/// How far each assumption moves the break-even: a bar from its lowest to its highest, the point itself in the middle.
+fn tornado(point: f64, assumptions: &[Assumption]) -> String {
+    let ends = assumptions.iter().flat_map(|it| it.runs_per_month).flatten();
+    let most = ends.map(|end| (end - point).abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let mut text = String::new();
+    for assumption in assumptions {
+        let [a, b] = assumption.runs_per_month;
+        let (low, high) = (a.unwrap_or(f64::INFINITY).min(b.unwrap_or(f64::INFINITY)), a.zip(b).map(|(a, b)| a.max(b)));
+        let cells = |distance: f64| ((distance / most * HALF as f64).round().clamp(0.0, HALF as f64)) as usize;
+        let left = cells(point - low);
+        let right = high.map_or(HALF, |high| cells(high - point));
+        let bar = format!("{:>HALF$}│{:<HALF$}", "█".repeat(left), "█".repeat(right));
+        let end = |index: usize| match assumption.runs_per_month[index] {
+            Some(runs) => format!("{}: {}", assumption.ends[index], rounded(runs)),
+            None => format!("{}: none", assumption.ends[index]),
+        };
+        let _ = writeln!(text, "  {bar}  {} ({}, {})", assumption.what, end(0), end(1));
+    }
+    text
+}
+
+/// The same as a picture; `None` where there is no break-even.
+pub fn chart(found: &BreakEven) -> Option<Tornado> {
+    let point = found.runs_per_month?.value;
+    let bar = |assumption: &Assumption| {
+        let end = |index: usize| (assumption.ends[index].clone(), assumption.runs_per_month[index]);
+        TornadoBar { what: assumption.what.clone(), ends: [end(0), end(1)] }
+    };
+    Some(Tornado {
+        title: format!("Break-even of {} with {}", clean(&found.fleet_side.deployment), clean(&found.api)),
+        scale: "runs per month that succeed, from which the machines are cheaper (simulated)".to_owned(),
+        point,
+        bars: found.assumptions.iter().map(bar).collect(),
+    })
+}
+
+/// A count with three digits that count.
+fn rounded(number: f64) -> String {
+    let digits = 10f64.powf((number.abs().max(1.0).log10().floor() - 2.0).max(0.0));
+    figure::count(((number / digits).round() * digits) as u64)
+}

@@ -1,0 +1,63 @@
+//! How much load fleets bear within the SLO: their goodput, of which the scenario's load uses a share.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::{Fleet, Laboratory, PlanError, Span};
+use crate::results::Results;
+
+/// The highest factor that is tried: whoever bears more is used by less than a share that matters.
+const MOST: f64 = 8.0;
+
+/// Ratio between a factor that is borne and one that is not at which the search ends.
+const NEAR: f64 = 1.04;
+
+/// The highest load at which the SLO is still met.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Capacity {
+    /// How many times the scenario's load that is.
+    pub load_factor: f64,
+    /// Whether more was not tried, so that it may be more.
+    pub is_at_least: bool,
+    /// Good runs per second there, in the part of the load that is searched.
+    pub good_runs_per_s: f64,
+    /// The scenario's load as a share of it.
+    pub used: f64,
+}
+
+/// Searches the highest factor of the scenario's load at which fleets still meet the SLO, to within 4 %; `None` when they
+/// do not at 1. Every try sees the same draws.
+///
+/// # Errors
+/// A simulation that cannot be.
+pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -> Result<Option<Capacity>, PlanError> {
+    let attempt = |factor: f64| laboratory.try_out(fleets, Span::Searched, factor, laboratory.seed());
+    let good = |results: &Results| results.meets_slo == Some(true);
+    let goodput = |results: &Results| results.goodput_per_s.unwrap_or(0.0);
+    let first = attempt(1.0)?;
+    if !good(&first) {
+        return Ok(None);
+    }
+    let (mut low, mut high, mut most) = (1.0, 2.0, goodput(&first));
+    loop {
+        let results = attempt(high)?;
+        if !good(&results) {
+            break;
+        }
+        (low, most) = (high, goodput(&results));
+        if high >= MOST {
+            return Ok(Some(Capacity { load_factor: low, is_at_least: true, good_runs_per_s: most, used: 1.0 / low }));
+        }
+        high *= 2.0;
+    }
+    while high / low > NEAR {
+        let middle = f64::sqrt(low * high);
+        let results = attempt(middle)?;
+        if good(&results) {
+            (low, most) = (middle, goodput(&results));
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Some(Capacity { load_factor: low, is_at_least: false, good_runs_per_s: most, used: 1.0 / low }))
+}
