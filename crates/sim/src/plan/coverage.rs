@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_does_so_at_the_same_time_of_a_part() {
         let text = r#"Scenario(
-            name: "x", workflow: "x", deployments: [],
+            name: "x", workflow: "x", deployments: [], workload: (arrivals: Poisson(per_s: 1), runs: 1),
             services: { "api": Api(outages: [
                 (from_s: 10, for_s: 20), (from_s: 40, for_s: 20, slower: 2), (from_s: 100, for_s: 5),
             ]) },
