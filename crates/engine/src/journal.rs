@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use crate::recall::Recall;
-use crate::store::{Append, Begin, Blob, Digest, Done, RecordStore, Rows, StoreError, write_event};
+use crate::store::{Append, Begin, Blob, Digest, Done, RecordStore, Rows, StoreError, Told, write_event};
 
 /// The log of one run, kept by whoever drives it.
 pub(crate) struct Journal {
@@ -25,7 +25,7 @@ pub(crate) struct Journal {
     /// Of what has been sent.
     digest: Digest,
     /// Tells when what was sent last, and with it all before, is on disk.
-    pending: Option<oneshot::Receiver<(Result<(), StoreError>, Box<Append>)>>,
+    pending: Option<Told>,
     /// What was sent before and is on disk: its memory is used for what is sent next.
     spare: Option<Box<Append>>,
     is_over: bool,

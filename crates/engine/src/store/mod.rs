@@ -29,7 +29,7 @@ pub use prune::Pruned;
 pub(crate) use reader::{Header, Reader, first_digest};
 pub(crate) use rows::Rows;
 pub use verify::{Flaw, Verified};
-pub(crate) use writer::{Append, Begin, Done};
+pub(crate) use writer::{Append, Begin, Done, Told};
 
 use crate::database;
 use crate::history::{Blueprint, History};

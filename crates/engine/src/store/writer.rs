@@ -29,9 +29,15 @@ const GROUP: usize = 4096;
 /// How long an expired lease is kept: a day.
 const LONG_US: i64 = 86_400_000_000;
 
+/// What became of something that was to be written, and its memory.
+type Outcome = (Result<(), StoreError>, Box<Append>);
+
 /// Told when something is on disk, or why it is not. What was written goes back to who sent it: memory that one thread
 /// takes and another gives back costs both of them more than the row.
-pub(crate) type Done = oneshot::Sender<(Result<(), StoreError>, Box<Append>)>;
+pub(crate) type Done = oneshot::Sender<Outcome>;
+
+/// Hears what [`Done`] is told.
+pub(crate) type Told = oneshot::Receiver<Outcome>;
 
 /// Where a run is, and in whose hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,8 +330,6 @@ mod tests {
     use crate::store::connect;
 
     const LEASE: Duration = Duration::from_secs(15);
-
-    type Told = oneshot::Receiver<(Result<(), StoreError>, Box<Append>)>;
 
     fn begins(run: Ulid) -> (Box<Append>, (Done, Told)) {
         let begin = Begin {
