@@ -198,8 +198,9 @@ def report(folder, results, python, rounds, load, syncs):
     text = f"""# No-op graphs: lumos, tokio by hand, graph-flow, adk-graph, LangGraph
 
 {processor()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}. {versions(python)}.
-Load average {load[0]} before and {load[1]} after: **other work shared the machine**, so ratios count,
-absolute times do not. Two tokio workers. Medians of {rounds} rounds (LangGraph: one), each the median of its own repetitions.
+Load average {load[0]} before and {load[1]} after, which other work on the machine is part of. Two tokio workers. Programs in
+Rust of `benches/peers/lumos` use mimalloc, as the command `lumos` does, those of `benches/peers/graphs` the system's
+allocator. Medians of {rounds} rounds (LangGraph: one), each the median of its own repetitions.
 
     nice -n -5 python3 benches/peers/run.py benches/runs/DATE --python PYTHON
 
