@@ -107,8 +107,8 @@ impl Program {
 /// The record of a run, finished or not.
 ///
 /// `backend(attempt, position, candidate)` names the backend of the `attempt`-th attempt of the run, in order of
-/// start, as the node at [`ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback; `None`
-/// for nodes without a model.
+/// start, as the node at [`super::ProgramNode::position`] was bound then: 0 is the bound one, `n` its n-th fallback;
+/// `None` for nodes without a model.
 pub fn record<'r, S: Projected>(
     semantics: &'r S,
     state: &'r RunState<S>,
