@@ -1,13 +1,13 @@
 //! Looking for damage, as `fsck` does.
 
-use lumos_core::program::Outline;
 use lumos_core::record::Status;
+use rusqlite::types::Value;
 use serde::Serialize;
 
 use super::StoreError;
 use super::log::Hash;
 use super::reader::{Header, Reader};
-use super::rows::nano;
+use super::rows::{Rows, int, nano};
 use crate::history::History;
 
 /// What was looked at, and what is wrong with it.
@@ -87,7 +87,7 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
         return Ok((0, Vec::new()));
     }
     let history = History::read(reader, header)?;
-    let outline = history.outline();
+    let by_its_log = history.folded.state.status();
     let has_ended = history.folded.state.outcome().is_some();
     let mut flaws = Vec::new();
     match header.status {
@@ -95,47 +95,38 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
             flaws.push("it has ended, and the table does not say so".to_owned());
         }
         Status::Running | Status::Interrupted => {}
-        status if status == outline.status => flaws.extend(of_the_tables(reader, header, &outline)?),
+        status if status == by_its_log => flaws.extend(of_the_tables(reader, header, &history)?),
         status => {
-            flaws.push(format!(
-                "it is `{}` by its log and `{}` in the table",
-                outline.status.as_str(),
-                status.as_str()
-            ));
+            flaws.push(format!("it is `{}` by its log and `{}` in the table", by_its_log.as_str(), status.as_str()));
         }
     }
     Ok((history.folded.events, flaws))
 }
 
-fn of_the_tables(reader: &Reader<'_>, header: &Header, outline: &Outline<'_>) -> Result<Vec<String>, StoreError> {
-    type Row = (Option<i64>, Option<i64>, Option<i64>, i64, i64);
-    let query = "SELECT cost_nano, duration_us, attempts, (SELECT count(*) FROM steps WHERE run = runs.id),
-                        (SELECT count(*) FROM attempts WHERE run = runs.id)
-                 FROM runs WHERE id = ?1";
-    let found: Row = reader
-        .connection
-        .prepare_cached(query)
-        .and_then(|mut query| {
-            query.query_row([header.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-        })
-        .map_err(|error| reader.fail(&error))?;
-    let attempts: usize = outline.steps.iter().map(|step| step.attempts.len()).sum();
-    let totals = &outline.totals;
-    let expected: Row = (
-        totals.cost_usd.map(nano),
-        Some(totals.duration_us as i64),
-        Some(totals.attempts as i64),
-        outline.steps.len() as i64,
-        attempts as i64,
-    );
-    let names = ["its cost", "its time", "its number of attempts", "the rows of `steps`", "the rows of `attempts`"];
-    let same = [
-        found.0 == expected.0,
-        found.1 == expected.1,
-        found.2 == expected.2,
-        found.3 == expected.3,
-        found.4 == expected.4,
+fn of_the_tables(reader: &Reader<'_>, header: &Header, history: &History) -> Result<Vec<String>, StoreError> {
+    let Rows { totals, steps, .. } = Rows::of(&history.outline());
+    let counts = |tokens: Option<u64>| tokens.map(int).into();
+    let expected: [(&str, &str, Value); 12] = [
+        ("workflow", "its workflow", history.folded.program.name().to_owned().into()),
+        ("deployment", "its deployment", history.blueprint.deployment.clone().into()),
+        ("duration_us", "its time", int(totals.duration_us).into()),
+        ("critical_path_us", "its critical path", int(totals.critical_path_us).into()),
+        ("cost_nano", "its cost", totals.cost_usd.map(nano).into()),
+        ("cost_complete", "whether its cost is known", totals.cost_complete.into()),
+        ("input_tokens", "its input tokens", counts(totals.input_tokens)),
+        ("cached_input_tokens", "its cached tokens", counts(totals.cached_input_tokens)),
+        ("output_tokens", "its output tokens", counts(totals.output_tokens)),
+        ("attempts", "its number of attempts", int(totals.attempts).into()),
+        ("bytes_outside", "the bytes that it sent outside", int(totals.bytes_outside).into()),
+        ("(SELECT steps FROM endings WHERE run = runs.id)", "the rows of `steps` and `attempts`", steps.into()),
     ];
-    let differing = names.iter().zip(same).filter(|(_, same)| !same);
-    Ok(differing.map(|(name, _)| format!("the log and the table disagree about {name}")).collect())
+    let columns: Vec<&str> = expected.iter().map(|(column, ..)| *column).collect();
+    let query = format!("SELECT {} FROM runs WHERE id = ?1", columns.join(", "));
+    let found: Vec<Value> = reader
+        .connection
+        .prepare_cached(&query)
+        .and_then(|mut query| query.query_row([header.id], |row| (0..columns.len()).map(|at| row.get(at)).collect()))
+        .map_err(|error| reader.fail(&error))?;
+    let differing = expected.iter().zip(&found).filter(|((.., expected), found)| expected != *found);
+    Ok(differing.map(|((_, name, _), _)| format!("the log and the table disagree about {name}")).collect())
 }

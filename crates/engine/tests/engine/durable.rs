@@ -238,6 +238,13 @@ async fn every_changed_byte_is_found() {
         "UPDATE runs SET seed = 1",
         "UPDATE runs SET duration_us = duration_us + 1",
         "UPDATE endings SET steps = '[]'",
+        "UPDATE endings SET steps = replace(steps, 'succeeded', 'failed')",
+        "UPDATE runs SET workflow = 'another'",
+        "UPDATE runs SET deployment = 'another'",
+        "UPDATE runs SET critical_path_us = critical_path_us + 1",
+        "UPDATE runs SET input_tokens = 7",
+        "UPDATE runs SET bytes_outside = bytes_outside + 1",
+        "UPDATE runs SET cost_complete = NOT cost_complete",
     ];
     for damage in damages {
         std::fs::write(&file, &whole).unwrap();

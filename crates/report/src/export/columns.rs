@@ -266,6 +266,7 @@ static ATTEMPTS: &[C] = &[
     C::new("cache_write_tokens", Integer, |row| number(row.attempt(|it| it.usage.cache_write_tokens))),
     C::new("output_tokens", Integer, |row| number(row.attempt(|it| it.usage.output_tokens))),
     C::new("reasoning_tokens", Integer, |row| number(row.attempt(|it| it.usage.reasoning_tokens))),
+    C::new("prescribed_tokens", Integer, |row| number(row.attempt(|it| it.usage.prescribed_tokens))),
     C::new("cost_usd", Money, |row| money(row.attempt(|it| it.cost_usd))),
     C::new("saved_usd", Money, |row| money(row.attempt(|it| it.saved_usd))),
     C::new("bytes_sent", Integer, |row| number(row.attempt(|it| Some(it.bytes_sent)))),
