@@ -167,7 +167,8 @@ fn of_node(bundle: &Bundle, deployment: Option<&DeploymentSpec>, node: &ProgramN
     list
 }
 
-fn unknown(name: &str, kind: DestinationKind) -> Destination {
+/// One inside, of which nothing but the name is known.
+pub(super) fn unknown(name: &str, kind: DestinationKind) -> Destination {
     Destination {
         name: name.to_owned(),
         kind,

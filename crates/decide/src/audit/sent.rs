@@ -10,7 +10,7 @@ use lumos_engine::{BoundProgram, RecordStore, Rendering, StoreError};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::destinations::of_backend;
+use super::destinations::{of_backend, unknown};
 use super::{Destination, DestinationKind, Finding, FindingKind, Policy};
 
 /// Finds personal data: how often each kind is in a text.
@@ -310,7 +310,8 @@ fn named(backend: &str, attempt: &AttemptRecord) -> Destination {
         provider: attempt.provider.clone(),
         model: attempt.model.clone(),
         because: "as the run recorded it",
-        ..blank(backend, DestinationKind::Backend)
+        side: Side::Outside,
+        ..unknown(backend, DestinationKind::Backend)
     }
 }
 
@@ -318,24 +319,8 @@ fn fetched_from(host: &str) -> Destination {
     Destination {
         host: Some(host.to_owned()),
         because: "not listed in `boundary.hosts`",
-        ..blank(host, DestinationKind::Tool)
-    }
-}
-
-fn blank(name: &str, kind: DestinationKind) -> Destination {
-    Destination {
-        name: name.to_owned(),
-        kind,
         side: Side::Outside,
-        because: "",
-        provider: None,
-        model: None,
-        host: None,
-        proxy: None,
-        region: None,
-        retention: None,
-        nodes: Vec::new(),
-        labels: Vec::new(),
+        ..unknown(host, DestinationKind::Tool)
     }
 }
 

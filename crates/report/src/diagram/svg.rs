@@ -166,7 +166,7 @@ fn colours(kind: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// Control characters are gone already; XML has five more with a meaning.
+/// A text in which nothing is markup, in XML as in HTML; control characters are gone already.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

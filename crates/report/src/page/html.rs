@@ -3,22 +3,7 @@
 use std::fmt::Write;
 
 use super::{Builder, Page, Tone};
-
-/// A text in which nothing is markup.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
+pub(super) use crate::diagram::escape;
 
 /// A text in which what stands between backticks is code.
 pub(super) fn prose(text: &str) -> String {
