@@ -290,15 +290,20 @@ impl Found {
     }
 
     fn take(&mut self, batch: usize, attempt: &AttemptRecord, times: &Times) {
-        if attempt.status == Status::Cancelled {
-            self.cancelled += 1;
-            return;
-        }
         if self.service.is_none() {
             self.service.clone_from(&attempt.backend);
         }
         self.attempts += 1;
         self.retries += u64::from(attempt.attempt > 1);
+        self.tokens.0 += attempt.usage.input_tokens.unwrap_or(0);
+        self.tokens.1 += attempt.usage.cached_input_tokens.unwrap_or(0);
+        self.tokens.2 += attempt.usage.output_tokens.unwrap_or(0);
+        self.cost += attempt.cost_usd.unwrap_or(Usd::ZERO);
+        self.is_unknown |= has_unknown_cost(attempt);
+        if attempt.status == Status::Cancelled {
+            self.cancelled += 1;
+            return;
+        }
         let is_failed = attempt.status != Status::Succeeded;
         self.failed += u64::from(is_failed);
         self.rate_limited += u64::from(is_failed && says_429(attempt));
@@ -310,11 +315,6 @@ impl Found {
             times.ttft.into_iter().for_each(|us| self.ttft.record(batch, us));
             times.tpot.into_iter().for_each(|us| self.tpot.record(batch, (us * 1e3).round() as u64));
         }
-        self.tokens.0 += attempt.usage.input_tokens.unwrap_or(0);
-        self.tokens.1 += attempt.usage.cached_input_tokens.unwrap_or(0);
-        self.tokens.2 += attempt.usage.output_tokens.unwrap_or(0);
-        self.cost += attempt.cost_usd.unwrap_or(Usd::ZERO);
-        self.is_unknown |= has_unknown_cost(attempt);
     }
 
     fn result(self) -> NodeResult {
@@ -328,6 +328,7 @@ impl Found {
             retries: self.retries,
             rate_limited: self.rate_limited,
             too_long: self.too_long,
+            rejection: None,
             queue_s: Percentiles::of(&self.queue, 1e6),
             wait_s: Percentiles::of(&self.wait, 1e6),
             ttft_s: Percentiles::of(&self.ttft, 1e6),

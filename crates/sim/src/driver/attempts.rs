@@ -10,9 +10,19 @@ use lumos_core::{Basis, CallReport, Usage, Usd};
 use super::flight::{Fate, Flight, NOBODY, Phase};
 use super::happening::{Handle, Happening};
 use super::{Driver, Work};
-use crate::model::SimValue;
+use crate::model::{ServiceKind, SimValue};
 use crate::replica::{Prefix, Reply, Request};
 use crate::service::{Answer, ApiAsk};
+
+/// What an attempt used and cost.
+#[derive(Default)]
+struct Settled {
+    /// What it read and wrote, if anybody is told.
+    report: Option<CallReport>,
+    cost: Option<Usd>,
+    /// Nanoseconds of machines that are paid by the hour.
+    busy_ns: Option<u64>,
+}
 
 impl Driver<'_> {
     pub(super) fn prepare(&mut self, run: Handle, id: AttemptId) {
@@ -80,7 +90,8 @@ impl Driver<'_> {
             fate: if fails { Fate::Failed } else { Fate::Answered },
             permit: None,
             ticket: None,
-            share: 0,
+            share_ns: 0,
+            busy_ps: 0,
         };
         let worst_cost = self.worst_cost(&flight, graph, node_id);
         let handle = self.flights.insert(flight);
@@ -128,7 +139,7 @@ impl Driver<'_> {
         let shared =
             (node.shared_tokens > 0).then(|| (u64::from(node.position) + 1, node.shared_tokens.min(flight.input)));
         if let Some(occupancy) = &mut self.services[index].occupancy {
-            flight.share = occupancy.enter(now_us);
+            flight.share_ns = occupancy.enter(now_us);
         }
         match &mut self.services[index].work {
             Work::Station(station) => {
@@ -249,11 +260,11 @@ impl Driver<'_> {
         let mut replies = std::mem::take(&mut self.services[index].replies);
         for reply in replies.drain(..) {
             let (id, at_us) = match reply {
-                Reply::Done { id, at_us, start_us, first_us, cached_tokens, .. } => {
+                Reply::Done { id, at_us, start_us, first_us, cached_tokens, busy_ps, .. } => {
                     let handle = Handle::of(id);
                     if let Some(flight) = self.flights.get(handle) {
                         (flight.first_us, flight.cached, flight.ticket) = (first_us + overhead_us, cached_tokens, None);
-                        flight.start_us = start_us;
+                        (flight.start_us, flight.busy_ps) = (start_us, busy_ps);
                     }
                     (id, at_us)
                 }
@@ -261,7 +272,7 @@ impl Driver<'_> {
                     let handle = Handle::of(id);
                     if let Some(flight) = self.flights.get(handle) {
                         (flight.fate, flight.output) = (Fate::Failed, flight.written(progress.output_tokens));
-                        flight.ticket = None;
+                        (flight.ticket, flight.busy_ps) = (None, progress.busy_ps);
                     }
                     (id, at_us)
                 }
@@ -303,7 +314,8 @@ impl Driver<'_> {
     pub(super) fn conclude(&mut self, handle: Handle, inside: bool) {
         let Some(flight) = self.forget(handle) else { return };
         let now_us = self.now_us;
-        let (report, cost) = self.settle(&flight, flight.output);
+        let settled = self.settle(&flight, flight.output);
+        let report = &settled.report;
         let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
         let (run, id) = (flight.run, flight.attempt);
         let failed = flight.fate != Fate::Answered;
@@ -312,14 +324,13 @@ impl Driver<'_> {
             .checked_div(u64::from(flight.output.saturating_sub(1)))
             .filter(|_| report.is_some());
         if let Some(entry) = self.runs.get(run) {
-            entry.cost += cost.unwrap_or(Usd::ZERO);
             let ttft_us = flight.first_us.saturating_sub(flight.sent_us);
             if report.is_some() && !failed {
                 entry.worst_ttft_us = entry.worst_ttft_us.max(ttft_us);
                 entry.worst_tpot_ns = entry.worst_tpot_ns.max(tpot_ns.unwrap_or(0));
             }
             if entry.counts {
-                let batch = usize::from(entry.batch);
+                let batch = self.measures.batch(entry.number - self.model.workload.warmup_runs);
                 let measures = &mut self.measures.nodes[node.position as usize];
                 measures.attempts += 1;
                 measures.again += u64::from(id.number > 1);
@@ -331,10 +342,8 @@ impl Driver<'_> {
                 }
                 measures.queue.record(batch, flight.sent_us - flight.asked_us);
                 measures.duration.record(batch, now_us - flight.sent_us);
-                if let Some(report) = &report {
-                    measures.input_tokens += report.usage.input_tokens.unwrap_or(0);
-                    measures.cached_tokens += report.usage.cached_input_tokens.unwrap_or(0);
-                    measures.output_tokens += report.usage.output_tokens.unwrap_or(0);
+                if let Some(report) = report {
+                    measures.use_tokens(&report.usage);
                     if !failed {
                         measures.ttft.record(batch, ttft_us);
                         if is_pool {
@@ -345,10 +354,10 @@ impl Driver<'_> {
                         }
                     }
                 }
-                self.charge(&flight, cost);
+                self.charge(&flight, &settled);
             }
         }
-        let bill = self.bill(&flight, cost, report);
+        let bill = self.bill(&flight, settled);
         let kind = match flight.fate {
             Fate::Answered => EventKind::Succeeded(id, SimValue { tokens: flight.output }, bill),
             Fate::Failed => {
@@ -389,12 +398,20 @@ impl Driver<'_> {
     }
 
     /// What an attempt used and cost; gives back its permit and its place.
-    fn settle(&mut self, flight: &Flight, output: u32) -> (Option<CallReport>, Option<Usd>) {
+    fn settle(&mut self, flight: &Flight, output: u32) -> Settled {
         let now_us = self.now_us;
         let index = flight.service as usize;
-        let Some(service) = self.services.get_mut(index) else { return (None, None) };
+        let Some(service) = self.services.get_mut(index) else { return Settled::default() };
         let model = &self.model.services[index];
-        let busy_us = service.occupancy.as_mut().map(|occupancy| occupancy.leave(now_us, flight.share));
+        let busy_ns = match (&model.price, &model.kind) {
+            (Price::PerHour(_), ServiceKind::Pool { .. }) => Some(flight.busy_ps / 1_000),
+            (Price::PerHour(_), ServiceKind::Station { servers }) => {
+                // The machine is busy to the share of its servers that are.
+                let served_us = if flight.phase == Phase::Running { now_us - flight.sent_us } else { 0 };
+                Some(served_us * 1_000 / u64::from(*servers))
+            }
+            _ => service.occupancy.as_mut().map(|occupancy| occupancy.leave(now_us, flight.share_ns)),
+        };
         let is_station = matches!(service.work, Work::Station(_));
         let is_free = model.is_free();
         let was_taken = !matches!(flight.fate, Fate::RateLimited { .. } | Fate::Refused(_)) && !is_station;
@@ -410,11 +427,11 @@ impl Driver<'_> {
                 output_tokens: Some(u64::from(output)),
                 ..Usage::default()
             },
-            busy_us,
+            busy_us: busy_ns.map(|ns| ns / 1_000),
             ..CallReport::new(Basis::Simulated)
         });
         let cost = match (&model.price, &report) {
-            (Price::PerHour(usd), _) => busy_us.and_then(|busy_us| usd.scaled(busy_us, 3_600_000_000)),
+            (Price::PerHour(usd), _) => busy_ns.and_then(|busy_ns| usd.scaled(busy_ns, 3_600_000_000_000)),
             (price, Some(report)) => price.cost(report),
             // A refused request costs nothing.
             (Price::Tokens(_), None) => Some(Usd::ZERO),
@@ -449,19 +466,24 @@ impl Driver<'_> {
             Fate::Failed | Fate::Refused(_) => measures.failed += 1,
             Fate::RateLimited { .. } => measures.rate_limited += 1,
         }
-        (report, cost)
+        Settled { report, cost, busy_ns }
     }
 
     /// Notes what an attempt of a run that counts has cost, at its node and at its service.
-    fn charge(&mut self, flight: &Flight, cost: Option<Usd>) {
+    fn charge(&mut self, flight: &Flight, Settled { cost, busy_ns, .. }: &Settled) {
         let index = flight.service as usize;
         let Some(service) = self.model.services.get(index) else { return };
-        let node = self.model.node(GraphId(flight.graph), NodeId(flight.node)).position as usize;
-        let (node, at) = (&mut self.measures.nodes[node], &mut self.measures.services[index]);
+        let position = self.model.node(GraphId(flight.graph), NodeId(flight.node)).position as usize;
+        let (node, at) = (&mut self.measures.nodes[position], &mut self.measures.services[index]);
+        // The time of machines is divided among nodes once it is known how much of it there was.
+        if let Some(busy_ns) = busy_ns {
+            at.busy_ns[position] += u128::from(*busy_ns);
+            return;
+        }
         match cost {
             Some(cost) => {
-                node.cost += cost;
-                at.cost += cost;
+                node.cost += *cost;
+                at.cost += *cost;
             }
             None if service.is_free() => {}
             None => (node.is_unknown, at.is_unknown) = (true, true),
@@ -475,12 +497,15 @@ impl Driver<'_> {
         {
             self.catch_up(service);
         }
-        let Some(flight) = self.forget(handle) else { return };
+        let Some(mut flight) = self.forget(handle) else { return };
         let now_us = self.now_us;
         let counts = self.runs.get(run).is_some_and(|run| run.counts);
         let node = self.model.node(GraphId(flight.graph), NodeId(flight.node)).position as usize;
         if counts && matches!(flight.phase, Phase::Running | Phase::Queued) {
-            self.measures.nodes[node].cancelled += 1;
+            let measures = &mut self.measures.nodes[node];
+            measures.attempts += 1;
+            measures.again += u64::from(id.number > 1);
+            measures.cancelled += 1;
         }
         let bill = match flight.phase {
             Phase::Prepared => Some(Bill { cost: Some(Usd::ZERO), report: None }),
@@ -496,6 +521,7 @@ impl Driver<'_> {
                     Some(Work::Station(station)) if flight.phase == Phase::Queued => station.give_up(handle.index),
                     Some(Work::Pool(pool, _)) => {
                         let progress = flight.ticket.and_then(|ticket| pool.cancel(now_us, ticket));
+                        flight.busy_ps = progress.map_or(flight.busy_ps, |progress| progress.busy_ps);
                         output = progress.map_or(flight.output, |progress| flight.written(progress.output_tokens));
                     }
                     // A server that nobody listens to any more has generated what it could until then.
@@ -505,15 +531,15 @@ impl Driver<'_> {
                     }
                     _ => {}
                 }
-                let (report, cost) = self.settle(&flight, output);
-                if let Some(entry) = self.runs.get(run) {
-                    entry.cost += cost.unwrap_or(Usd::ZERO);
-                }
+                let settled = self.settle(&flight, output);
                 if counts {
-                    self.charge(&flight, cost);
+                    if let Some(report) = &settled.report {
+                        self.measures.nodes[node].use_tokens(&report.usage);
+                    }
+                    self.charge(&flight, &settled);
                 }
                 self.follow(&flight);
-                Some(self.bill(&flight, cost, report))
+                Some(self.bill(&flight, settled))
             }
         };
         if let Some(bill) = bill {
@@ -522,7 +548,7 @@ impl Driver<'_> {
     }
 
     /// What a run is told of an attempt: of its calls only when somebody wants records, because runs wait in great numbers.
-    fn bill(&self, flight: &Flight, cost: Option<Usd>, report: Option<CallReport>) -> Bill {
+    fn bill(&self, flight: &Flight, Settled { report, cost, .. }: Settled) -> Bill {
         let report = self.tracer.is_some().then(|| {
             let has_begun = (flight.came_us + 1..=self.now_us).contains(&flight.first_us);
             let ttft_us = has_begun.then(|| flight.first_us - flight.sent_us);

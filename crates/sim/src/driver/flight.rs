@@ -1,6 +1,5 @@
 //! Attempts on their way, and the runs that they belong to.
 
-use lumos_core::Usd;
 use lumos_core::admission::Ticket as Permit;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{AttemptId, RunState};
@@ -20,7 +19,6 @@ pub(super) struct Run {
     pub(super) arrived_us: u64,
     /// Whether it is past the warm-up.
     pub(super) counts: bool,
-    pub(super) batch: u8,
     pub(super) lengths: Option<(u32, u32)>,
     /// Tokens that the session has said before.
     pub(super) context: u32,
@@ -28,7 +26,6 @@ pub(super) struct Run {
     pub(super) session: u32,
     pub(super) worst_ttft_us: u64,
     pub(super) worst_tpot_ns: u64,
-    pub(super) cost: Usd,
     /// Its attempts that have not ended.
     pub(super) flights: Flights,
 }
@@ -69,7 +66,9 @@ pub(super) struct Flight {
     /// From a pool.
     pub(super) ticket: Option<Ticket>,
     /// What the occupancy of an hourly machine was when it came.
-    pub(super) share: u64,
+    pub(super) share_ns: u64,
+    /// Its share of a replica's time.
+    pub(super) busy_ps: u64,
 }
 
 impl Flight {

@@ -9,14 +9,16 @@ mod record;
 
 use std::collections::VecDeque;
 
+use lumos_core::price::Price;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{Command, Event, EventKind, RunState};
 
 use crate::arrivals::{Arrivals, run_seed};
 use crate::error::SimError;
+use crate::iteration::PS_PER_US;
 use crate::model::{Model, ServiceKind, SimValue};
 use crate::replica::{Pool, ReplicaError, Reply};
-use crate::results::{BATCHES, Measures, Queue, WarmUp, Watch};
+use crate::results::{Measures, Queue, WarmUp, Watch};
 use crate::service::{Api, Gate, Occupancy, Station};
 use crate::trace::Arrival;
 
@@ -136,21 +138,20 @@ impl<'m> Driver<'m> {
     fn new(model: &'m Model, options: Options, tracer: Option<Tracer<'m>>) -> Result<Self, ReplicaError> {
         let mut services = Vec::with_capacity(model.services.len());
         for service in &model.services {
-            let (work, machines) = match &service.kind {
-                ServiceKind::Station { servers } => (Work::Station(Station::new(*servers)), *servers),
-                ServiceKind::Api(api) => (Work::Api(Box::new(Api::new(api))), 1),
+            let work = match &service.kind {
+                ServiceKind::Station { servers } => Work::Station(Station::new(*servers)),
+                ServiceKind::Api(api) => Work::Api(Box::new(Api::new(api))),
                 ServiceKind::Pool { spec, time, overhead_us } => {
                     let mut spec = (**spec).clone();
                     spec.replica.stepwise |= options.stepwise;
-                    let machines = spec.replicas;
-                    (Work::Pool(Box::new(Pool::new(spec, time.clone())?), *overhead_us), machines)
+                    Work::Pool(Box::new(Pool::new(spec, time.clone())?), *overhead_us)
                 }
             };
-            let hourly = matches!(service.price, lumos_core::price::Price::PerHour(_));
+            let is_shared = matches!((&service.price, &work), (Price::PerHour(_), Work::Api(_)));
             services.push(Service {
                 work,
                 gate: (!service.rules.is_empty()).then(|| Gate::new(service.rules)),
-                occupancy: hourly.then(|| Occupancy::new(machines)),
+                occupancy: is_shared.then(Occupancy::default),
                 wake_us: u64::MAX,
                 replies: Vec::new(),
             });
@@ -250,22 +251,20 @@ impl<'m> Driver<'m> {
     /// Brings the sums of every service up to now.
     fn total_services(&mut self) {
         let now_us = self.now_us;
-        for (index, service) in self.services.iter().enumerate() {
+        for (index, service) in self.services.iter_mut().enumerate() {
             let measures = &mut self.measures.services[index];
             measures.advance(now_us);
-            let hourly = match self.model.services[index].price {
-                lumos_core::price::Price::PerHour(usd) => Some(usd),
-                _ => None,
-            };
-            let paid_us = match &service.work {
-                Work::Pool(pool, _) => {
+            let whole = |parts: u128| u64::try_from(parts).unwrap_or(u64::MAX);
+            let (paid_us, busy_us) = match (&service.work, &self.model.services[index].kind) {
+                (Work::Pool(pool, _), _) => {
                     let totals = pool.totals(now_us);
                     measures.pool = Some(totals);
-                    totals.provisioned_us
+                    (totals.provisioned_us, whole(totals.replicas.busy_ps / u128::from(PS_PER_US)))
                 }
-                Work::Station(_) | Work::Api(_) => now_us,
+                (_, ServiceKind::Station { servers }) => (now_us, whole(measures.served_us / u128::from(*servers))),
+                _ => (now_us, service.occupancy.as_mut().map_or(0, |occupancy| occupancy.busy_us(now_us))),
             };
-            measures.reserved = hourly.and_then(|usd| usd.scaled(paid_us, 3_600_000_000));
+            (measures.paid_us, measures.busy_us) = (paid_us, busy_us.min(paid_us));
         }
     }
 
@@ -275,7 +274,6 @@ impl<'m> Driver<'m> {
         let measures = &mut self.measures;
         measures.warm_up = Some(Box::new(WarmUp {
             at_us: self.now_us,
-            ended: measures.ended,
             area_us: measures.area_us,
             services: measures.services.clone(),
         }));
@@ -303,13 +301,9 @@ impl<'m> Driver<'m> {
         if number > 0 && number == workload.warmup_runs {
             self.end_warm_up();
         }
-        let batch = match (self.total, workload.duration_us) {
-            (Some(total), _) => (u128::from(number) * BATCHES as u128 / u128::from(total.max(1))) as usize,
-            (None, Some(duration)) => {
-                (u128::from(self.now_us) * BATCHES as u128 / u128::from(duration.max(1))) as usize
-            }
-            (None, None) => number as usize * BATCHES / workload.rows.len().max(1),
-        };
+        if number >= workload.warmup_runs {
+            self.measures.make_room(number - workload.warmup_runs);
+        }
         let seed = run_seed(self.options.seed, number);
         let (state, flights) = match self.spare.pop() {
             Some((mut state, flights)) => {
@@ -323,13 +317,11 @@ impl<'m> Driver<'m> {
             number,
             arrived_us: self.now_us,
             counts: number >= workload.warmup_runs,
-            batch: batch.min(BATCHES - 1) as u8,
             lengths,
             context,
             session,
             worst_ttft_us: 0,
             worst_tpot_ns: 0,
-            cost: lumos_core::Usd::ZERO,
             flights,
         };
         let run = self.runs.insert(run);
@@ -427,9 +419,7 @@ impl<'m> Driver<'m> {
         if run.counts {
             let status = status(&run).unwrap_or(Status::Failed);
             self.measures.count(status);
-            let batch = usize::from(run.batch);
-            let nanos = u64::try_from(run.cost.nanos()).unwrap_or(u64::MAX);
-            self.measures.cost.record(batch, nanos);
+            let batch = self.measures.batch(run.number - self.model.workload.warmup_runs);
             if status == Status::Succeeded {
                 self.measures.latency.record(batch, latency_us);
                 let within =

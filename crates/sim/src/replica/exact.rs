@@ -215,6 +215,14 @@ fn play(scenario: &Scenario, stepwise: bool, wakes: Wakes) -> Result<Seen, TestC
     if clean {
         prop_assert_eq!(seen.totals.completed, seen.replies.len() as u64);
         prop_assert_eq!(seen.totals.preemptions + seen.totals.completed, seen.totals.admissions);
+        let shares = seen.replies.iter().map(|reply| match *reply {
+            Reply::Done { busy_ps, .. } => u128::from(busy_ps),
+            Reply::Failed { progress, .. } => u128::from(progress.busy_ps),
+        });
+        // A picosecond is lost whenever the number of sequences changes.
+        let lost = seen.totals.busy_ps - shares.sum::<u128>();
+        let changes = 2 * u128::from(seen.totals.admissions);
+        prop_assert!(lost <= changes * u128::from(scenario.spec.max_num_seqs), "{} ps are nobody's", lost);
     }
     Ok(seen)
 }

@@ -14,6 +14,7 @@ use super::{
     cache::{Cache, Hold},
     growth::Growth,
     request::{Progress, Reply, Request},
+    shares::Shares,
     spec::ReplicaSpec,
     stretch::Stretch,
     totals::Totals,
@@ -68,6 +69,8 @@ pub(super) struct Fast {
     holding: bool,
     outstanding: u32,
     outstanding_tokens: u64,
+    /// Whose the time of iterations is.
+    shares: Shares,
     totals: Totals,
     /// When blocks in use were last counted, and how many.
     mark: (u64, u32),
@@ -109,6 +112,7 @@ impl Fast {
             holding: false,
             outstanding: 0,
             outstanding_tokens: 0,
+            shares: Shares::default(),
             totals: Totals::default(),
             mark: (0, 0),
             spec,
@@ -183,7 +187,7 @@ impl Fast {
         if self.underway && self.length > 0 {
             let whole = self.iterations_until(now_ps) - self.iteration;
             self.totals.iterations += whole;
-            self.totals.busy_ps += now_ps - self.boundary_ps;
+            self.totals.busy_ps += u128::from(now_ps - self.boundary_ps);
             self.totals.output_tokens += whole * u64::from(self.growth.sequences());
             self.take_until(whole + 1);
         }
@@ -223,6 +227,12 @@ impl Fast {
         self.totals
     }
 
+    /// See [`Replica::underway_ps`](super::Replica::underway_ps).
+    pub fn underway_ps(&self, now_ps: u64) -> u64 {
+        let is_computing = self.underway && self.length > 0;
+        if is_computing { now_ps.min(self.end_ps).saturating_sub(self.boundary_ps) } else { 0 }
+    }
+
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
@@ -258,11 +268,14 @@ impl Fast {
         let slot = &self.slots[index as usize];
         let since = if slot.decoding { self.iterations_until(now_ps) - slot.joined } else { 0 };
         let us = |ps| (ps != NEVER).then(|| us(ps));
+        let is_running = slot.state == State::Running;
+        let share = || self.shares.after(self.underway_ps(now_ps)) - slot.shared_ps;
         Progress {
             output_tokens: slot.generated + since as u32,
             cached_tokens: slot.cached_tokens,
             start_us: us(slot.start_ps),
             first_us: us(slot.first_ps),
+            busy_ps: slot.busy_ps + if is_running { share() } else { 0 },
         }
     }
 
@@ -296,7 +309,8 @@ impl Fast {
         if length > 0 {
             let decodes = u64::from(self.growth.sequences());
             self.totals.iterations += length;
-            self.totals.busy_ps += self.end_ps - self.boundary_ps;
+            self.totals.busy_ps += u128::from(self.end_ps - self.boundary_ps);
+            self.shares.pass(self.end_ps - self.boundary_ps);
             self.totals.output_tokens += decodes * length;
             self.kv_tokens += decodes * length;
             self.take_until(length);
@@ -342,6 +356,7 @@ impl Fast {
             changed |= self.drop_cancelled(index, generation);
         }
         changed |= self.plan();
+        self.shares.set(self.running.count);
         if changed {
             let (since_ps, before) = self.mark;
             self.totals.twice_block_ps += u128::from(self.boundary_ps - since_ps) * u128::from(before + used);
@@ -390,6 +405,7 @@ impl Fast {
                 first_us: us(slot.first_ps),
                 cached_tokens: slot.cached_tokens,
                 preemptions: slot.preemptions,
+                busy_ps: slot.busy_ps,
             });
         }
         self.vacate(index);
@@ -426,8 +442,9 @@ impl Fast {
     /// Takes a running sequence out of the batch and its blocks from it.
     fn stop(&mut self, index: u32, done: bool) {
         self.running.remove(&mut self.slots, index);
-        let boundary_ps = self.boundary_ps;
+        let (boundary_ps, shared_ps) = (self.boundary_ps, self.shares.after(0));
         let slot = &mut self.slots[index as usize];
+        slot.busy_ps += shared_ps - slot.shared_ps;
         self.totals.running_ps += u128::from(boundary_ps - slot.since_ps);
         if slot.decoding {
             let passed = (self.iteration - slot.joined) as u32;

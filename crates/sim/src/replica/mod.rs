@@ -18,6 +18,7 @@ mod growth;
 mod pool;
 mod request;
 mod routing;
+mod shares;
 mod spec;
 mod stepwise;
 mod stretch;
@@ -165,6 +166,11 @@ impl Replica {
     /// Sums until the last boundary that it was advanced over.
     pub fn totals(&self) -> Totals {
         inner!(self, totals())
+    }
+
+    /// Picoseconds of the iterations under way until `now_us`, which are no part of the sums yet.
+    pub fn underway_ps(&self, now_us: u64) -> u64 {
+        inner!(self, underway_ps(ps(now_us)))
     }
 
     fn cache(&self) -> &Cache {

@@ -275,6 +275,7 @@ impl Pool {
         let mut totals = self.totals;
         for member in &self.members {
             totals.replicas.merge(&member.replica.totals());
+            totals.replicas.busy_ps += u128::from(member.replica.underway_ps(now_us));
             totals.provisioned_us += member.since_us.map_or(0, |since_us| now_us.saturating_sub(since_us));
         }
         totals
@@ -458,7 +459,13 @@ mod tests {
         pool.submit(0, request(0, 10))?;
         let mut replies = Vec::new();
         pool.advance(6_000, &mut replies);
-        let progress = Progress { output_tokens: 5, cached_tokens: 0, start_us: Some(0), first_us: Some(1_000) };
+        let progress = Progress {
+            output_tokens: 5,
+            cached_tokens: 0,
+            start_us: Some(0),
+            first_us: Some(1_000),
+            busy_ps: 5_500_000_000,
+        };
         assert_eq!(replies, [Reply::Failed { id: 0, at_us: 5_500, progress }]);
         pool.submit(6_000, request(1, 10))?;
         assert_eq!(ends(&drain(&mut pool)), [(1, 35_500)]);

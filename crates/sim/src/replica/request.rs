@@ -54,6 +54,8 @@ pub enum Reply {
         cached_tokens: u32,
         /// How often it lost its blocks and was computed again.
         preemptions: u32,
+        /// Its share of the replica's time, in picoseconds: of every iteration one n-th where n sequences are in the batch.
+        busy_ps: u64,
     },
     /// Its replica went down.
     Failed {
@@ -77,6 +79,8 @@ pub struct Progress {
     pub start_us: Option<u64>,
     /// When its first token was there, if it was.
     pub first_us: Option<u64>,
+    /// Its share of the replica's time, as in [`Reply::Done`].
+    pub busy_ps: u64,
 }
 
 /// Why a request was not taken.

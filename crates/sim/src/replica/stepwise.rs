@@ -7,6 +7,7 @@ use super::{
     cache::{Cache, Hold},
     fast::us,
     request::{Progress, Reply, Request},
+    shares::Shares,
     spec::{ReplicaSpec, Reserve},
     totals::Totals,
 };
@@ -30,6 +31,7 @@ pub(super) struct Stepwise {
     end_ps: Option<u64>,
     held_back: u32,
     keys: u64,
+    shares: Shares,
     totals: Totals,
     mark: (u64, u32),
 }
@@ -52,6 +54,9 @@ struct Sequence {
     hold: Hold,
     cached_tokens: u32,
     preemptions: u32,
+    /// Its share of the replica's time until it was last admitted, and what that of all was then.
+    busy_ps: u64,
+    shared_ps: u64,
 }
 
 impl Sequence {
@@ -59,12 +64,14 @@ impl Sequence {
         self.request.prompt_tokens + self.generated
     }
 
-    fn progress(&self) -> Progress {
+    /// What it has, if it has had `busy_ps` of the replica's time.
+    fn progress(&self, busy_ps: u64) -> Progress {
         Progress {
             output_tokens: self.generated,
             cached_tokens: self.cached_tokens,
             start_us: self.start_ps.map(us),
             first_us: self.first_ps.map(us),
+            busy_ps,
         }
     }
 }
@@ -82,6 +89,7 @@ impl Stepwise {
             end_ps: None,
             held_back: 0,
             keys: 0,
+            shares: Shares::default(),
             totals: Totals::default(),
             mark: (0, 0),
             spec,
@@ -110,6 +118,8 @@ impl Stepwise {
             hold: Hold::EMPTY,
             cached_tokens: 0,
             preemptions: 0,
+            busy_ps: 0,
+            shared_ps: 0,
         });
         if self.end_ps.is_none() {
             self.wake(now_ps);
@@ -122,10 +132,14 @@ impl Stepwise {
     }
 
     pub fn cancel(&mut self, now_ps: u64, key: u64) -> Option<Progress> {
-        let sequence = self.waiting.iter_mut().chain(&mut self.running).find(|s| s.key == key && !s.silent)?;
+        let shared_ps = self.shares.after(self.underway_ps(now_ps));
+        let waiting = self.waiting.iter_mut().map(|sequence| (false, sequence));
+        let mut all = waiting.chain(self.running.iter_mut().map(|sequence| (true, sequence)));
+        let (runs, sequence) = all.find(|(_, sequence)| sequence.key == key && !sequence.silent)?;
         sequence.silent = true;
         self.cancels.push_back((now_ps, key));
-        Some(sequence.progress())
+        let share_ps = if runs { shared_ps - sequence.shared_ps } else { 0 };
+        Some(sequence.progress(sequence.busy_ps + share_ps))
     }
 
     pub fn next_ps(&self) -> Option<u64> {
@@ -141,8 +155,9 @@ impl Stepwise {
     }
 
     pub fn reset(&mut self, now_ps: u64, out: &mut Vec<Reply>) {
+        let shared_ps = self.shares.after(self.underway_ps(now_ps));
         if !self.running.is_empty() {
-            self.totals.busy_ps += now_ps - self.boundary_ps;
+            self.totals.busy_ps += u128::from(now_ps - self.boundary_ps);
         }
         let used = self.cache.used();
         self.totals.peak_blocks = self.totals.peak_blocks.max(used);
@@ -154,10 +169,13 @@ impl Stepwise {
         for (running, sequence) in lost {
             let passed = u128::from(now_ps.saturating_sub(sequence.since_ps));
             *(if running { &mut self.totals.running_ps } else { &mut self.totals.waiting_ps }) += passed;
-            out.push(Reply::Failed { id: sequence.request.id, at_us: us(now_ps), progress: sequence.progress() });
+            let busy_ps = sequence.busy_ps + if running { shared_ps - sequence.shared_ps } else { 0 };
+            let progress = sequence.progress(busy_ps);
+            out.push(Reply::Failed { id: sequence.request.id, at_us: us(now_ps), progress });
         }
         self.cancels.clear();
         self.cache = Cache::new(self.spec.kv_blocks, self.spec.block_tokens);
+        self.shares = Shares::default();
         (self.boundary_ps, self.end_ps, self.held_back, self.mark) = (now_ps, None, 0, (now_ps, 0));
     }
 
@@ -181,6 +199,11 @@ impl Stepwise {
         self.totals
     }
 
+    pub fn underway_ps(&self, now_ps: u64) -> u64 {
+        let end_ps = self.end_ps.filter(|_| !self.running.is_empty());
+        end_ps.map_or(0, |end_ps| now_ps.min(end_ps).saturating_sub(self.boundary_ps))
+    }
+
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
@@ -194,7 +217,8 @@ impl Stepwise {
         };
         if !self.running.is_empty() {
             self.totals.iterations += 1;
-            self.totals.busy_ps += end_ps - self.boundary_ps;
+            self.totals.busy_ps += u128::from(end_ps - self.boundary_ps);
+            self.shares.pass(end_ps - self.boundary_ps);
         }
         self.boundary_ps = end_ps;
         let used = self.cache.used();
@@ -205,6 +229,7 @@ impl Stepwise {
         let finished = self.running.len() < before;
         let cancelled = self.drop_cancelled();
         let scheduled = self.schedule();
+        self.shares.set(self.running.len() as u32);
         if prefilled || finished || cancelled || scheduled {
             self.totals.twice_block_ps += u128::from(end_ps - self.mark.0) * u128::from(self.mark.1 + used);
             self.mark = (end_ps, self.cache.used());
@@ -231,8 +256,8 @@ impl Stepwise {
                 index += 1;
                 continue;
             }
-            let sequence = self.running.remove(index);
-            self.free(&sequence, true);
+            let mut sequence = self.running.remove(index);
+            self.free(&mut sequence, true);
             if !sequence.silent {
                 self.totals.completed += 1;
                 out.push(Reply::Done {
@@ -242,12 +267,14 @@ impl Stepwise {
                     first_us: sequence.first_ps.map_or(0, us),
                     cached_tokens: sequence.cached_tokens,
                     preemptions: sequence.preemptions,
+                    busy_ps: sequence.busy_ps,
                 });
             }
         }
     }
 
-    fn free(&mut self, sequence: &Sequence, done: bool) {
+    fn free(&mut self, sequence: &mut Sequence, done: bool) {
+        sequence.busy_ps += self.shares.after(0) - sequence.shared_ps;
         self.totals.running_ps += u128::from(self.boundary_ps - sequence.since_ps);
         let blocks = self.spec.blocks(sequence.computed);
         self.cache.release(&sequence.request, sequence.hold, blocks, sequence.computed, done);
@@ -260,8 +287,8 @@ impl Stepwise {
         {
             self.cancels.pop_front();
             if let Some(index) = self.running.iter().position(|sequence| sequence.key == key) {
-                let sequence = self.running.remove(index);
-                self.free(&sequence, false);
+                let mut sequence = self.running.remove(index);
+                self.free(&mut sequence, false);
                 changed = true;
             } else if let Some(index) = self.waiting.iter().position(|sequence| sequence.key == key)
                 && let Some(sequence) = self.waiting.remove(index)
@@ -316,7 +343,7 @@ impl Stepwise {
 
     fn preempt_last(&mut self) {
         let Some(mut sequence) = self.running.pop() else { return };
-        self.free(&sequence, false);
+        self.free(&mut sequence, false);
         sequence.since_ps = self.boundary_ps;
         (sequence.computed, sequence.hold, sequence.decoding) = (0, Hold::EMPTY, false);
         sequence.preemptions += 1;
@@ -375,7 +402,7 @@ impl Stepwise {
             self.totals.admissions += 1;
             self.totals.cached_tokens += u64::from(there);
             self.totals.waiting_ps += u128::from(self.boundary_ps - sequence.since_ps);
-            sequence.since_ps = self.boundary_ps;
+            (sequence.since_ps, sequence.shared_ps) = (self.boundary_ps, self.shares.after(0));
             if sequence.start_ps.is_none() {
                 sequence.start_ps = Some(self.boundary_ps);
                 sequence.cached_tokens = there;

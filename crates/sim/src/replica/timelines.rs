@@ -24,16 +24,22 @@ fn request(id: u64, prompt_tokens: u32, output_tokens: u32) -> Request {
     Request { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None }
 }
 
+/// Shares of its time apart, see the test of those.
 fn drain(replica: &mut Replica) -> Vec<Reply> {
     let mut replies = Vec::new();
     while let Some(next_us) = replica.next_us() {
         replica.advance(next_us, &mut replies);
     }
+    for reply in &mut replies {
+        if let Reply::Done { busy_ps, .. } = reply {
+            *busy_ps = 0;
+        }
+    }
     replies
 }
 
 fn done(id: u64, start_us: u64, first_us: u64, at_us: u64) -> Reply {
-    Reply::Done { id, at_us, start_us, first_us, cached_tokens: 0, preemptions: 0 }
+    Reply::Done { id, at_us, start_us, first_us, cached_tokens: 0, preemptions: 0, busy_ps: 0 }
 }
 
 #[test]
@@ -101,6 +107,7 @@ fn the_last_admitted_is_preempted_and_computed_again() -> Outcome {
         first_us: first,
         cached_tokens: 0,
         preemptions: 1,
+        busy_ps: 0,
     };
     assert_eq!(drain(&mut replica), [done(0, 0, first, end), reply]);
     assert_eq!(replica.totals().prefill_tokens, 8 + 8 + 9);
@@ -190,11 +197,42 @@ fn a_cancelled_request_leaves_at_the_next_boundary_and_tells_what_it_had() -> Ou
     replica.submit(0, request(1, 5, 1))?;
     let mut replies = Vec::new();
     replica.advance(2_500, &mut replies);
-    let progress = Progress { output_tokens: 2, cached_tokens: 0, start_us: Some(0), first_us: Some(1_010) };
+    let progress = Progress {
+        output_tokens: 2,
+        cached_tokens: 0,
+        start_us: Some(0),
+        first_us: Some(1_010),
+        busy_ps: 2_500 * PS_PER_US,
+    };
     assert_eq!(replica.cancel(2_500, ticket), Some(progress));
     assert_eq!(replica.cancel(2_500, ticket), None);
     assert_eq!((replica.outstanding(), replica.outstanding_tokens()), (1, 6));
     assert_eq!(drain(&mut replica), [done(1, 3_031, 4_036, 4_036)]);
+    Ok(())
+}
+
+#[test]
+fn who_shares_a_batch_shares_its_time_and_who_waits_has_none_of_it() -> Outcome {
+    for stepwise in [false, true] {
+        let mut replica = replica(ReplicaSpec { stepwise, ..small(100, 2, 100) })?;
+        replica.submit(0, request(0, 10, 3))?;
+        replica.submit(0, request(1, 10, 2))?;
+        replica.submit(0, request(2, 10, 1))?;
+        let mut replies = Vec::new();
+        while let Some(next_us) = replica.next_us() {
+            replica.advance(next_us, &mut replies);
+        }
+        // Two prompts in 1020 µs and two tokens in 1020 are shared by 0 and 1; then 2 takes the place of 1, in 1021.
+        let of = |id: u64| {
+            let found = replies.iter().find_map(|reply| match reply {
+                Reply::Done { id: done, busy_ps, .. } if *done == id => Some(*busy_ps / PS_PER_US),
+                _ => None,
+            });
+            found.unwrap_or(0)
+        };
+        assert_eq!([of(0), of(1), of(2)], [1_530, 1_020, 510]);
+        assert_eq!(replica.totals().busy_ps, (1_020 + 1_020 + 1_021) * u128::from(PS_PER_US));
+    }
     Ok(())
 }
 
@@ -211,7 +249,9 @@ fn a_million_tokens_are_a_handful_of_steps() -> Outcome {
     assert_eq!(replica.totals().iterations, 1_000_000);
     assert!(steps <= 3, "{steps}");
     // 1010 for the prompt, then 999,999 iterations of 1000 that find 10, 11, … tokens.
-    assert_eq!(replies, [done(0, 0, 1_010, 1_010 + 999_999 * 1_010 + 999_999 * 999_998 / 2)]);
+    let end_us = 1_010 + 999_999 * 1_010 + 999_999 * 999_998 / 2;
+    let [Reply::Done { at_us, first_us: 1_010, busy_ps, .. }] = replies[..] else { panic!("{replies:?}") };
+    assert_eq!((at_us, busy_ps), (end_us, end_us * PS_PER_US));
     Ok(())
 }
 

@@ -6,8 +6,8 @@
 pub struct Totals {
     /// Iterations.
     pub iterations: u64,
-    /// Picoseconds in iterations.
-    pub busy_ps: u64,
+    /// Picoseconds in iterations: those in which it had work in its batch.
+    pub busy_ps: u128,
     /// Requests that were admitted, preempted ones again.
     pub admissions: u64,
     /// Requests that are done.

@@ -1,9 +1,9 @@
 //! Raw measurements of one simulation, or of several merged.
 
-use lumos_core::Usd;
 use lumos_core::record::Status;
+use lumos_core::{Usage, Usd};
 
-use super::series::{Interval, Series};
+use super::series::{BATCHES, Interval, Series};
 use super::watch::Watch;
 use crate::replica::{PoolTotals, Rejection};
 
@@ -24,8 +24,8 @@ pub struct Measures {
     pub good: u64,
     /// Microseconds from arrival to end, of runs that succeeded.
     pub latency: Series,
-    /// What runs cost in nano-dollars, as far as it is known.
-    pub cost: Series,
+    /// Runs that count in each batch of their series, by order of arrival: as many as it takes to have enough batches.
+    pub batch_runs: u64,
     /// Whether every attempt's cost is known.
     pub cost_complete: bool,
     /// By position of the node.
@@ -57,7 +57,7 @@ pub struct Measures {
 /// What was measured at a node, over attempts of runs that count.
 #[derive(Debug, Clone, Default)]
 pub struct NodeMeasures {
-    /// Attempts.
+    /// Attempts that were sent, cancelled ones too.
     pub attempts: u64,
     /// Attempts that failed, those refused by a rate limit too.
     pub failed: u64,
@@ -91,7 +91,7 @@ pub struct NodeMeasures {
     pub cached_tokens: u64,
     /// Tokens of answers.
     pub output_tokens: u64,
-    /// What the attempts cost, as far as it is known.
+    /// What the attempts cost that are paid by the token, as far as it is known.
     pub cost: Usd,
     /// Whether it is not known of some attempt what it cost.
     pub is_unknown: bool,
@@ -102,8 +102,6 @@ pub struct NodeMeasures {
 pub struct WarmUp {
     /// When it ended, in microseconds; of all simulations together.
     pub at_us: u64,
-    /// Runs that had ended.
-    pub ended: u64,
     /// As [`Measures::area_us`].
     pub area_us: u128,
     /// By position of the service.
@@ -127,7 +125,7 @@ pub struct ServiceMeasures {
     pub sojourn_us: u128,
     /// The most requests at a time, since the warm-up.
     pub most: u64,
-    /// What attempts of runs that count cost there, as far as it is known: per token, or the busy share of machines.
+    /// What attempts of runs that count cost there by the token, as far as it is known.
     pub cost: Usd,
     /// Whether it is not known of some attempt what it cost.
     pub is_unknown: bool,
@@ -138,8 +136,12 @@ pub struct ServiceMeasures {
     pub(crate) since_us: u64,
     /// What its replicas did.
     pub pool: Option<PoolTotals>,
-    /// What its machines cost, busy or idle, where they are paid by the hour.
-    pub reserved: Option<Usd>,
+    /// Machine-microseconds that are paid for where that is by the hour, busy or idle.
+    pub paid_us: u64,
+    /// Of those, how many had work: replicas with requests in their batch, a station's busy servers as a share of all.
+    pub busy_us: u64,
+    /// By position of the node, nanoseconds of that time that attempts of runs that count had: how it is divided.
+    pub busy_ns: Vec<u128>,
 }
 
 impl ServiceMeasures {
@@ -154,9 +156,10 @@ impl ServiceMeasures {
 impl Measures {
     pub(crate) fn new(nodes: usize, services: usize) -> Self {
         Self {
+            batch_runs: 1,
             cost_complete: true,
             nodes: vec![NodeMeasures::default(); nodes],
-            services: vec![ServiceMeasures::default(); services],
+            services: vec![ServiceMeasures { busy_ns: vec![0; nodes], ..ServiceMeasures::default() }; services],
             ..Self::default()
         }
     }
@@ -164,11 +167,6 @@ impl Measures {
     /// Microseconds from the end of the warm-up to the last end, of all simulations together.
     pub fn measured_us(&self) -> u64 {
         self.horizon_us - self.warm_up.as_ref().map_or(0, |warm_up| warm_up.at_us)
-    }
-
-    /// Runs that ended since the warm-up.
-    pub fn measured_ended(&self) -> u64 {
-        self.ended - self.warm_up.as_ref().map_or(0, |warm_up| warm_up.ended)
     }
 
     /// As `area_us`, since the warm-up.
@@ -199,6 +197,28 @@ impl Measures {
         } += 1;
     }
 
+    /// Makes room in batches for the run that is `number`th of those that count, from 0.
+    pub(crate) fn make_room(&mut self, number: u64) {
+        while number / self.batch_runs >= BATCHES as u64 {
+            self.coarsen();
+        }
+    }
+
+    /// The batch of a run for which there is room.
+    pub(crate) fn batch(&self, number: u64) -> usize {
+        (number / self.batch_runs) as usize
+    }
+
+    fn coarsen(&mut self) {
+        self.batch_runs *= 2;
+        self.latency.coarsen();
+        for node in &mut self.nodes {
+            for series in [&mut node.queue, &mut node.wait, &mut node.ttft, &mut node.tpot, &mut node.duration] {
+                series.coarsen();
+            }
+        }
+    }
+
     /// Notes this simulation's own means, which merging keeps apart.
     pub(crate) fn close(&mut self, watch: Watch) {
         self.watches.push(watch);
@@ -218,6 +238,17 @@ impl Measures {
 
     /// Adds what another simulation of the same model measured.
     pub fn merge(&mut self, other: &Self) {
+        // Batches are added up one by one, so they are to be of as many runs.
+        while self.batch_runs < other.batch_runs {
+            self.coarsen();
+        }
+        if other.batch_runs < self.batch_runs {
+            let mut other = other.clone();
+            while other.batch_runs < self.batch_runs {
+                other.coarsen();
+            }
+            return self.merge(&other);
+        }
         self.arrived += other.arrived;
         self.succeeded += other.succeeded;
         self.failed += other.failed;
@@ -225,7 +256,6 @@ impl Measures {
         self.limited += other.limited;
         self.good += other.good;
         self.latency.merge(&other.latency);
-        self.cost.merge(&other.cost);
         self.cost_complete &= other.cost_complete;
         for (node, more) in self.nodes.iter_mut().zip(&other.nodes) {
             node.merge(more);
@@ -253,6 +283,13 @@ impl NodeMeasures {
     pub(crate) fn refuse(&mut self, rejection: Rejection) {
         self.too_long += 1;
         self.rejection.get_or_insert(rejection);
+    }
+
+    /// Adds what an attempt read and wrote.
+    pub(crate) fn use_tokens(&mut self, usage: &Usage) {
+        self.input_tokens += usage.input_tokens.unwrap_or(0);
+        self.cached_tokens += usage.cached_input_tokens.unwrap_or(0);
+        self.output_tokens += usage.output_tokens.unwrap_or(0);
     }
 
     /// An answer that was to have so many tokens ends earlier.
@@ -287,7 +324,6 @@ impl NodeMeasures {
 impl WarmUp {
     fn merge(&mut self, other: &Self) {
         self.at_us += other.at_us;
-        self.ended += other.ended;
         self.area_us += other.area_us;
         for (service, more) in self.services.iter_mut().zip(&other.services) {
             service.merge(more);
@@ -306,7 +342,8 @@ impl ServiceMeasures {
             served_us: self.served_us - before.served_us,
             sojourn_us: self.sojourn_us - before.sojourn_us,
             pool: self.pool.zip(before.pool).map(|(pool, before)| pool.since(&before)),
-            reserved: self.reserved.zip(before.reserved).map(|(reserved, before)| reserved - before),
+            paid_us: self.paid_us - before.paid_us,
+            busy_us: self.busy_us.saturating_sub(before.busy_us),
             ..self
         }
     }
@@ -324,9 +361,10 @@ impl ServiceMeasures {
         if let (Some(pool), Some(more)) = (&mut self.pool, &other.pool) {
             pool.merge(more);
         }
-        self.reserved = match (self.reserved, other.reserved) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
+        self.paid_us += other.paid_us;
+        self.busy_us += other.busy_us;
+        for (busy_ns, more) in self.busy_ns.iter_mut().zip(&other.busy_ns) {
+            *busy_ns += more;
+        }
     }
 }

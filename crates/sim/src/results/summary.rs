@@ -43,9 +43,9 @@ pub struct Results {
     /// Simulated seconds from the arrival of the first run that counts to the end of the last: what rates, averages over time,
     /// utilization and reserved machines are taken over. Without a warm-up it begins at 0.
     pub measured_s: f64,
-    /// Runs that ended per second of `measured_s`.
+    /// Runs that count per second of `measured_s`, whatever became of them.
     pub throughput_per_s: f64,
-    /// Runs that succeeded per second of `measured_s`.
+    /// Of those, runs that succeeded: `succeeded` over `measured_s`.
     pub succeeded_per_s: f64,
     /// Runs that met the SLO, as a share of those that count; absent without an SLO, and where a queue grows without bound.
     pub good_share: Option<f64>,
@@ -59,8 +59,9 @@ pub struct Results {
     pub runs_in_system: f64,
     /// The most runs in the system at a time.
     pub most_runs_in_system: u64,
-    /// What attempts of runs that count cost: per token, and the busy share of machines paid by the hour. The sum of what is
-    /// known; absent when nothing is.
+    /// Tokens of attempts of runs that count, and of machines paid by the hour the time in which they had work:
+    /// `reserved_cost_usd` without what is paid for idle time. The sum of what is known; absent when nothing is, or nothing has
+    /// a price.
     pub cost_usd: Option<Usd>,
     /// Whether every attempt's cost is known, and every machine's price.
     pub cost_complete: bool,
@@ -127,7 +128,7 @@ pub struct NodeResult {
     pub kind: &'static str,
     /// Where its first attempts go; absent where nobody waits.
     pub service: Option<String>,
-    /// Attempts of runs that count.
+    /// Attempts of runs that count, cancelled ones too.
     pub attempts: u64,
     /// Of those, how many failed.
     pub failed: u64,
@@ -139,6 +140,8 @@ pub struct NodeResult {
     pub rate_limited: u64,
     /// Requests that did not fit the model's context or the KV cache.
     pub too_long: u64,
+    /// Why the first of them did not.
+    pub rejection: Option<String>,
     /// Seconds of waiting for admission, or for a free server.
     pub queue_s: Option<Percentiles>,
     /// Seconds of waiting in all: as `queue_s`, and for a place in the batch of a replica, which is part of `ttft_s` too.
@@ -156,7 +159,8 @@ pub struct NodeResult {
     pub cached_input_tokens: u64,
     /// Tokens of answers.
     pub output_tokens: u64,
-    /// What its attempts cost, as far as it is known; absent when nothing is.
+    /// What its attempts cost, as far as it is known: tokens, and their share of the time in which machines had work. Absent when
+    /// nothing is, or nothing has a price.
     pub cost_usd: Option<Usd>,
     /// Whether it is known of every attempt.
     pub cost_complete: bool,
@@ -190,8 +194,8 @@ pub struct ServiceResult {
     pub utilization: Option<f64>,
     /// What its replicas did.
     pub replicas: Option<PoolResult>,
-    /// What attempts of runs that count cost there: per token, or the busy share of machines. As far as it is known; absent when
-    /// nothing is.
+    /// What attempts of runs that count cost there by the token, or what is paid for the time in which its machines had work:
+    /// `reserved_usd` without `idle_usd`. As far as it is known; absent when nothing is, or it has no price.
     pub cost_usd: Option<Usd>,
     /// Whether it is known of every attempt, and what the machines cost.
     pub cost_complete: bool,
@@ -249,11 +253,13 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         .zip(&found)
         .map(|(service, found)| service_result(service, found, measures.measured_us()))
         .collect();
+    let has_price = model.services.iter().any(|service| !service.is_free());
     // An idle pool without a price has no attempt whose cost is unknown.
     let cost_complete = measures.cost_complete && services.iter().all(|service| service.cost_complete);
-    let known = |usd: Usd| known(usd, cost_complete);
+    let known = |usd: Usd| known(usd, cost_complete).filter(|_| has_price);
     let per = |usd: Option<Usd>, runs: u64| usd.filter(|_| runs > 0).and_then(|usd| usd.scaled(1, runs));
-    let cost = known(Usd::from_nanos(i128::try_from(measures.cost.sum()).unwrap_or(i128::MAX)));
+    let cost = known(services.iter().filter_map(|service| service.cost_usd).sum());
+    let busy_by_node = busy_by_node(&services, &found);
     let hourly: Usd = services.iter().filter_map(|service| service.reserved_usd).sum();
     let by_token: Usd = model
         .services
@@ -268,7 +274,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         ..percentiles
     });
     let has_slo = !model.slo.is_empty();
-    let throughput_per_s = measures.measured_ended() as f64 / measured_s;
+    let throughput_per_s = runs as f64 / measured_s;
     let good_share = (has_slo && stable && runs > 0).then(|| measures.good as f64 / runs as f64);
     Results {
         scenario: model.scenario.clone(),
@@ -286,7 +292,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         duration_s: measures.arriving_us as f64 / 1e6,
         measured_s,
         throughput_per_s,
-        succeeded_per_s: throughput_per_s * measures.succeeded as f64 / runs.max(1) as f64,
+        succeeded_per_s: measures.succeeded as f64 / measured_s,
         good_share,
         goodput_per_s: good_share.map(|share| share * throughput_per_s),
         meets_slo: (has_slo && runs > 0)
@@ -304,8 +310,13 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         nodes: model
             .all_nodes()
             .map(|node| {
-                let service = node.candidates.first().map(|index| &model.services[*index as usize]);
-                node_result(node, service, &measures.nodes[node.position as usize], stable)
+                let mut of_node = node.candidates.iter().map(|index| &model.services[*index as usize]);
+                let has_price = of_node.clone().any(|service| !service.is_free());
+                let position = node.position as usize;
+                let busy = busy_by_node.get(position).copied().unwrap_or(Usd::ZERO);
+                let found = &measures.nodes[position];
+                let cost_usd = self::known(found.cost + busy, !found.is_unknown).filter(|_| has_price);
+                NodeResult { cost_usd, ..node_result(node, of_node.next(), found, stable) }
             })
             .filter(|node| node.kind != "workflow")
             .collect(),
@@ -314,6 +325,28 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
         warnings: warnings(model, measures),
         verdict,
     }
+}
+
+/// What is paid by the hour for the time in which machines had work, by the node for which they did it.
+fn busy_by_node(services: &[ServiceResult], found: &[ServiceMeasures]) -> Vec<Usd> {
+    let mut by_node = Vec::new();
+    for (service, found) in services.iter().zip(found) {
+        let (Some(busy), Some(_)) = (service.cost_usd, service.reserved_usd) else { continue };
+        by_node.resize(found.busy_ns.len(), Usd::ZERO);
+        let all = found.busy_ns.iter().sum::<u128>();
+        // Of a sum that grows, so that the parts are the whole.
+        let (mut sum, mut given) = (0, Usd::ZERO);
+        for (usd, busy_ns) in by_node.iter_mut().zip(&found.busy_ns) {
+            sum += busy_ns;
+            let until = match u128::try_from(busy.nanos()) {
+                Ok(nanos) if all > 0 => i128::try_from(nanos.saturating_mul(sum) / all).map_or(busy, Usd::from_nanos),
+                _ => Usd::ZERO,
+            };
+            *usd += until - given;
+            given = until;
+        }
+    }
+    by_node
 }
 
 /// An amount of which something is known: nothing that is not complete is no zero.
@@ -369,6 +402,7 @@ fn node_result(node: &NodeModel, service: Option<&ServiceModel>, found: &NodeMea
         retries: found.again,
         rate_limited: found.rate_limited,
         too_long: found.too_long,
+        rejection: found.rejection.map(|rejection| rejection.to_string()),
         queue_s: of(&found.queue, 1e6),
         wait_s: wait.and_then(|wait| of(wait, 1e6)),
         ttft_s: of(&found.ttft, 1e6),
@@ -377,7 +411,7 @@ fn node_result(node: &NodeModel, service: Option<&ServiceModel>, found: &NodeMea
         input_tokens: found.input_tokens,
         cached_input_tokens: found.cached_tokens,
         output_tokens: found.output_tokens,
-        cost_usd: known(found.cost, !found.is_unknown),
+        cost_usd: None,
         cost_complete: !found.is_unknown,
     }
 }
@@ -390,11 +424,8 @@ fn service_result(service: &ServiceModel, found: &ServiceMeasures, measured_us: 
         ServiceKind::Station { servers } => ("station", Some(mean_served / f64::from(*servers))),
         ServiceKind::Api(_) => ("api", None),
         ServiceKind::Pool { .. } => {
-            // An iteration that began in the warm-up counts when it ends.
-            let busy = found
-                .pool
-                .map(|pool| (pool.replicas.busy_ps as f64 / 1e6 / pool.provisioned_us.max(1) as f64).min(1.0));
-            ("replicas", busy)
+            let busy = found.busy_us as f64 / found.paid_us.max(1) as f64;
+            ("replicas", found.pool.map(|_| busy))
         }
     };
     let replicas = match (&service.kind, &found.pool) {
@@ -421,11 +452,8 @@ fn service_result(service: &ServiceModel, found: &ServiceMeasures, measured_us: 
         }
         _ => None,
     };
-    let idle_usd = match (&service.price, utilization) {
-        (Price::PerHour(usd), Some(busy)) => {
-            let paid_us = found.pool.map_or(measured_us, |pool| pool.provisioned_us);
-            reserved(*usd, paid_us, (busy * paid_us as f64) as u64).map(|bill| bill.idle)
-        }
+    let bill = match &service.price {
+        Price::PerHour(usd) => reserved(*usd, found.paid_us, found.busy_us),
         _ => None,
     };
     let has_price = !matches!((&service.kind, &service.price), (ServiceKind::Pool { .. }, Price::Unknown));
@@ -443,9 +471,12 @@ fn service_result(service: &ServiceModel, found: &ServiceMeasures, measured_us: 
         most_there: found.most,
         utilization,
         replicas,
-        cost_usd: known(found.cost, cost_complete),
+        cost_usd: match &bill {
+            Some(bill) => Some(bill.busy),
+            None => known(found.cost, cost_complete).filter(|_| !service.is_free()),
+        },
         cost_complete,
-        reserved_usd: found.reserved,
-        idle_usd,
+        reserved_usd: bill.map(|bill| bill.total),
+        idle_usd: bill.map(|bill| bill.idle),
     }
 }

@@ -32,11 +32,16 @@ fn usd(text: &str) -> Usd {
 
 /// A run each second, all of 200 tokens in and 11 out.
 fn results(deployment: &str, price: &[(&str, Price)], workload: &str, services: &str) -> Results {
+    arriving(deployment, price, &format!("arrivals: Constant(per_s: 1), {workload}"), 11, services)
+}
+
+/// Runs that arrive as `workload` says, all of 200 tokens in and `output` out.
+fn arriving(deployment: &str, price: &[(&str, Price)], workload: &str, output: u32, services: &str) -> Results {
     let scenario = format!(
         r#"Scenario(
             name: "costs", workflow: "ask", deployments: ["it"],
-            workload: (arrivals: Constant(per_s: 1), {workload}),
-            nodes: {{ "say": (input_tokens: 200, output_tokens: 11) }},
+            workload: ({workload}),
+            nodes: {{ "say": (input_tokens: 200, output_tokens: {output}) }},
             services: {{ {services} }},
         )"#
     );
@@ -72,6 +77,48 @@ fn runs_that_count_pay_for_the_machines_of_their_own_time() {
     assert_eq!(Some(reserved), usd("0.001").scaled((late.measured_s * 1e6) as u64, 1_000_000));
     let busy = pool.utilization.expect("replicas");
     assert!((busy / all.services[0].utilization.expect("replicas") - 1.0).abs() < 0.02, "{busy}");
+}
+
+/// What is paid for busy time is what is paid without idle time, in all tables, and what machines worked.
+fn busy_is_reserved_without_idle(found: &Results) -> Usd {
+    let all = |of: fn(&lumos_sim::results::ServiceResult) -> Option<Usd>| found.services.iter().filter_map(of).sum();
+    let (reserved, idle): (Usd, Usd) = (all(|it| it.reserved_usd), all(|it| it.idle_usd));
+    let busy = found.cost_usd.expect("a price");
+    assert_eq!(busy, reserved - idle);
+    assert_eq!(busy, all(|it| it.cost_usd));
+    assert_eq!(busy, found.nodes.iter().filter_map(|node| node.cost_usd).sum());
+    assert_eq!(found.reserved_cost_usd, Some(reserved));
+    let share = found.services[0].utilization.expect("machines");
+    let nanos = |usd: Usd| usd.nanos() as f64;
+    assert!((nanos(busy) / nanos(reserved) - share).abs() < 1e-3, "{busy} of {reserved}, active {share}");
+    busy
+}
+
+#[test]
+fn busy_machines_are_those_that_work_whichever_fail_scale_or_were_warmed_up() {
+    let hourly = [("llama", Price::PerHour(usd("3.60")))];
+    let load = "arrivals: Poisson(per_s: 8), runs: 4000";
+    let with = |more: &str, workload: &str, services: &str| {
+        arriving(&OWN.replace("h100-sxm\"", &format!("l40s\", {more}")), &hourly, workload, 60, services)
+    };
+    let one = busy_is_reserved_without_idle(&with("replicas: 1", load, ""));
+    let down: Vec<String> = (1..8).map(|replica| format!("(replica: {replica}, from_s: 0, for_s: 86400)")).collect();
+    let down = format!("\"llama\": Replicas(outages: [{}])", down.join(", "));
+    let out = with("replicas: 8", load, &down);
+    assert_eq!(busy_is_reserved_without_idle(&out), one, "seven that are down do nothing");
+    assert!(out.reserved_cost_usd > one.scaled(7, 1));
+    let scaled = with("scaling: (min: 1, max: 6, target: 4, cold_start_s: 5, idle_s: 3)", load, "");
+    busy_is_reserved_without_idle(&scaled);
+    assert!(scaled.services[0].replicas.expect("replicas").most_replicas > 1);
+    busy_is_reserved_without_idle(&with("replicas: 3", &format!("{load}, warmup_runs: 1500"), ""));
+    // Two servers of one machine that has a price, half of whose time is idle.
+    let station = "\"llama\": Station(servers: 2)";
+    let desk = arriving(OWN, &hourly, "arrivals: Constant(per_s: 1), runs: 1000", 60, station);
+    assert_eq!(desk.reserved_cost_usd, usd("0.001").scaled((desk.measured_s * 1e6) as u64, 1_000_000));
+    let api = [("api", Price::PerHour(usd("3.60")))];
+    let rented = results(BOUGHT, &api, "runs: 1000", "\"api\": Api(ttft_s: 0.25)");
+    // A quarter of a second each, of a machine that costs a tenth of a cent per second.
+    assert_eq!((rented.cost_usd, rented.services[0].cost_usd), (Some(usd("0.25")), Some(usd("0.25"))));
 }
 
 #[test]

@@ -215,6 +215,45 @@ fn answers_beyond_what_the_agent_allows_are_cut_and_that_is_said() {
 }
 
 #[test]
+fn an_attempt_that_times_out_has_a_row_and_its_tokens() {
+    let own = REPLICAS.replace("MORE", "replicas: 1");
+    let (found, traced) = run(&own, "timeout_s: 0.1", 20, "");
+    let node = &found.nodes[0];
+    assert_eq!((node.attempts, node.cancelled, found.failed), (20, 20, 20));
+    let usage = |run: &Traced| run.record.steps[0].attempts[0].usage;
+    let rows: (u64, u64) = traced
+        .iter()
+        .map(usage)
+        .fold((0, 0), |sum, usage| (sum.0 + usage.input_tokens.unwrap_or(0), sum.1 + usage.output_tokens.unwrap_or(0)));
+    assert_eq!((node.input_tokens, node.output_tokens), rows, "as in the rows");
+    assert!(rows.0 == 20 * 200 && rows.1 > 0, "{rows:?}");
+}
+
+#[test]
+fn intervals_are_between_parts_of_what_arrives_however_the_load_ends() {
+    let half = |workload: &str| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Poisson(per_s: 2), {workload}),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 40) }},
+                services: {{ "api": Api(ttft_s: Exponential(mean: 1)) }})"#
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), API, &scenario).expect("it can be");
+        let found = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        let results = summarize(&model, &found, 1.0, &[0]);
+        assert!((results.succeeded_per_s * results.measured_s - results.succeeded as f64).abs() < 1e-6);
+        let times = results.latency_s.expect("some succeeded");
+        assert_eq!(results.nodes[0].duration_s.expect("some succeeded").mean.half, times.mean.half);
+        (results.runs, times.mean.half.expect("enough runs"))
+    };
+    let (runs, by_duration) = half("duration_s: 1000");
+    // Exponential times of a second, independently of each other.
+    let theory = 2.1 / (runs as f64).sqrt();
+    assert!((0.5..1.6).contains(&(by_duration / theory)), "{by_duration} {theory}");
+    assert_eq!(half("duration_s: 1000, runs: 1000000"), (runs, by_duration), "never reached");
+    assert_eq!(half(&format!("runs: {runs}")), (runs, by_duration));
+}
+
+#[test]
 fn waiting_is_told_where_it_is_seen_and_throughput_counts_what_succeeds() {
     let results = |deployment: &str, service: &str, fail: f64| {
         let scenario = format!(

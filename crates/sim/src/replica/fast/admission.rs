@@ -79,7 +79,7 @@ impl Fast {
     }
 
     fn start(&mut self, index: u32, found: Hold) {
-        let boundary_ps = self.boundary_ps;
+        let (boundary_ps, shared_ps) = (self.boundary_ps, self.shares.after(0));
         self.running.push(&mut self.slots, index);
         self.admissions += 1;
         let slot = &mut self.slots[index as usize];
@@ -91,7 +91,7 @@ impl Fast {
         self.totals.admissions += 1;
         self.totals.cached_tokens += u64::from(there);
         self.totals.waiting_ps += u128::from(boundary_ps - slot.since_ps);
-        slot.since_ps = boundary_ps;
+        (slot.since_ps, slot.shared_ps) = (boundary_ps, shared_ps);
         if slot.start_ps == NEVER {
             slot.start_ps = boundary_ps;
             slot.cached_tokens = there;

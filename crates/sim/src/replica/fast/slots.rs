@@ -39,6 +39,9 @@ pub(super) struct Slot {
     pub hold: Hold,
     pub cached_tokens: u32,
     pub preemptions: u32,
+    /// Its share of the replica's time until it was last admitted, and what that of all was then.
+    pub busy_ps: u64,
+    pub shared_ps: u64,
     /// Neighbours in order of admission.
     pub before: u32,
     pub after: u32,
@@ -101,6 +104,8 @@ impl Slot {
             hold: Hold::EMPTY,
             cached_tokens: 0,
             preemptions: 0,
+            busy_ps: 0,
+            shared_ps: 0,
             before: NONE,
             after: NONE,
         }
