@@ -53,11 +53,17 @@ pub struct BreakEven {
     /// The API.
     pub api_side: Side,
     /// Runs that succeed per month from which the fleet is cheaper, with its interval over seeds; absent when a run costs no
-    /// less on the machines than at the API, or a price is not known.
+    /// less on the machines than at the API, the fleets don't bear so many within the SLO, or a price is not known.
     pub runs_per_month: Option<Interval>,
+    /// Where that would be if the fleets bore so many; absent when they do, or there is none.
+    pub beyond_capacity: Option<f64>,
+    /// Runs per month that succeed under the highest load that the fleets bear within the SLO; absent when they miss it.
+    pub capacity_per_month: Option<f64>,
+    /// Whether more was not tried, so that the fleets may bear more than that.
+    pub capacity_is_at_least: bool,
     /// Seeds that were simulated.
     pub seeds: u64,
-    /// Runs per month that succeed on the fleets under the scenario's load.
+    /// Runs per month that succeed on the fleets under the scenario's load, at the mean rate that it declares.
     pub served_per_month: f64,
     /// Whether the break-even lies within what the fleet serves.
     pub is_reached: bool,
@@ -75,8 +81,10 @@ pub struct Assumption {
     pub what: String,
     /// The lower and the upper end, in words.
     pub ends: [String; 2],
-    /// Runs per month of the break-even at each; absent where there is none.
+    /// Runs per month of the break-even at each; absent where there is none that the fleets bear.
     pub runs_per_month: [Option<f64>; 2],
+    /// Whether there is one at each that they don't bear.
+    pub beyond_capacity: [bool; 2],
 }
 
 /// Costs that a break-even is made of, in dollars.
@@ -122,8 +130,12 @@ pub fn break_even(
     let each = (0..seeds).into_par_iter().map(simulated).collect::<Result<Vec<_>, PlanError>>()?;
     let (here, there): (Vec<Results>, Vec<Results>) = each.into_iter().unzip();
     let month: Option<Usd> = fleets.values().map(Fleet::month).sum();
-    let served_per_month =
-        mean(&here, |it| it.succeeded as f64 / it.runs.max(1) as f64 * it.throughput_per_s * 3600.0 * MONTH_H as f64);
+    // How often runs arrive is declared; how many of a sample came in its time is chance.
+    let per_s = |it: &Results| match own.runs_per_s() {
+        Some(per_s) => per_s * it.succeeded as f64 / it.runs.max(1) as f64,
+        None => it.succeeded_per_s,
+    };
+    let served_per_month = mean(&here, per_s) * 3600.0 * MONTH_H as f64;
     let (mut fleet_side, mut api_side) = (side(&here), side(&there));
     let costs = |here: &Results, there: &Results| Costs {
         api_run: by_token(there) / there.succeeded.max(1) as f64,
@@ -151,7 +163,9 @@ pub fn break_even(
     let points: Vec<f64> = of.iter().filter_map(|costs| costs.runs_per_month()).collect();
     // A break-even at some seeds and none at others is none.
     let point = base.runs_per_month().filter(|_| are_known && points.len() == of.len());
-    let runs_per_month = point.map(|value| Interval { value, half: Interval::of(&points).half });
+    let bound = capacity.filter(|capacity| !capacity.is_at_least).map(|it| it.load_factor * served_per_month);
+    let (borne, beyond_capacity) = within(point, bound);
+    let runs_per_month = borne.map(|value| Interval { value, half: Interval::of(&points).half });
     let choice = match (fleet_side.at_load_usd, api_side.at_load_usd) {
         _ if !fleet_side.meets_slo && !api_side.meets_slo => None,
         _ if !api_side.meets_slo => Some("fleet"),
@@ -164,12 +178,15 @@ pub fn break_even(
         api_per_run_usd: api_side.per_run_usd,
         fleet_month_usd: fleet_side.month_usd,
         fleet_per_run_usd: fleet_side.per_run_usd,
-        is_reached: point.is_some_and(|point| point <= served_per_month),
+        is_reached: borne.is_some_and(|point| point <= served_per_month),
         runs_per_month,
+        beyond_capacity,
+        capacity_per_month: capacity.map(|capacity| capacity.load_factor * served_per_month),
+        capacity_is_at_least: capacity.is_some_and(|capacity| capacity.is_at_least),
         seeds,
         served_per_month,
         choice,
-        assumptions: if point.is_some() { tornado(base, capacity) } else { Vec::new() },
+        assumptions: if point.is_some() { tornado(base, capacity, bound) } else { Vec::new() },
         fleet_side,
         api_side,
     })
@@ -211,12 +228,25 @@ fn mean(seeds: &[Results], of: impl Fn(&Results) -> f64) -> f64 {
     seeds.iter().map(of).sum::<f64>() / seeds.len().max(1) as f64
 }
 
-/// How far prices and use move the break-even.
-fn tornado(base: Costs, capacity: Option<&Capacity>) -> Vec<Assumption> {
-    let change = |what: &str, ends: [&str; 2], varied: [Costs; 2]| Assumption {
-        what: what.to_owned(),
-        ends: ends.map(str::to_owned),
-        runs_per_month: varied.map(Costs::runs_per_month),
+/// A point that lies within what can be borne, or one beyond it.
+fn within(point: Option<f64>, bound: Option<f64>) -> (Option<f64>, Option<f64>) {
+    match point {
+        Some(point) if bound.is_some_and(|bound| point > bound) => (None, Some(point)),
+        point => (point, None),
+    }
+}
+
+/// How far prices and use move the break-even of fleets that bear at most `bound` runs per month.
+fn tornado(base: Costs, capacity: Option<&Capacity>, bound: Option<f64>) -> Vec<Assumption> {
+    // As many times as many machines bear as many times as much.
+    let assumed = |what: String, ends: [String; 2], varied: [Costs; 2], machines: [f64; 2]| {
+        let end = |index: usize| within(varied[index].runs_per_month(), bound.map(|bound| bound * machines[index]));
+        let found = [end(0), end(1)];
+        let (runs_per_month, beyond) = (found.map(|(borne, _)| borne), found.map(|(_, beyond)| beyond.is_some()));
+        Assumption { what, ends, runs_per_month, beyond_capacity: beyond }
+    };
+    let change = |what: &str, ends: [&str; 2], varied: [Costs; 2]| {
+        assumed(what.to_owned(), ends.map(str::to_owned), varied, [1.0, 1.0])
     };
     let api = |factor: f64| Costs { api_run: base.api_run * factor, ..base };
     let machine = |factor: f64| Costs { fleets: base.fleets * factor, ..base };
@@ -233,11 +263,12 @@ fn tornado(base: Costs, capacity: Option<&Capacity>) -> Vec<Assumption> {
         // Machines that are used less have to be paid for by fewer runs: those for what is planned cost as much more. At most
         // they are used up to the load at which the SLO is only just met.
         let least = if *is_at_least { "at most " } else { "" };
-        all.push(Assumption {
-            what: format!("use of the load that the fleets bear within the SLO ({least}{:.0} % here)", used * 100.0),
-            ends: ["100 %".to_owned(), format!("{:.0} %", used * 50.0)],
-            runs_per_month: [machine(*used), machine(2.0)].map(Costs::runs_per_month),
-        });
+        all.push(assumed(
+            format!("use of the load that the fleets bear within the SLO ({least}{:.0} % here)", used * 100.0),
+            ["100 %".to_owned(), format!("{:.0} %", used * 50.0)],
+            [machine(*used), machine(2.0)],
+            [*used, 2.0],
+        ));
     }
     let width = |it: &Assumption| match it.runs_per_month {
         [Some(a), Some(b)] => (a - b).abs(),

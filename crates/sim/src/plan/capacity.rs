@@ -33,18 +33,23 @@ pub struct Capacity {
 pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -> Result<Option<Capacity>, PlanError> {
     let attempt = |factor: f64| laboratory.try_out(fleets, Span::Searched, factor, laboratory.seed());
     let good = |results: &Results| results.meets_slo == Some(true);
-    let goodput = |results: &Results| results.goodput_per_s.unwrap_or(0.0);
+    let busiest_per_s = laboratory.runs_per_s().map(|per_s| per_s * laboratory.coverage().searched_rate);
+    // As many come as is declared; how many of a few did in their time is chance.
+    let goodput = |results: &Results, factor: f64| match (busiest_per_s, results.good_share) {
+        (Some(per_s), Some(share)) => per_s * factor * share,
+        _ => results.goodput_per_s.unwrap_or(0.0),
+    };
     let first = attempt(1.0)?;
     if !good(&first) {
         return Ok(None);
     }
-    let (mut low, mut high, mut most) = (1.0, 2.0, goodput(&first));
+    let (mut low, mut high, mut most) = (1.0, 2.0, goodput(&first, 1.0));
     loop {
         let results = attempt(high)?;
         if !good(&results) {
             break;
         }
-        (low, most) = (high, goodput(&results));
+        (low, most) = (high, goodput(&results, high));
         if high >= MOST {
             return Ok(Some(Capacity { load_factor: low, is_at_least: true, good_runs_per_s: most, used: 1.0 / low }));
         }
@@ -54,7 +59,7 @@ pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -
         let middle = f64::sqrt(low * high);
         let results = attempt(middle)?;
         if good(&results) {
-            (low, most) = (middle, goodput(&results));
+            (low, most) = (middle, goodput(&results, middle));
         } else {
             high = middle;
         }

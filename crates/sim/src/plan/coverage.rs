@@ -49,6 +49,8 @@ pub(super) struct Loads {
     pub searched: Load,
     pub whole: Option<Load>,
     pub coverage: Coverage,
+    /// Runs per second on average over what is planned for: as declared, of a trace as it is; `None` where clients decide.
+    pub per_s: Option<f64>,
 }
 
 impl Loads {
@@ -57,6 +59,14 @@ impl Loads {
     pub fn new(scenario: &Scenario, factor: f64, runs: Option<u64>, rows: &[Arrival]) -> Self {
         let workload = &scenario.spec().workload;
         let turns = workload.sessions.as_ref().map_or(1.0, |sessions| sessions.turns.mean().max(1.0));
+        let declared = workload.arrivals.as_ref().and_then(ArrivalSpec::per_s).map(|per_s| per_s * factor * turns);
+        let loads = Self::parts(scenario, factor, turns, runs, rows);
+        let replayed = loads.per_s.map(|per_s| per_s * turns);
+        Self { per_s: declared.or(replayed), ..loads }
+    }
+
+    fn parts(scenario: &Scenario, factor: f64, turns: f64, runs: Option<u64>, rows: &[Arrival]) -> Self {
+        let workload = &scenario.spec().workload;
         let written = Load { scenario: scenario.clone(), runs: None, rows: None };
         match &workload.arrivals {
             Some(ArrivalSpec::Diurnal { per_s, peak, peak_h, day_h }) => {
@@ -84,7 +94,7 @@ impl Loads {
                     planned_s: Some(if is_whole { searched_s } else { whole_s }),
                 };
                 let searched = Load { runs, ..whole.clone() };
-                Self { searched, whole: (!is_whole).then_some(whole), coverage }
+                Self { searched, whole: (!is_whole).then_some(whole), coverage, per_s: None }
             }
             Some(ArrivalSpec::Trace { speed, .. }) => replay(written, speed * factor, runs, rows),
             _ => {
@@ -96,7 +106,7 @@ impl Loads {
                     searched_rate: 1.0,
                     planned_s: None,
                 };
-                Self { searched: Load { runs, ..written }, whole: None, coverage }
+                Self { searched: Load { runs, ..written }, whole: None, coverage, per_s: None }
             }
         }
     }
@@ -157,7 +167,7 @@ impl Day {
             planned_s: Some(if is_whole { asked_s.min(whole_s) } else { whole_s }),
         };
         let Some(runs) = runs.filter(|_| !is_whole) else {
-            return Loads { searched: Load { runs, ..whole }, whole: None, coverage };
+            return Loads { searched: Load { runs, ..whole }, whole: None, coverage, per_s: None };
         };
         let width_s = self.width_s(runs as f64);
         let from_s = (self.peak_s - width_s / 2.0).rem_euclid(self.lasts_s);
@@ -173,7 +183,7 @@ impl Day {
             searched_rate: runs as f64 / width_s / self.per_s,
             ..coverage
         };
-        Loads { searched, whole: Some(whole), coverage }
+        Loads { searched, whole: Some(whole), coverage, per_s: None }
     }
 }
 
@@ -185,6 +195,7 @@ fn replay(written: Load, speed: f64, runs: Option<u64>, rows: &[Arrival]) -> Loa
     let count = workload.runs.map_or(in_time, |runs| in_time.min(usize::try_from(runs).unwrap_or(usize::MAX)));
     let rows = &rows[..count];
     let last_s = rows.last().map_or(0.0, second);
+    let per_s = (count > 1 && last_s > 0.0).then(|| (count - 1) as f64 / last_s);
     let part = runs.and_then(|runs| usize::try_from(runs).ok()).filter(|part| (1..count).contains(part));
     let coverage = Coverage {
         period: Some("trace"),
@@ -195,7 +206,7 @@ fn replay(written: Load, speed: f64, runs: Option<u64>, rows: &[Arrival]) -> Loa
         planned_s: Some(last_s),
     };
     let Some(part) = part else {
-        return Loads { searched: written, whole: None, coverage };
+        return Loads { searched: written, whole: None, coverage, per_s };
     };
     let lasts = |start: usize| rows[start + part - 1].at_us - rows[start].at_us;
     // Of equally busy parts the first.
@@ -210,7 +221,7 @@ fn replay(written: Load, speed: f64, runs: Option<u64>, rows: &[Arrival]) -> Loa
         searched_rate: part as f64 / (until_s - from_s).max(1e-6) / (count as f64 / last_s.max(1e-6)),
         ..coverage
     };
-    Loads { searched, whole: Some(written), coverage }
+    Loads { searched, whole: Some(written), coverage, per_s }
 }
 
 /// What goes wrong goes wrong at the same time of a load that begins at `by_s`.

@@ -6,8 +6,9 @@ use lumos_core::spec::{BackendSpec, SimulatedSpec};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::progress::{Nearness, why_not};
 use super::{Candidate, Fleet, Laboratory, PlanError, Space, Span};
-use crate::results::{Results, Verdict};
+use crate::results::Results;
 
 /// Doublings that must bring nothing before more replicas are taken not to help.
 const IN_VAIN: u32 = 2;
@@ -119,7 +120,7 @@ fn nothing_fits(
 /// How a fleet does whose replicas were doubled until they sufficed.
 enum Found {
     Enough(Results),
-    TooFew { results: Results, in_vain: bool },
+    TooFew { results: Results, is_in_vain: bool },
 }
 
 fn size(
@@ -155,29 +156,29 @@ fn size(
     let good = |results: &Results| results.meets_slo == Some(true);
     // Doubled until it is enough, then halved between the last that was not and the first that was.
     let (mut low, mut high) = (0, 1);
-    let mut before: Option<f64> = None;
+    let slo = &laboratory.scenario().spec().slo;
+    let mut before: Option<Nearness> = None;
     let mut in_vain = 0;
     let found = loop {
         let results = attempt(high)?;
         if good(&results) {
             break Found::Enough(results);
         }
-        // Where nobody waits for a replica, another shortens no wait.
-        let is_borne = matches!(results.verdict, Verdict::Stable | Verdict::Unclear { .. });
-        let share = results.good_share.filter(|_| is_borne);
-        let is_better = share.zip(before).is_none_or(|(share, before)| share > before + 0.001);
-        in_vain = if is_better { 0 } else { in_vain + 1 };
-        before = share;
+        let nearness = Nearness::of(&results, slo, name);
+        let is_nearer = before.is_none_or(|before| nearness.is_nearer(&before));
+        in_vain = if is_nearer { 0 } else { in_vain + 1 };
+        before = Some(nearness);
         if high >= space.most_replicas || in_vain >= IN_VAIN {
-            break Found::TooFew { results, in_vain: in_vain > 0 };
+            break Found::TooFew { results, is_in_vain: in_vain >= IN_VAIN };
         }
         low = high;
         high = (high * 2).min(space.most_replicas);
     };
     let mut results = match found {
         Found::Enough(results) => results,
-        Found::TooFew { results, in_vain } => {
-            let reason = why_not(&results, high, in_vain, laboratory);
+        Found::TooFew { results, is_in_vain } => {
+            let more = if is_in_vain { ", and more of them don't help" } else { ", the most that are tried" };
+            let reason = why_not(&results, slo, high, more);
             return Ok(missed(fleet(high), reason, tries, Some(results)));
         }
     };
@@ -196,37 +197,23 @@ fn size(
         meets_slo: true,
         reason: None,
         month_usd: fleet.month(),
-        per_million_tokens_usd: per_million_tokens(&results, name, laboratory.coverage().searched_rate),
+        per_million_tokens_usd: per_million_tokens(&results, &fleet, name, laboratory.runs_per_s()),
         fleet,
         tries,
         results: Some(Box::new(results)),
     })
 }
 
-/// What a million tokens of a backend's machines cost; in a busier part of the load than the mean they cost `rate` times less.
-fn per_million_tokens(results: &Results, name: &str, rate: f64) -> Option<Usd> {
+/// What a million tokens of a fleet cost where so many runs arrive per second on average, of which those that were simulated
+/// are examples: whether they came at a busy time or not makes no token cheaper.
+fn per_million_tokens(results: &Results, fleet: &Fleet, name: &str, runs_per_s: Option<f64>) -> Option<Usd> {
     let nodes = results.nodes.iter().filter(|node| node.service.as_deref() == Some(name));
     let tokens: u64 = nodes.map(|node| node.input_tokens + node.output_tokens).sum();
-    let paid = results.services.iter().find(|service| service.service == name)?.reserved_usd?;
-    let tokens = (tokens as f64 / rate) as u64;
-    (tokens > 0).then(|| paid.scaled(1_000_000, tokens)).flatten()
-}
-
-fn why_not(results: &Results, replicas: u32, in_vain: bool, laboratory: &Laboratory<'_>) -> String {
-    let most = format!("with {replicas} replica{}", if replicas == 1 { "" } else { "s" });
-    match &results.verdict {
-        Verdict::Unstable { services, .. } if !services.is_empty() => {
-            let names: Vec<&str> = services.iter().map(|it| it.service.as_str()).collect();
-            format!("{most} the queue of {} grows without bound", names.join(", "))
-        }
-        Verdict::Unstable { .. } => format!("{most} the backlog grows without bound"),
-        Verdict::Stable | Verdict::Overloaded { .. } | Verdict::Unclear { .. } => {
-            let share = results.good_share.unwrap_or(0.0) * 100.0;
-            let wanted = laboratory.scenario().spec().slo.share.unwrap_or(1.0) * 100.0;
-            let hopeless = if in_vain { ", and more of them don't help" } else { "" };
-            format!("{most} {share:.1} % of runs are good instead of {wanted} %{hopeless}")
-        }
-    }
+    let tokens_per_run = tokens as f64 / results.runs.max(1) as f64;
+    let per_s = runs_per_s.unwrap_or(results.throughput_per_s);
+    let hour = fleet.replica_hour?.scaled(u64::from(fleet.replicas), 1)?;
+    let nanos = hour.nanos() as f64 * 1e6 / (tokens_per_run * per_s * 3600.0);
+    (tokens > 0 && nanos.is_finite()).then(|| Usd::from_nanos(nanos.round() as i128))
 }
 
 /// The cheapest fleet that suffices for each backend; one without a price only where none that suffices has one.
@@ -273,10 +260,8 @@ pub fn together(
         };
         let names = fleets.iter().filter(|(_, fleet)| fleet.replicas < most_replicas).map(|(name, _)| name);
         let tried = names.collect::<Vec<_>>().into_par_iter().map(larger).collect::<Result<Vec<_>, PlanError>>()?;
-        let rank = |results: &Results| {
-            // Of what is not borne at all no share is good.
-            (results.meets_slo == Some(true), results.good_share.unwrap_or(-1.0))
-        };
+        let slo = &laboratory.scenario().spec().slo;
+        let rank = |results: &Results| (results.meets_slo == Some(true), Nearness::of(results, slo, "").rank());
         let best = tried
             .into_iter()
             .max_by(|(_, a), (_, b)| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal));

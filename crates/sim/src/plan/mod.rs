@@ -9,6 +9,7 @@ mod candidates;
 mod capacity;
 mod coverage;
 mod fleet;
+mod progress;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use lumos_core::price::Price;
 use lumos_core::spec::{ArrivalSpec, BackendSpec, Cost, Quantization, ServiceSpec};
 use lumos_core::{Problem, Usd};
 
+use crate::SimError;
 use crate::driver::{Options, simulate};
 use crate::model::{Model, Sources};
 use crate::results::{Results, summarize};
@@ -100,7 +102,7 @@ pub enum PlanError {
     Problems(Vec<Problem>),
     /// A simulation says nothing.
     #[error(transparent)]
-    Simulation(#[from] crate::SimError),
+    Simulation(#[from] SimError),
 }
 
 impl<'a> Laboratory<'a> {
@@ -117,6 +119,11 @@ impl<'a> Laboratory<'a> {
     /// Which part of the load is searched.
     pub fn coverage(&self) -> &Coverage {
         &self.loads.coverage
+    }
+
+    /// Runs per second on average over all that is planned for: as declared, of a trace as it is; `None` where clients decide.
+    pub fn runs_per_s(&self) -> Option<f64> {
+        self.loads.per_s
     }
 
     /// The bundle with these fleets, compiled for a load.
@@ -171,6 +178,10 @@ impl<'a> Laboratory<'a> {
     ) -> Result<Results, PlanError> {
         let whole = self.loads.whole.as_ref().filter(|_| span == Span::Whole);
         let load = whole.unwrap_or(&self.loads.searched);
+        let warmup_runs = self.scenario.spec().workload.warmup_runs;
+        if let Some(runs) = self.options.runs.filter(|runs| *runs <= warmup_runs) {
+            return Err(PlanError::Simulation(SimError::NoneCounts { runs, warmup_runs }));
+        }
         let model = self.model(fleets, load).map_err(PlanError::Problems)?;
         let workload = &load.scenario.spec().workload;
         let is_open = !matches!(workload.arrivals, Some(ArrivalSpec::Trace { .. } | ArrivalSpec::Closed { .. }) | None);

@@ -19,12 +19,15 @@ pub fn model_priced(
     scenario: &str,
     prices: &IndexMap<String, Price>,
 ) -> Result<Model, Vec<String>> {
+    let scenario = checked(workflow, deployment, scenario)?;
+    Model::new(&scenario, &scenario.bundles[0], &Sources { prices, files: &files }).map_err(messages)
+}
+
+/// A scenario that has been checked, with one bundle.
+pub fn checked(workflow: &str, deployment: &str, scenario: &str) -> Result<Scenario, Vec<String>> {
     let workflow = read_workflow("workflow.ron", workflow).expect("the workflow is right");
     let deployment = read_deployment("deployment.ron", deployment).expect("the deployment is right");
     let (parsed, problems) = parse_scenario("scenario.ron", scenario);
-    let messages = |problems: Vec<lumos_core::Problem>| -> Vec<String> {
-        problems.into_iter().map(|problem| problem.to_string()).collect()
-    };
     if !problems.is_empty() {
         return Err(messages(problems));
     }
@@ -39,11 +42,19 @@ pub fn model_priced(
     if !found.is_empty() {
         return Err(found);
     }
-    let files = |name: &str| match name {
+    Ok(scenario)
+}
+
+fn messages(problems: Vec<lumos_core::Problem>) -> Vec<String> {
+    problems.into_iter().map(|problem| problem.to_string()).collect()
+}
+
+/// The files that scenarios name.
+pub fn files(name: &str) -> std::io::Result<String> {
+    match name {
         "measured" => Ok(MEASURED.to_owned()),
         name => Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there"))),
-    };
-    Model::new(&scenario, &scenario.bundles[0], &Sources { prices, files: &files }).map_err(messages)
+    }
 }
 
 fn tool() -> ToolSpec {

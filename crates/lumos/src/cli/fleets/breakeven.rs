@@ -19,11 +19,26 @@ pub fn text(found: &BreakEven) -> String {
     let unpriced: Vec<String> = unpriced.map(|service| clean(service)).collect();
     match &found.runs_per_month {
         Some(point) => {
-            let _ =
-                writeln!(text, "{} runs per month that succeed{}", rounded(point.value), interval(point, found.seeds));
+            let tried = match found.capacity_per_month {
+                Some(most) if point.value > most => {
+                    format!("; the fleets were tried with no more than {}", rounded(most))
+                }
+                _ => String::new(),
+            };
+            let interval = interval(point, found.seeds);
+            let _ = writeln!(text, "{} runs per month that succeed{interval}{tried}", rounded(point.value));
         }
         None if !unpriced.is_empty() => {
             let _ = writeln!(text, "unknown, because no price is known of {}", unpriced.join(", "));
+        }
+        None if found.beyond_capacity.is_some() => {
+            let _ = writeln!(
+                text,
+                "never at this fleet's capacity: it would be at {} runs per month that succeed, and the SLO holds up to {}; \
+                 more machines cost more",
+                found.beyond_capacity.map_or_else(none, rounded),
+                found.capacity_per_month.map_or_else(none, rounded),
+            );
         }
         None if found.api_side.succeeded == 0 => text.push_str("none; no run succeeds there\n"),
         None if found.fleet_side.succeeded == 0 => text.push_str("none; no run succeeds on the machines\n"),
@@ -33,8 +48,12 @@ pub fn text(found: &BreakEven) -> String {
     text.push_str(&output::lines(&sides(found).lines()));
     text.push('\n');
     text.push_str(&verdict(found));
-    if let Some(point) = &found.runs_per_month {
-        text.push_str(&tornado(point.value, &found.assumptions));
+    match &found.runs_per_month {
+        Some(point) => text.push_str(&tornado(point.value, &found.assumptions)),
+        // What it takes to come within reach, if anything does.
+        None => found.assumptions.iter().filter(|it| it.runs_per_month.iter().any(Option::is_some)).for_each(|it| {
+            let _ = writeln!(text, "  {} ({}, {})", it.what, end(it, 0), end(it, 1));
+        }),
     }
     text
 }
@@ -123,13 +142,19 @@ fn tornado(point: f64, assumptions: &[Assumption]) -> String {
         let left = cells(point - low);
         let right = high.map_or(HALF, |high| cells(high - point));
         let bar = format!("{:>HALF$}│{:<HALF$}", "█".repeat(left), "█".repeat(right));
-        let end = |index: usize| match assumption.runs_per_month[index] {
-            Some(runs) => format!("{}: {}", assumption.ends[index], rounded(runs)),
-            None => format!("{}: none", assumption.ends[index]),
-        };
-        let _ = writeln!(text, "  {bar}  {} ({}, {})", assumption.what, end(0), end(1));
+        let _ = writeln!(text, "  {bar}  {} ({}, {})", assumption.what, end(assumption, 0), end(assumption, 1));
     }
     text
+}
+
+/// One end of an assumption, and what it makes of the break-even.
+fn end(assumption: &Assumption, index: usize) -> String {
+    let end = &assumption.ends[index];
+    match assumption.runs_per_month[index] {
+        Some(runs) => format!("{end}: {}", rounded(runs)),
+        None if assumption.beyond_capacity[index] => format!("{end}: never at this fleet's capacity"),
+        None => format!("{end}: none"),
+    }
 }
 
 /// The same as a picture; `None` where there is no break-even.

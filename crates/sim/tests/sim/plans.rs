@@ -1,0 +1,146 @@
+//! What is planned: how far a search goes, what it says when nothing suffices, what a month costs, and where machines pay.
+
+use indexmap::IndexMap;
+use lumos_core::Usd;
+use lumos_core::load::Scenario;
+use lumos_core::price::{Price, Rates, TokenPrice};
+use lumos_sim::Options;
+use lumos_sim::model::Sources;
+use lumos_sim::plan::{
+    BreakEven, Capacity, Laboratory, PlanError, Sized, Space, break_even, capacity, chosen, smallest,
+};
+
+use super::scenarios::{checked, files};
+
+const WORKFLOW: &str = r#"Workflow(
+    name: "ask",
+    nodes: { "say": Generator(agent: "writer", input: "hello") },
+    output: "done",
+)"#;
+
+const OWN: &str = r#"Deployment(
+    name: "own",
+    backends: { "llama": Simulated(model: "llama-3.1-8b", hardware: "l40s", cost: PerHour(usd: "0.90")) },
+    bind: { "*": "llama" },
+)"#;
+
+const BOUGHT: &str = r#"Deployment(
+    name: "bought",
+    backends: { "api": Remote(provider: OpenAi, model: "m", api_key: Env("KEY")) },
+    bind: { "*": "api" },
+)"#;
+
+fn described(deployment: &str, workload: &str, input: u32, slo: &str) -> Scenario {
+    let api = if deployment == BOUGHT { "\"api\": Api(ttft_s: 0.3, tokens_per_s: 100)" } else { "" };
+    let text = format!(
+        r#"Scenario(
+            name: "plans", workflow: "ask", deployments: ["it"], workload: ({workload}),
+            nodes: {{ "say": (input_tokens: {input}, output_tokens: 60) }},
+            services: {{ {api} }}, slo: ({slo}),
+        )"#
+    );
+    checked(WORKFLOW, deployment, &text).unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
+}
+
+fn sized(scenario: &Scenario, runs: Option<u64>, most_replicas: u32) -> Result<Sized, PlanError> {
+    let prices = IndexMap::new();
+    let options = Options { runs, ..Options::default() };
+    let laboratory =
+        Laboratory::new(scenario, &scenario.bundles[0], Sources { prices: &prices, files: &files }, options);
+    let space = Space { most_replicas, ..Space::default() };
+    Ok(smallest(&laboratory, &space, &|_| {})?.remove(0))
+}
+
+#[test]
+fn a_fleet_grows_while_times_fall_though_no_run_is_good_yet() {
+    // As many at once as 16 replicas take in time; with a few of them none is served in time.
+    let burst = described(OWN, "arrivals: Constant(per_s: 100000), runs: 1000", 600, "run_s: 4, share: 0.95");
+    let found = sized(&burst, None, 512).expect("it can be planned");
+    assert!(found.meets_slo, "{:?}", found.reason);
+    assert!((8..100).contains(&found.fleet.replicas), "{}", found.fleet.replicas);
+    // Nothing makes a run take less than its tokens do.
+    let hopeless = described(OWN, "arrivals: Poisson(per_s: 4), runs: 600", 600, "run_s: 0.01, share: 0.95");
+    let found = sized(&hopeless, None, 1024).expect("it can be planned");
+    let reason = found.reason.expect("it does not suffice");
+    assert!(reason.contains("more of them don't help") && reason.contains("`say` on llama"), "{reason}");
+    assert!(found.tries < 9, "{}", found.tries);
+    let few = sized(&burst, None, 4).expect("it can be planned").reason.expect("it does not suffice");
+    assert!(few.contains("with 4 replicas") && few.contains("the most that are tried"), "{few}");
+}
+
+#[test]
+fn what_never_fits_is_said_with_the_service_that_refuses_it() {
+    let tight = OWN.replace("\"l40s\"", "\"l40s\", memory_utilization: 0.45");
+    let long = described(&tight, "arrivals: Poisson(per_s: 1), runs: 100", 60_000, "run_s: 4, share: 0.95");
+    let reason = sized(&long, None, 64).expect("it can be planned").reason.expect("it does not suffice");
+    let says = "`say` on llama: 100 of 100 requests are refused: prompt and answer do not fit the KV cache";
+    assert!(reason.contains(says), "{reason}");
+}
+
+/// A break-even with an API at these prices for a million tokens, in and out alike.
+fn compared(workload: &str, slo: &str, api: &str, runs: Option<u64>) -> (BreakEven, Option<Capacity>, Sized) {
+    let usd: Usd = api.parse().expect("an amount");
+    let rates = Rates { input: usd, output: Some(usd), ..Rates::default() };
+    let prices: IndexMap<String, Price> =
+        [("api".to_owned(), Price::Tokens(Box::new(TokenPrice::flat(rates))))].into_iter().collect();
+    let (here, there) = (described(OWN, workload, 600, slo), described(BOUGHT, workload, 600, slo));
+    let options = Options { runs, ..Options::default() };
+    let laboratory = |scenario| -> Laboratory<'_> {
+        let scenario: &Scenario = scenario;
+        Laboratory::new(scenario, &scenario.bundles[0], Sources { prices: &prices, files: &files }, options)
+    };
+    let (own, other) = (laboratory(&here), laboratory(&there));
+    let space = Space { most_replicas: 16, ..Space::default() };
+    let all = smallest(&own, &space, &|_| {}).expect("it can be planned");
+    let fleets = chosen(&all);
+    let borne = capacity(&own, &fleets).expect("it can be simulated");
+    let found = break_even(&own, &fleets, &other, borne.as_ref()).expect("it can be simulated");
+    (found, borne, all.into_iter().next().expect("one backend"))
+}
+
+#[test]
+fn a_break_even_that_the_fleet_does_not_bear_is_none() {
+    let (load, slo) = ("arrivals: Poisson(per_s: 4), runs: 1000", "run_s: 1.7, share: 0.95");
+    // 660 tokens at 25 cents a million are $0.000165, and a replica is $657 a month.
+    let (near, borne, fleet) = compared(load, slo, "0.25", None);
+    let borne = borne.expect("the SLO is met");
+    assert!(!borne.is_at_least, "{borne:?}");
+    let point = near.runs_per_month.expect("it is reached").value;
+    assert!((point / (657.0 * f64::from(fleet.fleet.replicas) / 0.000_165) - 1.0).abs() < 1e-6, "{point}");
+    let most = near.capacity_per_month.expect("the SLO is met");
+    assert!((most / (4.0 * 3600.0 * 730.0 * borne.load_factor) - 1.0).abs() < 1e-6 && point < most, "{most}");
+    let factor = most / point;
+    // Prices of machines 30 % higher are within reach or not, as the point times 1.3 is.
+    let machines = near.assumptions.iter().find(|it| it.what == "price of the machines").expect("it is assumed");
+    assert_eq!((machines.runs_per_month[1].is_some(), machines.beyond_capacity[1]), (factor > 1.3, factor < 1.3));
+    let (far, ..) = compared(load, slo, "0.0025", None);
+    assert_eq!((far.runs_per_month.map(|it| it.value), far.is_reached), (None, false));
+    assert!((far.beyond_capacity.expect("it is known") / (100.0 * point) - 1.0).abs() < 0.01, "{far:?}");
+    for assumption in &far.assumptions {
+        assert_eq!(
+            (assumption.runs_per_month, assumption.beyond_capacity),
+            ([None, None], [true, true]),
+            "{assumption:?}"
+        );
+    }
+}
+
+#[test]
+fn a_month_is_of_the_declared_rate_however_few_runs_are_simulated() {
+    let day = "arrivals: Diurnal(per_s: 6, peak: 2, peak_h: 0.1, day_h: 0.2), duration_s: 720, warmup_runs: 500";
+    let slo = "run_s: 3, share: 0.9";
+    for (load, per_s) in [("arrivals: Poisson(per_s: 2), warmup_runs: 500, runs: 3000", 2.0), (day, 6.0)] {
+        for runs in [510, 600, 2000] {
+            let (found, _, fleet) = compared(load, slo, "0.10", Some(runs));
+            let month = found.served_per_month / (per_s * 3600.0 * 730.0);
+            assert!((month - 1.0).abs() < 1e-9, "{load}, {runs} runs: {month}");
+            // 660 tokens a run, of machines by the hour.
+            let hour = 0.90 * f64::from(fleet.fleet.replicas);
+            let theory = hour / (per_s * 3600.0 * 660.0) * 1e6;
+            let million = fleet.per_million_tokens_usd.expect("a price").nanos() as f64 / 1e9;
+            assert!((million / theory - 1.0).abs() < 1e-6, "{load}, {runs} runs: {million} instead of {theory}");
+        }
+        let none = sized(&described(OWN, load, 600, slo), Some(500), 16).map(|_| ()).expect_err("no run counts");
+        assert!(none.to_string().contains("no run counts: 500 runs arrive, and the first 500 warm up"), "{none}");
+    }
+}
