@@ -11,12 +11,20 @@ use crate::damage::SmallDisk;
 /// Where the run is when something happens to the disk.
 const AT: &str = "c3/-/-";
 
+/// The last step that doesn't wait for [`AT`].
+///
+/// Once it has been asked for, nothing is begun any more. A system that fails while a file is being synchronised may say
+/// that the file is on disk when it is not, as ext4 does (seen with Linux 6.18: an `fsync` that waits while the error
+/// happens returns 0), and no program can know better.
+const BESIDE: &str = "again/-/6";
+
 /// Runs until the disk is broken by `break_it`; what the process said at its end.
 fn run_into(setting: &Setting, run: &str, break_it: impl FnOnce()) -> Output {
     let server = &setting.server;
     server.hold(run, AT);
     let mut child = setting.begin(run);
-    let held = server.wait_for(run, AT, || child.has_ended());
+    let held = server.wait_for(run, AT, || child.has_ended())
+        && server.wait_for_success(run, BESIDE, || child.has_ended());
     if held {
         break_it();
         server.let_go(run, AT);

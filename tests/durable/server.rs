@@ -105,6 +105,12 @@ impl Server {
         self.wait_until(|state| arrived(state) >= count, done);
     }
 
+    /// Waits until a step has been answered well, or `done` says that it will not be; whether it has.
+    pub fn wait_for_success(&self, run: &str, step: &str, done: impl FnMut() -> bool) -> bool {
+        let answered = |state: &State| state.answers.get(run)?.get(step)?.last().copied();
+        self.wait_until(|state| answered(state) == Some(200), done)
+    }
+
     fn wait_until(&self, is_so: impl Fn(&State) -> bool, mut done: impl FnMut() -> bool) -> bool {
         let mut state = self.state();
         while !is_so(&state) {
