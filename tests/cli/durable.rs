@@ -84,6 +84,32 @@ fn a_default_holds_when_nobody_decides_in_time() {
 }
 
 #[test]
+fn nobody_decides_once_the_default_holds() {
+    let sandbox = Sandbox::new();
+    let ask = r#"approve: (ask: "Pay?", timeout_s: 0.001, default: Reject)"#;
+    sandbox.write("asking.ron", &ASKING.replace(r#"approve: "Pay {{ total.result }}?""#, ask));
+    let (code, record) = sandbox.json(&["run", "asking.ron", "--format", "json"]);
+    let (id, due_at) = (record["run_id"].as_str().unwrap(), record["steps"][1]["due_at"].as_str().unwrap());
+    assert_eq!((code, record["steps"][1]["default"].as_str()), (5, Some("rejected")));
+    let screen = sandbox.screen(&["approve", id]);
+    let late = format!("too late: `pay` could be decided about until {due_at}, and is rejected by default");
+    assert!(screen.contains(&late) && screen.ends_with("--- exit 1\n"), "{screen}");
+    let (code, record) = sandbox.json(&["resume", id, "--format", "json"]);
+    assert_eq!((code, record["steps"][1]["decision"]["by"].as_str()), (3, Some("timeout")));
+    assert!(sandbox.screen(&["runs", "show", id]).contains("pay rejected by default"));
+}
+
+#[test]
+fn runs_that_are_not_kept_wait_for_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.write("asking.ron", ASKING);
+    sandbox.write("off.ron", r#"Deployment(name: "off", durability: Off, backends: {}, bind: {})"#);
+    let screen = sandbox.screen(&["run", "asking.ron", "-d", "off.ron"]);
+    assert!(screen.contains("runs that are not kept cannot wait for a person, as `pay` does"), "{screen}");
+    assert!(screen.ends_with("--- exit 2\n"), "{screen}");
+}
+
+#[test]
 fn changed_files_are_refused_with_a_diff_and_accepted_on_demand() {
     let (sandbox, id) = asking();
     sandbox.write("asking.ron", &ASKING.replace("+ 1", "+ 2").replace("* 2", "* 3"));
@@ -111,7 +137,9 @@ fn a_fork_goes_its_own_way_from_a_step_on() {
     assert_eq!((code, &forked["output"], &forked["inputs"]["count"]), (0, &json!(180), &json!(100)));
     assert_ne!(forked["run_id"], record["run_id"]);
     // The guard before the step is shared, not run again.
-    assert_eq!(forked["steps"][0]["attempts"], record["steps"][0]["attempts"]);
+    let (shared, made) = (&forked["steps"][0]["attempts"][0], &record["steps"][0]["attempts"][0]);
+    assert_eq!((&shared["start_us"], &shared["shared"]), (&made["start_us"], &json!(true)));
+    assert_eq!((&forked["forked_from"], &made["shared"]), (&json!(id), &json!(null)));
     let screen = |arguments: &[&str]| sandbox.screen(arguments).replace(id, "RUN");
     insta::assert_snapshot!(
         [

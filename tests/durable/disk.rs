@@ -23,8 +23,8 @@ fn run_into(setting: &Setting, run: &str, break_it: impl FnOnce()) -> Output {
     let server = &setting.server;
     server.hold(run, AT);
     let mut child = setting.begin(run);
-    let held = server.wait_for(run, AT, || child.has_ended())
-        && server.wait_for_success(run, BESIDE, || child.has_ended());
+    let held =
+        server.wait_for(run, AT, || child.has_ended()) && server.wait_for_success(run, BESIDE, || child.has_ended());
     if held {
         break_it();
         server.let_go(run, AT);

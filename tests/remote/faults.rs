@@ -185,7 +185,7 @@ fn said(attempt: &AttemptRecord) -> String {
         figure(attempt.usage.input_tokens),
         figure(attempt.usage.output_tokens),
         attempt.cost_usd.map_or_else(|| "?".to_owned(), |cost| cost.to_string()),
-        attempt.bytes_sent
+        attempt.bytes_sent.expect("a number")
     );
     if let Some(error) = &attempt.error {
         let _ = write!(text, ": {}", error.message);
@@ -214,6 +214,6 @@ async fn a_run_with_a_fallback_survives_every_fault() {
         let first = &record.steps[0].attempts[0];
         let bytes: u64 = received.iter().map(Received::bytes).sum();
         let sent = if *fault == "TLS failure" { 0 } else { bytes };
-        assert_eq!(first.bytes_sent, sent, "{fault} of {provider}");
+        assert_eq!(first.bytes_sent, Some(sent), "{fault} of {provider}");
     }
 }

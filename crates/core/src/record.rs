@@ -107,15 +107,19 @@ pub struct RunRecord {
     pub error: Option<ErrorRecord>,
     /// Start in RFC 3339, UTC.
     pub started_at: String,
+    /// The run whose log it shares the beginning of; absent unless it is a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<String>,
     /// What it was given.
     pub inputs: IndexMap<String, Value>,
-    /// Sums over all attempts.
+    /// Sums over its attempts, those of the run that it was forked from left out.
     pub totals: Totals,
     /// Steps in topological order (ties: order in the file), then by index and iteration.
     pub steps: Vec<StepRecord>,
 }
 
-/// Sums over the attempts of a run. A sum with an unknown term is `null`, except `cost_usd`: the sum of what is known.
+/// Sums over the attempts that a run has made itself: what a fork shares was paid for by the other run. Times are those of
+/// the whole run. A sum with an unknown term is `null`, except `cost_usd`: the sum of what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Microseconds from start to end.
@@ -142,7 +146,7 @@ pub struct Totals {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_usd: Option<Usd>,
     /// Bytes sent to backends outside the boundary.
-    pub bytes_outside: u64,
+    pub bytes_outside: Option<u64>,
 }
 
 /// A step: one node's execution, one entry of its map or one round of its loop.
@@ -170,6 +174,12 @@ pub struct StepRecord {
     /// What was decided; absent while nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionRecord>,
+    /// While a person is asked and may not take as long as they like: when the default holds, in RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<String>,
+    /// What holds then: `approved` or `rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
     /// While a person is asked, what the step would be given; afterwards, what the person made of it, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
@@ -217,15 +227,15 @@ pub struct AttemptRecord {
     pub queue_us: u64,
     /// From the end of the queue to the first output token.
     pub ttft_us: Option<u64>,
-    /// From the end of the queue to the end.
+    /// From the end of the queue to the end; of an interrupted attempt at least, to the last that was noted of it.
     pub duration_us: u64,
     /// Tokens.
     #[serde(flatten)]
     pub usage: Usage,
     /// Cost; `null` when unknown.
     pub cost_usd: Option<Usd>,
-    /// Bytes sent to the backend's address.
-    pub bytes_sent: u64,
+    /// Bytes sent to the backend's address; `null` when unknown: of an attempt whose process died meanwhile.
+    pub bytes_sent: Option<u64>,
     /// `inside` or `outside` the trust boundary.
     pub destination: Destination,
     /// Why generation ended.
@@ -238,6 +248,9 @@ pub struct AttemptRecord {
     pub saved_usd: Option<Usd>,
     /// Why it failed.
     pub error: Option<ErrorRecord>,
+    /// Whether it was made in the run that this one was forked from, which paid for it; absent otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Where the figures come from.
     pub basis: AttemptBasis,
 }

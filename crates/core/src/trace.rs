@@ -40,6 +40,17 @@ impl TraceContext {
         Some(Self { trace_id, span_id, sampled: flags & 1 == 1, state })
     }
 
+    /// `traceparent` and, after a line end, `tracestate`, for whoever keeps them.
+    pub fn headers(&self) -> String {
+        self.state.as_ref().map_or_else(|| self.parent(), |state| format!("{}\n{state}", self.parent()))
+    }
+
+    /// Reads what [`Self::headers`] gave.
+    pub fn of_headers(text: &str) -> Option<Self> {
+        let (parent, state) = text.split_once('\n').map_or((text, None), |(parent, state)| (parent, Some(state)));
+        Self::parse(parent, state)
+    }
+
     /// The header `traceparent`.
     pub fn parent(&self) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))

@@ -66,8 +66,10 @@ pub fn learn(scenario: &mut Scenario, records: &[RunRecord]) -> Result<Learned, 
     let workflow = program.name().to_owned();
     let is_over =
         |status: Status| matches!(status, Status::Succeeded | Status::Failed | Status::Refused | Status::Limited);
-    let records: Vec<&RunRecord> =
-        records.iter().filter(|record| record.workflow == workflow && is_over(record.status)).collect();
+    let records: Vec<&RunRecord> = records
+        .iter()
+        .filter(|record| record.workflow == workflow && is_over(record.status) && record.forked_from.is_none())
+        .collect();
     if records.len() < FEWEST_RUNS {
         return Err(LearnError::TooFew { workflow, runs: records.len() });
     }

@@ -189,8 +189,8 @@ impl Summary {
             saved_usd: (!saved.is_empty()).then(|| saved.into_iter().sum()),
             input_tokens: per_run(&|outcome| outcome.figures.input_tokens.map(|count| count as f64), tokens),
             output_tokens: per_run(&|outcome| outcome.figures.output_tokens.map(|count| count as f64), tokens),
-            bytes_outside: per_run(&|outcome| Some(outcome.figures.bytes_outside as f64), None),
-            total_bytes_outside: Some(outcomes.iter().map(|outcome| outcome.figures.bytes_outside).sum()),
+            bytes_outside: per_run(&|outcome| outcome.figures.bytes_outside.map(|bytes| bytes as f64), None),
+            total_bytes_outside: outcomes.iter().map(|outcome| outcome.figures.bytes_outside).sum(),
             judging: Bill::sum(bills),
         }
     }
@@ -265,7 +265,7 @@ pub(crate) mod tests {
             saved_usd: None,
             input_tokens: Some(10),
             output_tokens: Some(5),
-            bytes_outside: 0,
+            bytes_outside: Some(0),
             attempts: 1,
             tokens_basis: Some(Basis::Reported),
             cost_basis: nanos.map(|_| Basis::Estimated),

@@ -95,7 +95,12 @@ impl Stamp {
 
     /// In RFC 3339, UTC, to the millisecond.
     pub(crate) fn started_at(&self) -> String {
-        let at = jiff::Timestamp::try_from(self.at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        format!("{at:.3}")
+        timestamp(self.unix_us())
     }
+}
+
+/// A moment in microseconds since the Unix epoch in RFC 3339, UTC, to the millisecond.
+pub(crate) fn timestamp(unix_us: u64) -> String {
+    let at = i64::try_from(unix_us).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
+    format!("{:.3}", at.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
 }

@@ -1,21 +1,22 @@
 //! The engine: starts runs, resumes them, and lets them be cancelled.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lumos_core::graph::GraphId;
 use lumos_core::load::Bundle;
-use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program};
+use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program, Shared};
 use lumos_core::record::{RunRecord, Status};
 use lumos_core::scheduler::{Decision, Event, EventKind, Outcome, RunState, StepId, Timer};
 use lumos_core::spec::Durability;
-use lumos_core::{BackendError, TraceContext};
+use lumos_core::{BackendError, Clock, TraceContext};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::binding::BoundProgram;
-use crate::clock::{Stamp, SystemClock};
+use crate::clock::{Stamp, SystemClock, UnixClock};
 use crate::driver::Driver;
 use crate::event::{Audience, RunEvent, SharedSink};
 use crate::fork::{Fork, Forked};
@@ -68,8 +69,32 @@ pub struct FinishedRun {
     bound: Arc<BoundProgram>,
     stamp: Stamp,
     inputs: LiveValue,
-    earlier: Earlier,
+    /// `None` for a run that this process has begun.
+    past: Option<Box<Past>>,
     state: RunState<Program>,
+}
+
+/// What a run has from before this process took it up, or from the run that it was forked from.
+#[derive(Default)]
+struct Past {
+    earlier: Earlier,
+    forked_from: Option<String>,
+    /// When people were asked about steps, in microseconds since the Unix epoch.
+    asked: BTreeMap<StepId, u64>,
+    /// Where the run's time would begin on the wall clock had this process carried it out from the beginning.
+    origin_unix_us: u64,
+}
+
+impl Past {
+    /// Of a run that is taken up now.
+    fn of(history: &History) -> Self {
+        Self {
+            earlier: history.earlier.clone(),
+            forked_from: history.forked_from.clone(),
+            asked: history.folded.asked.clone(),
+            origin_unix_us: UnixClock.now_us().saturating_sub(history.folded.state.now_us()),
+        }
+    }
 }
 
 impl FinishedRun {
@@ -92,6 +117,9 @@ impl FinishedRun {
             run_id: self.stamp.run_id(),
             deployment: self.bound.deployment().to_owned(),
             started_at: self.stamp.started_at(),
+            forked_from: self.past.as_ref().and_then(|past| past.forked_from.clone()),
+            shared: self.shared(),
+            due: history::due(self.bound.program(), &self.state, |step| Some(self.asked_us(step))),
             inputs: history::inputs(&self.inputs),
         };
         self.bound.program().record(&self.state, header, self.backends())
@@ -99,13 +127,30 @@ impl FinishedRun {
 
     /// Everything that happened beside contents.
     fn outline(&self) -> Outline<'_> {
-        self.bound.program().outline(&self.state, self.backends())
+        self.bound.program().outline(&self.state, self.shared(), self.backends())
+    }
+
+    /// How much of it is the run's that it was forked from.
+    fn shared(&self) -> Shared {
+        self.past.as_ref().map(|past| past.earlier.shared()).unwrap_or_default()
+    }
+
+    /// When a person was asked about a step, in microseconds since the Unix epoch.
+    fn asked_us(&self, step: StepId) -> u64 {
+        let (origin_us, asked_us) = match &self.past {
+            Some(past) => (past.origin_unix_us, past.asked.get(&step).copied()),
+            None => (self.stamp.unix_us(), None),
+        };
+        asked_us.unwrap_or_else(|| origin_us.saturating_add(self.state.step(step).ready_us))
     }
 
     fn backends<'r>(&'r self) -> impl Fn(usize, usize, u32) -> Option<&'r BackendRef> {
         |attempt, position, candidate| {
             let now = || self.bound.backend(position, candidate).map(|bound| &bound.reference);
-            self.earlier.backend(attempt, (position, candidate), now)
+            match &self.past {
+                Some(past) => past.earlier.backend(attempt, (position, candidate), now),
+                None => now(),
+            }
         }
     }
 }
@@ -200,8 +245,8 @@ impl Engine {
         async move {
             // As in `drive`, but for the box: thousands of runs would each leave a hole of its size in memory.
             let stamp = Stamp::now();
+            let begun = self.begin(bound, inputs, seed, (None, trace_parent.as_deref()), stamp);
             let audience = self.audience(bound, stamp, trace_parent);
-            let begun = self.begin(bound, inputs, seed, None, stamp);
             let (mut driver, rest) = self.set_out(bound, audience.as_deref(), begun);
             let driven = driver.drive(cancel).await;
             Box::pin(end(rest.finished(bound, driver), driven, audience)).await
@@ -209,7 +254,7 @@ impl Engine {
     }
 
     /// Goes on with a run that was interrupted or is paused, in the store that the engine keeps, with what people have
-    /// decided about its steps; where nobody has in time, the defaults hold. `bound` must be made by the blueprint of its
+    /// decided about its steps; where nobody has in time, the defaults hold, whatever is decided now. `bound` must be made by the blueprint of its
     /// [`crate::History`].
     ///
     /// # Errors
@@ -228,13 +273,14 @@ impl Engine {
             EngineError::from(error)
         };
         let history = store.read(|reader| History::read(reader, &header)).map_err(abandon)?;
-        // What a person has decided comes before the default, which then changes nothing.
-        let decided = decisions.into_iter().chain(history.overdue());
-        let decided = decided.map(|(step, decision)| EventKind::Decided(step, decision));
-        let first: Vec<_> = decided.chain([EventKind::Resumed]).collect();
+        // What a person decides too late changes nothing.
+        let overdue = history.overdue().into_iter().map(|step| EventKind::TimerFired(Timer::Approval(step)));
+        let decided = decisions.into_iter().map(|(step, decision)| EventKind::Decided(step, decision));
+        let first: Vec<_> = overdue.chain(decided).chain([EventKind::Resumed]).collect();
+        let trace_parent = header.trace_parent.clone();
         let (mut begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at), first);
         begun.journal = Some(Box::new(Journal::resume(store.clone(), header.ulid(), log, bound.durability())));
-        self.drive(bound, Box::new(begun), cancel).await
+        self.drive(bound, Box::new(begun), trace_parent, cancel).await
     }
 
     /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's
@@ -249,16 +295,22 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
         let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
-        let Forked { parent, events, history, first } = store.read(|reader| fork.read(reader))?;
+        let Forked { parent, events, mut history, first } = store.read(|reader| fork.read(reader))?;
         // The attempts of the log that is shared were made by the blueprint of the other run.
         let mut earlier = history.earlier.clone();
-        earlier.until(history.folded.state.attempts().len(), history.blueprint.backends.clone());
+        let state = &history.folded.state;
+        let shared = Shared { attempts: state.attempts().len(), until_us: state.now_us() };
+        earlier.until(shared, history.blueprint.backends.clone());
+        // People are asked anew.
+        let now_us = UnixClock.now_us();
+        history.folded.asked = state.asked().map(|step| (step, now_us)).collect();
+        (history.earlier, history.forked_from) = (earlier, Some(parent.run_id.clone()));
         let (mut begun, _) = Begun::of(history, Stamp::now(), first);
-        begun.earlier = earlier;
-        begun.shared_us = begun.state.now_us();
         let parent = Some((&parent, events));
-        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
-        self.drive(bound, Box::new(begun), cancel).await
+        begun.journal = self
+            .journal(bound)
+            .map(|store| Box::new(begun.new_journal(store, bound, parent, fork.trace_parent.as_deref())));
+        self.drive(bound, Box::new(begun), fork.trace_parent.clone(), cancel).await
     }
 
     /// Goes on with a run whose workflow has changed, as a new run: steps whose definition and request are what they were
@@ -289,14 +341,16 @@ impl Engine {
             .map_err(abandon)?;
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
-        let mut begun = self.begin(bound, inputs, header.seed, Some((&header, 0)), Stamp::now());
+        let trace_parent = header.trace_parent.clone();
+        let of = (Some((&header, 0)), trace_parent.as_deref());
+        let mut begun = self.begin(bound, inputs, header.seed, of, Stamp::now());
         if let Some(journal) = &mut begun.journal {
             journal.recall = Some(recall);
             // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
             journal.commit().await?;
         }
         cancel_old(store, &header, history).await?;
-        self.drive(bound, Box::new(begun), cancel).await
+        self.drive(bound, Box::new(begun), trace_parent, cancel).await
     }
 
     /// A new run.
@@ -305,14 +359,14 @@ impl Engine {
         bound: &BoundProgram,
         inputs: LiveValue,
         seed: u64,
-        parent: Option<(&store::Header, u64)>,
+        (parent, trace_parent): (Option<(&store::Header, u64)>, Option<&TraceContext>),
         stamp: Stamp,
     ) -> Begun {
         let state = RunState::new(bound.program(), inputs.clone(), seed);
         let first = vec![EventKind::Started];
-        let earlier = Earlier::default();
-        let mut begun = Begun { stamp, earlier, timers: Vec::new(), inputs, state, first, journal: None, shared_us: 0 };
-        begun.journal = self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent)));
+        let mut begun = Begun { stamp, past: None, timers: Vec::new(), inputs, state, first, journal: None };
+        begun.journal =
+            self.journal(bound).map(|store| Box::new(begun.new_journal(store, bound, parent, trace_parent)));
         begun
     }
 
@@ -325,9 +379,10 @@ impl Engine {
         &self,
         bound: &Arc<BoundProgram>,
         begun: Box<Begun>,
+        trace_parent: Option<Box<TraceContext>>,
         cancel: &CancellationToken,
     ) -> Result<FinishedRun, EngineError> {
-        let audience = self.audience(bound, begun.stamp, None);
+        let audience = self.audience(bound, begun.stamp, trace_parent);
         let (mut driver, rest) = self.set_out(bound, audience.as_deref(), *begun);
         let driven = driver.drive(cancel).await;
         // Boxed, so that a run that goes on holds no room for what comes after it.
@@ -361,10 +416,10 @@ impl Engine {
         audience: Option<&'a Audience>,
         begun: Begun,
     ) -> (Driver<'a>, Rest) {
-        let Begun { stamp, earlier, timers, inputs, state, first, journal, shared_us } = begun;
+        let Begun { stamp, past, timers, inputs, state, first, journal } = begun;
         let mut driver = Driver::new(bound, &self.clock, audience, state, journal);
         driver.begin(timers, first);
-        (driver, Rest { stamp, inputs, earlier, shared_us })
+        (driver, Rest { stamp, inputs, past })
     }
 }
 
@@ -372,21 +427,20 @@ impl Engine {
 struct Rest {
     stamp: Stamp,
     inputs: LiveValue,
-    earlier: Earlier,
-    shared_us: u64,
+    past: Option<Box<Past>>,
 }
 
 impl Rest {
-    fn finished(self, bound: &Arc<BoundProgram>, driver: Driver<'_>) -> (FinishedRun, Option<Box<Journal>>, u64) {
+    fn finished(self, bound: &Arc<BoundProgram>, driver: Driver<'_>) -> (FinishedRun, Option<Box<Journal>>) {
         let (state, journal) = driver.into_parts();
-        let Self { stamp, inputs, earlier, shared_us } = self;
-        (FinishedRun { bound: bound.clone(), stamp, inputs, earlier, state }, journal, shared_us)
+        let Self { stamp, inputs, past } = self;
+        (FinishedRun { bound: bound.clone(), stamp, inputs, past, state }, journal)
     }
 }
 
 /// Keeps how a run ended, and tells who listens.
 async fn end(
-    (run, journal, shared_us): (FinishedRun, Option<Box<Journal>>, u64),
+    (run, journal): (FinishedRun, Option<Box<Journal>>),
     driven: Result<(), StoreError>,
     audience: Option<Box<Audience>>,
 ) -> Result<FinishedRun, EngineError> {
@@ -404,6 +458,7 @@ async fn end(
     if let Some(audience) = &audience {
         audience.trace(|scope, content| {
             let began_unix_us = run.stamp.unix_us();
+            let shared_us = run.shared().until_us;
             RunTrace::of(&run.bound, &run.state, scope, *record(), (began_unix_us, shared_us), content)
         });
         if audience.is_live() {
@@ -429,32 +484,38 @@ async fn cancel_old(store: &RecordStore, header: &store::Header, mut history: Hi
 /// A run that a driver is to take up.
 struct Begun {
     stamp: Stamp,
-    earlier: Earlier,
+    past: Option<Box<Past>>,
     timers: Vec<(u64, Timer)>,
     inputs: LiveValue,
     state: RunState<Program>,
     /// What happens first; the last of it starts the run or resumes it.
     first: Vec<EventKind<LiveValue>>,
     journal: Option<Box<Journal>>,
-    /// What happened before this moment of the run is part of the run that it was forked from.
-    shared_us: u64,
 }
 
 impl Begun {
     /// The log of a new run.
-    fn new_journal(&self, store: &RecordStore, bound: &BoundProgram, parent: Option<(&store::Header, u64)>) -> Journal {
+    fn new_journal(
+        &self,
+        store: &RecordStore,
+        bound: &BoundProgram,
+        parent: Option<(&store::Header, u64)>,
+        trace_parent: Option<&TraceContext>,
+    ) -> Journal {
         let (hash, data) = bound.blueprint();
         let mut blobs = vec![Blob { hash: *hash, data: data.clone() }];
         let inputs = Kept::of(&self.inputs, &mut blobs).text();
         let (run_id, seed) = (self.stamp.run_id(), self.state.seed());
         let parent_id = parent.map(|(header, _)| header.run_id.as_str());
-        let digest = first_digest(&run_id, Some(hash), Some(&inputs), seed, parent_id);
+        let started_at = self.stamp.started_at();
+        let digest = first_digest(&run_id, Some(hash), Some(&inputs), seed, (parent_id, Some(&started_at)));
         let seq = parent.map_or(0, |(_, events)| events);
         let begin = Begin {
+            trace_parent: trace_parent.map(TraceContext::headers),
             workflow: bound.program().name().to_owned(),
             deployment: bound.deployment().to_owned(),
             seed,
-            started_at: self.stamp.started_at(),
+            started_at,
             parent: parent.map(|(header, events)| (header.id, events)),
             definition: *hash,
             inputs,
@@ -464,9 +525,9 @@ impl Begun {
 
     /// From a run's history, with where its log stands.
     fn of(history: History, stamp: Stamp, first: Vec<EventKind<LiveValue>>) -> (Self, (Digest, u64)) {
-        let History { inputs, earlier, folded, .. } = history;
-        let timers = folded.timers.into_iter().filter(|(_, timer)| folded.state.awaits(*timer)).collect();
-        let begun = Self { stamp, earlier, timers, inputs, state: folded.state, first, journal: None, shared_us: 0 };
+        let (past, timers) = (Some(Box::new(Past::of(&history))), history.timers());
+        let History { inputs, folded, .. } = history;
+        let begun = Self { stamp, past, timers, inputs, state: folded.state, first, journal: None };
         (begun, (folded.digest, folded.events))
     }
 }

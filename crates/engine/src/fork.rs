@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use lumos_core::TraceContext;
 use lumos_core::program::LiveValue;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{AttemptId, Event, EventKind, StepId};
@@ -22,6 +23,8 @@ pub struct Fork {
     pub inputs: IndexMap<String, Value>,
     /// Seed of everything random from there on; `None` is that of the run.
     pub seed: Option<u64>,
+    /// The span of the caller that the fork belongs to.
+    pub trace_parent: Option<Box<TraceContext>>,
 }
 
 /// A run as it was at the point where a fork leaves it.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use lumos_core::Clock;
 use lumos_core::load::Definition;
-use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program};
+use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program, Shared};
 use lumos_core::record::RunRecord;
-use lumos_core::scheduler::{Command, Decision, Failure, RunState, StepId, Timer};
+use lumos_core::scheduler::{Command, Failure, RunState, StepId, Timer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::binding::BoundProgram;
-use crate::clock::UnixClock;
+use crate::clock::{UnixClock, timestamp};
 use crate::store::{self, Digest, Reader, StoreError};
 
 /// What a run is made by, as it is kept.
@@ -43,14 +43,19 @@ impl Blueprint {
 /// on it no longer holds.
 pub(crate) struct Lineage(pub(crate) Vec<(Blueprint, u64)>);
 
-/// The backends that attempts were made on before a run was bound as it is now: those below a number, in order of start.
+/// The runs whose log a run shares: how far each reaches, and the backends that its attempts were made on; oldest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Earlier(Vec<(usize, Vec<Vec<BackendRef>>)>);
+pub(crate) struct Earlier(Vec<(Shared, Vec<Vec<BackendRef>>)>);
 
 impl Earlier {
-    /// The same, and those below `end` that it did not know of yet.
-    pub(crate) fn until(&mut self, end: usize, backends: Vec<Vec<BackendRef>>) {
+    /// The same, and what is shared up to `end` that it did not know of yet.
+    pub(crate) fn until(&mut self, end: Shared, backends: Vec<Vec<BackendRef>>) {
         self.0.push((end, backends));
+    }
+
+    /// How much of the run is others'.
+    pub(crate) fn shared(&self) -> Shared {
+        self.0.last().map(|(end, _)| *end).unwrap_or_default()
     }
 
     /// The backend of an attempt; `now` is how nodes are bound now.
@@ -60,7 +65,7 @@ impl Earlier {
         (position, candidate): (usize, u32),
         now: impl FnOnce() -> Option<&'b BackendRef>,
     ) -> Option<&'b BackendRef> {
-        match self.0.iter().find(|(end, _)| attempt < *end) {
+        match self.0.iter().find(|(end, _)| attempt < end.attempts) {
             Some((_, backends)) => backends.get(position)?.get(candidate as usize),
             None => now(),
         }
@@ -75,6 +80,8 @@ pub struct History {
     pub(crate) blueprint: Blueprint,
     pub(crate) inputs: LiveValue,
     pub(crate) earlier: Earlier,
+    /// The run that it was forked from.
+    pub(crate) forked_from: Option<String>,
     pub(crate) folded: Folded,
 }
 
@@ -83,9 +90,9 @@ pub(crate) struct Folded {
     pub(crate) program: Program,
     pub(crate) state: RunState<Program>,
     /// Timers that were set, whether they are still awaited or not.
-    pub(crate) timers: Vec<(u64, Timer)>,
-    /// Steps that people were asked about, and when that was on disk, in microseconds since the Unix epoch.
-    asked: Vec<(StepId, u64)>,
+    timers: Vec<(u64, Timer)>,
+    /// When people were asked about steps, in microseconds since the Unix epoch.
+    pub(crate) asked: BTreeMap<StepId, u64>,
     /// Of the log's last row.
     pub(crate) digest: Digest,
     /// Number of events, those of a shared log included.
@@ -110,31 +117,33 @@ impl History {
         let blueprint = blueprint.ok_or_else(|| StoreError::NoLog(header.run_id.clone()))?;
         let program = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
         let (inputs, first_inputs) = (reader.inputs(header)?, reader.first_inputs(header)?);
+        let forked_from = reader.forked_from(header)?;
         let mut state = RunState::new(&program, first_inputs, seed);
         let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> = BTreeMap::new();
         for (earlier, events) in lineage {
             boundaries.entry(events).or_insert(earlier.backends);
         }
         let mut earlier = Vec::new();
-        let (mut commands, mut timers, mut asked, mut number) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut commands, mut timers, mut asked, mut number) = (Vec::new(), Vec::new(), BTreeMap::new(), 0);
+        let reached = |state: &RunState<Program>| Shared { attempts: state.attempts().len(), until_us: state.now_us() };
         let (digest, events) = reader.events(header, until, &mut |event, committed_us| {
             if let Some(backends) = boundaries.remove(&number) {
-                earlier.push((state.attempts().len(), backends));
+                earlier.push((reached(&state), backends));
             }
             number += 1;
             state.handle(&program, event, &mut commands);
             for command in commands.drain(..) {
                 match command {
                     Command::SetTimer { timer, at_us } => timers.push((at_us, timer)),
-                    Command::AskHuman(step) => asked.push((step, committed_us)),
+                    Command::AskHuman(step) => _ = asked.insert(step, committed_us),
                     _ => {}
                 }
             }
         })?;
-        earlier.extend(boundaries.into_values().map(|backends| (state.attempts().len(), backends)));
+        earlier.extend(boundaries.into_values().map(|backends| (reached(&state), backends)));
         let folded = Folded { program, state, timers, asked, digest, events };
         let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
-        Ok(Self { run_id, started_at, blueprint, inputs, earlier: Earlier(earlier), folded })
+        Ok(Self { run_id, started_at, blueprint, inputs, earlier: Earlier(earlier), forked_from, folded })
     }
 
     /// Everything that has happened.
@@ -143,6 +152,9 @@ impl History {
             run_id: self.run_id.clone(),
             deployment: self.blueprint.deployment.clone(),
             started_at: self.started_at.clone(),
+            forked_from: self.forked_from.clone(),
+            shared: self.earlier.shared(),
+            due: due(&self.folded.program, &self.folded.state, |step| self.folded.asked.get(&step).copied()),
             inputs: inputs(&self.inputs),
         };
         self.folded.program.record(&self.folded.state, header, self.backends())
@@ -150,7 +162,7 @@ impl History {
 
     /// Everything that has happened beside contents.
     pub(crate) fn outline(&self) -> Outline<'_> {
-        self.folded.program.outline(&self.folded.state, self.backends())
+        self.folded.program.outline(&self.folded.state, self.earlier.shared(), self.backends())
     }
 
     fn backends<'r>(&'r self) -> impl Fn(usize, usize, u32) -> Option<&'r BackendRef> {
@@ -178,17 +190,31 @@ impl History {
         self.folded.program.edited(&self.folded.state, step, changes)
     }
 
-    /// The defaults of those that nobody decided about in time; people's time goes on while no process has the run.
-    pub fn overdue(&self) -> Vec<(StepId, Decision<LiveValue>)> {
-        let Folded { program, state, asked, .. } = &self.folded;
+    /// The steps that nobody decided about in time; people's time goes on while no process has the run. Their defaults
+    /// hold once the run is gone on with.
+    pub fn overdue(&self) -> Vec<StepId> {
         let now_us = UnixClock.now_us();
-        let overdue = state.asked().filter_map(|step| {
-            let approval = state.approval_policy(program.plan(), step)?;
-            let (_, asked_us) = asked.iter().rev().find(|(asked, _)| *asked == step)?;
-            let is_over = now_us >= asked_us.saturating_add(approval.timeout_us?);
-            is_over.then(|| (step, Decision::by_default(approval.default)))
-        });
-        overdue.collect()
+        let is_over = |step: &StepId| self.due_us(*step).is_some_and(|due_us| now_us >= due_us);
+        self.folded.state.asked().filter(is_over).collect()
+    }
+
+    /// When the default holds for a step that a person is asked about, in microseconds since the Unix epoch.
+    fn due_us(&self, step: StepId) -> Option<u64> {
+        let Folded { program, state, asked, .. } = &self.folded;
+        due_us(program, state, step, *asked.get(&step)?)
+    }
+
+    /// Timers that are still awaited, as a driver that takes the run up has to set them.
+    pub(crate) fn timers(&self) -> Vec<(u64, Timer)> {
+        let (state, now_us) = (&self.folded.state, UnixClock.now_us());
+        let awaited = self.folded.timers.iter().filter(|(_, timer)| state.awaits(*timer));
+        let at_us = |at_us: u64, timer: Timer| match timer {
+            Timer::Approval(step) => {
+                self.due_us(step).map_or(at_us, |due_us| state.now_us() + due_us.saturating_sub(now_us))
+            }
+            _ => at_us,
+        };
+        awaited.map(|(at, timer)| (at_us(*at, *timer), *timer)).collect()
     }
 
     /// Its id.
@@ -200,6 +226,22 @@ impl History {
     pub fn blueprint(&self) -> &Blueprint {
         &self.blueprint
     }
+}
+
+/// When the default holds for a step that a person was asked about at `asked_us`; `None` when it takes as long as it takes.
+fn due_us(program: &Program, state: &RunState<Program>, step: StepId, asked_us: u64) -> Option<u64> {
+    Some(asked_us.saturating_add(state.approval_policy(program.plan(), step)?.timeout_us?))
+}
+
+/// When the defaults hold for the steps that people are asked about, in RFC 3339, UTC; `asked_us` says when they were
+/// asked, in microseconds since the Unix epoch.
+pub(crate) fn due(
+    program: &Program,
+    state: &RunState<Program>,
+    asked_us: impl Fn(StepId) -> Option<u64>,
+) -> BTreeMap<StepId, String> {
+    let due = state.asked().filter_map(|step| Some((step, due_us(program, state, step, asked_us(step)?)?)));
+    due.map(|(step, due_us)| (step, timestamp(due_us))).collect()
 }
 
 /// A run's inputs as records have them.

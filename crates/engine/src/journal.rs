@@ -1,12 +1,14 @@
 //! A run's log as it is written: each event before the scheduler sees it, all of them on disk before anything that they
 //! lead to leaves the process.
 
+use lumos_core::Clock;
 use lumos_core::program::LiveValue;
 use lumos_core::scheduler::{AttemptId, Event};
 use lumos_core::spec::Durability;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
+use crate::clock::UnixClock;
 use crate::recall::Recall;
 use crate::store::{Append, Begin, Blob, Digest, Done, RecordStore, Rows, StoreError, Told, write_event};
 
@@ -133,10 +135,10 @@ impl Journal {
     /// What has not been sent, and who is told that it is on disk.
     fn take(&mut self, end: Option<Box<Rows>>) -> (Box<Append>, Done) {
         let mut events = std::mem::take(&mut self.events);
-        let seq = self.seq;
+        let (seq, at_us) = (self.seq, UnixClock.now_us());
         if !events.is_empty() {
             events.push(b']');
-            self.digest = self.digest.then(seq, &events);
+            self.digest = self.digest.then(seq, at_us, &events);
         }
         self.seq += std::mem::take(&mut self.count);
         let (done, pending) = oneshot::channel();
@@ -146,6 +148,7 @@ impl Journal {
             begin: self.begin.take(),
             blobs: std::mem::take(&mut self.blobs),
             seq,
+            at_us,
             // JSON is UTF-8.
             events: String::from_utf8(events).unwrap_or_default(),
             digest: self.digest,

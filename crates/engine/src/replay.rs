@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lumos_core::program::{LiveValue, Program};
-use lumos_core::record::{ErrorRecord, Exchange, RunRecord};
+use lumos_core::record::{ErrorRecord, Exchange, RunRecord, Status};
 use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, Failure, RunState, StepId, Timer};
 use lumos_core::{Clock, Usd};
 use serde::Serialize;
@@ -92,6 +92,7 @@ impl RecordStore {
             let inputs = reader.first_inputs(&header)?;
             let mut replay = Replay::new(bound, RunState::new(bound.program(), inputs, header.seed), shared);
             reader.events(&header, u64::MAX, &mut |event, _| replay.take(event))?;
+            replay.end(header.status);
             Ok(Replayed {
                 run_id: header.run_id.clone(),
                 events: replay.number - shared,
@@ -298,6 +299,15 @@ impl<'a> Replay<'a> {
                 // Whether it asks is seen in its state.
                 Command::AskHuman(_) | Command::Finish => {}
             }
+        }
+    }
+
+    /// Compares how the run stands, once all events are taken, with what is said of it.
+    fn end(&mut self, status: Status) {
+        let is_over = !matches!(status, Status::Running | Status::Interrupted);
+        if self.found.is_none() && is_over && self.state.status() != status {
+            let message = format!("the log ends here, and the run is `{}`", status.as_str());
+            self.found = Some((self.number, None, message));
         }
     }
 

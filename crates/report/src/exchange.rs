@@ -68,7 +68,10 @@ fn usage(attempt: &AttemptRecord) -> Vec<String> {
     if is_asked {
         parts.push(match attempt.destination {
             Destination::Inside => "inside the boundary".to_owned(),
-            Destination::Outside => format!("{} sent outside the boundary", figure::bytes(attempt.bytes_sent)),
+            Destination::Outside => {
+                let bytes = attempt.bytes_sent.map_or_else(|| "an unknown number of bytes".to_owned(), figure::bytes);
+                format!("{bytes} sent outside the boundary")
+            }
         });
     }
     parts.extend(attempt.finish_reason.map(|reason| format!("ended by {}", steps::finish(reason))));

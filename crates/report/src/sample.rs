@@ -26,7 +26,8 @@ pub(crate) fn attempt(number: u32, backend: Option<&str>) -> AttemptRecord {
             ..Usage::default()
         },
         cost_usd: Some((if backend.is_some() { "0.000022906" } else { "0" }).parse().unwrap()),
-        bytes_sent: 0,
+        bytes_sent: Some(0),
+        shared: false,
         destination: Destination::Inside,
         finish_reason: backend.filter(|name| *name != "embedder").map(|_| FinishReason::Stop),
         request_id: None,
@@ -52,6 +53,8 @@ pub(crate) fn step(node: &str, kind: &str, attempts: Vec<AttemptRecord>) -> Step
         error: None,
         question: None,
         decision: None,
+        due_at: None,
+        default: None,
         arguments: None,
         ready_us: None,
         end_us: None,
@@ -71,6 +74,7 @@ pub(crate) fn record(steps: Vec<StepRecord>) -> RunRecord {
         output: Value::Null,
         error: None,
         started_at: "2026-11-24T10:00:00Z".to_owned(),
+        forked_from: None,
         inputs: IndexMap::new(),
         totals: Totals {
             duration_us: 1_240_000,
@@ -83,7 +87,7 @@ pub(crate) fn record(steps: Vec<StepRecord>) -> RunRecord {
             attempts: 4,
             reserved_usd: None,
             saved_usd: None,
-            bytes_outside: 0,
+            bytes_outside: Some(0),
         },
         steps,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lumos_core::{AttemptRecord, Basis, FinishReason, RunRecord, Status, StepRecord, Usd};
+use lumos_core::{AttemptRecord, Basis, Destination, FinishReason, RunRecord, Status, StepRecord, Usd};
 
 use crate::figure::{self, NONE, UNKNOWN};
 use crate::label::step_label;
@@ -103,8 +103,10 @@ pub(crate) fn with_status(label: String, status: Status) -> String {
     if status == Status::Succeeded { label } else { format!("{label} ({})", status.as_str()) }
 }
 
+/// The attempts that the run has made itself and that asked somebody.
 pub(crate) fn asked(record: &RunRecord) -> impl Iterator<Item = &AttemptRecord> {
-    record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.backend.is_some())
+    let attempts = record.steps.iter().flat_map(|step| &step.attempts);
+    attempts.filter(|attempt| attempt.backend.is_some() && !attempt.shared)
 }
 
 fn total(record: &RunRecord) -> Vec<String> {
@@ -133,7 +135,8 @@ fn total(record: &RunRecord) -> Vec<String> {
 /// Which model each backend serves, where the table has no room for it.
 fn models(record: &RunRecord) -> Option<String> {
     let mut served: Vec<String> = Vec::new();
-    for attempt in asked(record) {
+    let attempts = record.steps.iter().flat_map(|step| &step.attempts);
+    for attempt in attempts.filter(|attempt| attempt.backend.is_some()) {
         let name = |text: &Option<String>| crate::table::clean(text.as_deref().unwrap_or(UNKNOWN));
         let line = format!("{} = {}", name(&attempt.backend), name(&attempt.model));
         if !served.contains(&line) {
@@ -181,11 +184,21 @@ pub(crate) fn circumstances(record: &RunRecord) -> Vec<String> {
     if let Some(saved) = totals.saved_usd {
         facts.push(format!("{} saved by the response cache", figure::money(saved)));
     }
-    let mut attempts = record.steps.iter().flat_map(|step| &step.attempts);
-    if totals.bytes_outside > 0 {
-        facts.push(format!("{} left the boundary", figure::bytes(totals.bytes_outside)));
-    } else if attempts.all(|attempt| attempt.destination == lumos_core::Destination::Inside) {
-        facts.push("nothing left the boundary".to_owned());
+    let outside = || asked(record).filter(|attempt| attempt.destination == Destination::Outside);
+    match totals.bytes_outside {
+        None => {
+            let known = outside().filter_map(|attempt| attempt.bytes_sent).sum();
+            facts.push(format!("at least {} left the boundary, how much more is unknown", figure::bytes(known)));
+        }
+        Some(0) if outside().next().is_some() => {}
+        Some(0) => facts.push("nothing left the boundary".to_owned()),
+        Some(bytes) => facts.push(format!("{} left the boundary", figure::bytes(bytes))),
+    }
+    if let Some(parent) = &record.forked_from {
+        let shared = record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.shared).count();
+        let tries =
+            if shared == 1 { "1 try is".to_owned() } else { format!("{} tries are", figure::count(shared as u64)) };
+        facts.push(format!("{tries} run {}'s, which paid for them", crate::table::clean(parent)));
     }
     facts
 }

@@ -135,11 +135,6 @@ pub(crate) fn error_type(status: Status) -> Option<&'static str> {
     is_error(status).then(|| status.as_str())
 }
 
-/// Whether an attempt was made by the run that this one was forked from.
-pub(crate) fn is_shared(attempt: &AttemptRecord, shared_us: u64) -> bool {
-    attempt.start_us < shared_us
-}
-
 /// The attempt that another one joined: one of the same step that was still going on when it was started.
 pub(crate) fn joined<'a>(step: &'a StepRecord, attempt: &AttemptRecord) -> Option<&'a AttemptRecord> {
     let end = |other: &AttemptRecord| other.start_us + other.queue_us + other.duration_us;

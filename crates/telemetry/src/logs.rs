@@ -5,7 +5,7 @@ use lumos_engine::RunTrace;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 
-use crate::attributes::{Attributes, any, error_type, is_final, is_shared, own, served};
+use crate::attributes::{Attributes, any, error_type, is_final, own, served};
 use crate::names;
 use crate::settings::Settings;
 use crate::spans::content;
@@ -29,7 +29,7 @@ pub(crate) fn logs(trace: &RunTrace, settings: &Settings) -> Vec<LogRecord> {
     };
     let mut logs = Vec::new();
     for (step, traced) in record.steps.iter().zip(&trace.steps).filter(|_| is_final(record)) {
-        for attempt in step.attempts.iter().filter(|attempt| !is_shared(attempt, trace.shared_us)) {
+        for attempt in step.attempts.iter().filter(|attempt| !attempt.shared) {
             let end_us = attempt.start_us + attempt.queue_us + attempt.duration_us;
             let span = scope.attempt(traced.step, attempt.attempt);
             if attempt.status == Status::Failed {

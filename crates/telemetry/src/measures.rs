@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
 };
 
-use crate::attributes::{Attributes, error_type, inference, is_final, is_shared, operation, own, provider, seconds};
+use crate::attributes::{Attributes, error_type, inference, is_final, operation, own, provider, seconds};
 use crate::names;
 use crate::settings::Conventions;
 use crate::spans::dollars;
@@ -119,7 +119,7 @@ impl Measures {
                 }
             }
             let asked = step.attempts.iter().filter(|attempt| attempt.backend.is_some());
-            for attempt in asked.filter(|attempt| !is_shared(attempt, shared_us)) {
+            for attempt in asked.filter(|attempt| !attempt.shared) {
                 self.attempt(attempt, &step.kind, conventions);
             }
         }

@@ -9,9 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status as SpanStatus};
 use serde_json::{Value, json};
 
-use crate::attributes::{
-    Attributes, error_type, inference, is_error, is_shared, joined, operation, own, seconds, served,
-};
+use crate::attributes::{Attributes, error_type, inference, is_error, joined, operation, own, seconds, served};
 use crate::names;
 use crate::settings::{Conventions, Settings};
 
@@ -128,7 +126,7 @@ impl Builder<'_> {
         attributes.text(own::NODE, &step.node);
         attributes.int(own::ATTEMPT, Some(u64::from(attempt.attempt)));
         attributes.text(own::STATUS, attempt.status.as_str());
-        if is_shared(attempt, self.trace.shared_us) {
+        if attempt.shared {
             attributes.flag(own::SHARED, true);
         }
         failed(&mut attributes, attempt.status);
@@ -194,7 +192,7 @@ fn usage(attributes: &mut Attributes, attempt: &AttemptRecord, conventions: Conv
         Destination::Outside => "outside",
     };
     attributes.text(own::DESTINATION, destination);
-    attributes.int(own::BYTES_SENT, Some(attempt.bytes_sent));
+    attributes.int(own::BYTES_SENT, attempt.bytes_sent);
     attributes.double(own::QUEUE, Some(seconds(attempt.queue_us)));
     attributes.double(own::COST, attempt.cost_usd.map(dollars));
     if let Some(basis) = attempt.basis.cost {

@@ -6,7 +6,7 @@ use super::sink::{Sink, suggest};
 use crate::load::{Bundle, DeploymentSource, WorkflowSource};
 use crate::problem::{Problem, nearest};
 use crate::read::Parsed;
-use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, NodeKind, host_of};
+use crate::spec::{AgentSpec, BackendSpec, Cost, DeploymentSpec, Durability, NodeKind, host_of};
 
 /// The binding of everything that no other names.
 const REST: &str = "*";
@@ -158,6 +158,7 @@ pub(super) fn check_bindings(bundle: &Bundle, source: &DeploymentSource) -> Vec<
         sink.warning(&format!("backends.{name}"), format!("nothing is bound to `{name}`"), hint);
     }
     labels(&mut sink, bundle, deployment);
+    approvals(&mut sink, bundle, deployment);
     problems.extend(sink.into_problems());
     problems.extend(budgets(bundle, deployment, &reached));
     problems
@@ -181,6 +182,17 @@ fn labels(sink: &mut Sink<'_>, bundle: &Bundle, deployment: &DeploymentSpec) {
             let message = format!("nothing carries the label `{}`", label.0);
             sink.warning(&format!("boundary.forbid_outside.{at}"), message, format!("did you mean `{near}`?"));
         }
+    }
+}
+
+/// A run that pauses and is not kept could never be gone on with.
+fn approvals(sink: &mut Sink<'_>, bundle: &Bundle, deployment: &DeploymentSpec) {
+    let mut nodes = bundle.sources().flat_map(|source| &source.parsed.spec.nodes);
+    if deployment.durability == Durability::Off
+        && let Some((name, _)) = nodes.find(|(_, node)| node.options.approve.is_some())
+    {
+        let message = format!("runs that are not kept cannot wait for a person, as `{name}` does");
+        sink.error("durability", message, "`Normal` or `Full`, or leave `approve` out".to_owned());
     }
 }
 

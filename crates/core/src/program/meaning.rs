@@ -245,11 +245,12 @@ fn type_name(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde_json::json;
 
-    use super::super::{Header, Workflows};
+    use super::super::{Header, Shared, Workflows};
     use super::*;
     use crate::record::Status;
     use crate::scheduler::{By, Decision, Event, EventKind};
@@ -326,6 +327,9 @@ mod tests {
     fn records_say_what_was_asked_and_who_decided() {
         let program = program();
         let header = || Header {
+            forked_from: None,
+            shared: Shared::default(),
+            due: BTreeMap::new(),
             run_id: String::new(),
             deployment: String::new(),
             started_at: String::new(),

@@ -16,7 +16,7 @@ use crate::template::Template;
 
 pub use compile::{CompileError, Reading, Workflows};
 pub use labels::{Arrival, Hop, Ways};
-pub use outline::{AttemptOutline, Outline, StepOutline, outline};
+pub use outline::{AttemptOutline, Outline, Shared, StepOutline, outline};
 pub use projection::{BackendRef, Header, Projected, RecordBasis, record};
 pub use value::LiveValue;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{BackendRef, ProgramNode, Projected, RecordBasis};
 use crate::money::Usd;
 use crate::record::{AttemptBasis, Destination, Status, Totals};
-use crate::scheduler::{AttemptTrace, Failure, RunState, Semantics, StepId, StepTrace};
-use crate::usage::{CallReport, Usage};
+use crate::scheduler::{AttemptTrace, By, Decision, Failure, RunState, Semantics, StepId, StepTrace};
+use crate::usage::{Basis, CallReport, Usage};
 
 /// A run, finished or not, without its contents.
 pub struct Outline<'r> {
@@ -40,8 +40,19 @@ pub struct StepOutline<'r> {
     pub end_us: Option<u64>,
     /// Microseconds that it adds to the run's critical path; `None` when it is not on it.
     pub critical_us: Option<u64>,
+    /// What became of it after a person was asked, and who decided.
+    pub verdict: Option<(&'static str, By)>,
     /// By number.
     pub attempts: Vec<AttemptOutline<'r>>,
+}
+
+/// The beginning of a run that is another run's, which paid for it; nothing for a run that is not a fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shared {
+    /// Number of the attempts, the first in order of start.
+    pub attempts: usize,
+    /// Until when, in microseconds since the run's start.
+    pub until_us: u64,
 }
 
 /// An attempt without its contents.
@@ -51,6 +62,8 @@ pub struct AttemptOutline<'r> {
     pub trace: &'r AttemptTrace,
     /// Who was asked; `None` for nodes without a model.
     pub backend: Option<&'r BackendRef>,
+    /// Whether the run that this one was forked from made it.
+    pub shared: bool,
     basis: RecordBasis,
 }
 
@@ -89,9 +102,10 @@ impl<'r> AttemptOutline<'r> {
         self.trace.cost().or_else(|| self.backend.is_none().then_some(Usd::ZERO))
     }
 
-    /// Bytes sent to the backend's address.
-    pub fn bytes_sent(&self) -> u64 {
-        self.report().map_or(0, |report| report.bytes_sent)
+    /// Bytes sent to the backend's address; `None` while, or because, nobody has said how the attempt ended.
+    pub fn bytes_sent(&self) -> Option<u64> {
+        let is_known = self.backend.is_none() || self.trace.is_billed();
+        is_known.then(|| self.report().map_or(0, |report| report.bytes_sent))
     }
 
     /// Which side of the trust boundary they went to.
@@ -102,18 +116,21 @@ impl<'r> AttemptOutline<'r> {
     /// Where its figures come from.
     pub fn basis(&self) -> AttemptBasis {
         let asked = self.backend.is_some();
+        // When an interrupted attempt ended is not known, only until when it certainly went on.
+        let is_interrupted = self.trace.status == Status::Interrupted;
         AttemptBasis {
-            latency: self.basis.time,
+            latency: if is_interrupted { Basis::Estimated } else { self.basis.time },
             tokens: self.report().filter(|_| asked).map(|report| report.tokens_basis),
             cost: self.cost().map(|_| if asked { self.basis.cost } else { self.basis.time }),
         }
     }
 }
 
-/// A run without its contents; `backend` as for [`super::record`].
+/// A run without its contents; `backend` and `shared` as for [`super::record`].
 pub fn outline<'r, S: Projected>(
     semantics: &'r S,
     state: &'r RunState<S>,
+    shared: Shared,
     backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
 ) -> Outline<'r> {
     let view = View { semantics, state };
@@ -125,6 +142,7 @@ pub fn outline<'r, S: Projected>(
     for (number, trace) in state.attempts().iter().enumerate() {
         let backend = backend(number, view.node_of(trace.id.step).position, trace.candidate);
         if let Some(reference) = backend
+            && number >= shared.attempts
             && let Some(usd) = reference.usd_per_hour
         {
             machines.insert(&reference.backend, usd);
@@ -134,7 +152,7 @@ pub fn outline<'r, S: Projected>(
             // Few steps are tried more than once.
             attempts.reserve_exact(1);
         }
-        attempts.push(AttemptOutline { trace, backend, basis });
+        attempts.push(AttemptOutline { trace, backend, shared: number < shared.attempts, basis });
     }
     let step = |id: StepId| {
         let attempts = std::mem::take(&mut attempts[id.index()]);
@@ -142,7 +160,8 @@ pub fn outline<'r, S: Projected>(
     };
     let steps: Vec<StepOutline<'r>> = view.order().into_iter().map(step).collect();
     // For the whole run: they stand by while others work.
-    let costs = machines.into_values().filter_map(|usd| usd.scaled(state.now_us(), 3_600_000_000));
+    let own_us = state.now_us().saturating_sub(shared.until_us);
+    let costs = machines.into_values().filter_map(|usd| usd.scaled(own_us, 3_600_000_000));
     let reserved_usd = costs.reduce(Usd::saturating_add);
     Outline { status: state.status(), totals: Totals { reserved_usd, ..totals(state.now_us(), &steps) }, steps }
 }
@@ -197,6 +216,7 @@ impl<'r, S: Projected> View<'r, S> {
             ready_us: executed.then_some(step.ready_us),
             end_us: (executed && ended).then_some(step.end_us),
             critical_us: critical.then_some(own_us),
+            verdict: state.decision(id).map(verdict),
             attempts,
         }
     }
@@ -222,7 +242,7 @@ impl<'r, S: Projected> View<'r, S> {
 }
 
 fn totals(duration_us: u64, steps: &[StepOutline<'_>]) -> Totals {
-    let attempts = || steps.iter().flat_map(|step| &step.attempts);
+    let attempts = || steps.iter().flat_map(|step| &step.attempts).filter(|attempt| !attempt.shared);
     let asked = || attempts().filter(|attempt| attempt.backend.is_some());
     let sum = |of: fn(&Usage) -> Option<u64>| {
         asked().try_fold(0u64, |sum, attempt| Some(sum.saturating_add(of(&attempt.usage())?)))
@@ -242,8 +262,16 @@ fn totals(duration_us: u64, steps: &[StepOutline<'_>]) -> Totals {
         saved_usd: attempts().filter_map(|attempt| attempt.report()?.saved_usd).reduce(Usd::saturating_add),
         bytes_outside: attempts()
             .filter(|attempt| attempt.destination() == Destination::Outside)
-            .map(AttemptOutline::bytes_sent)
-            .sum(),
+            .try_fold(0, |sum: u64, attempt| Some(sum.saturating_add(attempt.bytes_sent()?))),
+    }
+}
+
+/// What was decided, in a word, and who did.
+fn verdict<V>(decision: &Decision<V>) -> (&'static str, By) {
+    match decision {
+        Decision::Approved { by } => ("approved", *by),
+        Decision::Edited(_) => ("edited", By::Person),
+        Decision::Rejected { by, .. } => ("rejected", *by),
     }
 }
 
@@ -254,11 +282,19 @@ fn enclosing<S: Semantics>(state: &RunState<S>, id: StepId) -> impl Iterator<Ite
     })
 }
 
-/// Marks the chain of steps, each the cause of the next, that ends with the step that ended last.
+/// Marks the chain of steps, each the cause of the next, that ends with the step that ended last: of those that the end
+/// of the run has ended, the one that led to it, or one that had begun.
 fn critical_chain<S: Semantics>(state: &RunState<S>) -> Vec<bool> {
     let mut critical = vec![false; state.steps().len()];
+    let mut has_begun = vec![false; state.steps().len()];
+    for attempt in state.attempts() {
+        has_begun[attempt.id.step.index()] = true;
+    }
     let executed = state.steps().iter().enumerate().filter(|(_, step)| step.status != Status::Skipped);
-    let mut at = executed.max_by_key(|(_, step)| step.end_us).map(|(index, _)| StepId(index as u32));
+    let last = |(index, step): &(usize, &StepTrace<S::Value>)| {
+        (step.end_us, step.status != Status::Cancelled, has_begun[*index])
+    };
+    let mut at = executed.max_by_key(last).map(|(index, _)| StepId(index as u32));
     while let Some(id) = at {
         if std::mem::replace(&mut critical[id.index()], true) {
             break;

@@ -1,10 +1,12 @@
 //! From a run's state to its record: the only place where records are made.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::outline::{self, AttemptOutline, Outline, StepOutline, outline};
+use super::outline::{self, AttemptOutline, Outline, Shared, StepOutline, outline};
 use super::{LiveValue, Program};
 use crate::money::Usd;
 use crate::record::{AttemptRecord, DecisionRecord, Destination, ErrorRecord, RunRecord, Status, StepRecord};
@@ -35,6 +37,12 @@ pub struct Header {
     pub deployment: String,
     /// Start in RFC 3339, UTC.
     pub started_at: String,
+    /// The run that it was forked from.
+    pub forked_from: Option<String>,
+    /// What of it is that run's.
+    pub shared: Shared,
+    /// When the defaults hold for steps that people are asked about, in RFC 3339, UTC.
+    pub due: BTreeMap<StepId, String>,
     /// What the run was given.
     pub inputs: IndexMap<String, Value>,
 }
@@ -93,9 +101,10 @@ impl Program {
     pub fn outline<'r>(
         &'r self,
         state: &'r RunState<Self>,
+        shared: Shared,
         backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
     ) -> Outline<'r> {
-        outline(self, state, backend)
+        outline(self, state, shared, backend)
     }
 
     /// The steps of a run in the order of its record.
@@ -115,7 +124,8 @@ pub fn record<'r, S: Projected>(
     header: Header,
     backend: impl Fn(usize, usize, u32) -> Option<&'r BackendRef>,
 ) -> RunRecord {
-    let outline = outline(semantics, state, backend);
+    let outline = outline(semantics, state, header.shared, backend);
+    let due = &header.due;
     let outcome = state.outcome();
     RunRecord {
         run_id: header.run_id,
@@ -129,14 +139,22 @@ pub fn record<'r, S: Projected>(
         },
         error: outcome.and_then(Outcome::failure).map(error_record),
         started_at: header.started_at,
+        forked_from: header.forked_from,
         inputs: header.inputs,
         totals: outline.totals,
-        steps: outline.steps.into_iter().map(|step| step_record(semantics, state, step)).collect(),
+        steps: outline.steps.into_iter().map(|step| step_record(semantics, state, step, due)).collect(),
     }
 }
 
-fn step_record<S: Projected>(semantics: &S, state: &RunState<S>, step: StepOutline<'_>) -> StepRecord {
+fn step_record<S: Projected>(
+    semantics: &S,
+    state: &RunState<S>,
+    step: StepOutline<'_>,
+    due: &BTreeMap<StepId, String>,
+) -> StepRecord {
     let id = step.id;
+    let due_at = due.get(&id).filter(|_| step.status == Status::Paused).cloned();
+    let approval = state.approval_policy(semantics.plan(), id).filter(|_| due_at.is_some());
     StepRecord {
         node: step.node.name.clone(),
         path: step.path.into_iter().map(str::to_owned).collect(),
@@ -147,7 +165,9 @@ fn step_record<S: Projected>(semantics: &S, state: &RunState<S>, step: StepOutli
         status: step.status,
         error: step.failure.map(error_record),
         question: state.question(id).map(str::to_owned),
-        decision: state.decision(id).map(decision_record),
+        decision: state.decision(id).zip(step.verdict).map(decision_record),
+        due_at,
+        default: approval.map(|approval| approval.default.as_past().to_owned()),
         arguments: told(semantics, state, id),
         ready_us: step.ready_us,
         end_us: step.end_us,
@@ -186,15 +206,15 @@ fn attempt_record(attempt: &AttemptOutline<'_>) -> AttemptRecord {
         request_id: report.and_then(|report| report.request_id.as_deref().map(str::to_owned)),
         saved_usd: report.and_then(|report| report.saved_usd),
         error: attempt.trace.failure.as_deref().map(error_record),
+        shared: attempt.shared,
         basis: attempt.basis(),
     }
 }
 
-fn decision_record<V>(decision: &Decision<V>) -> DecisionRecord {
-    let (verdict, by, reason) = match decision {
-        Decision::Approved { by } => ("approved", *by, None),
-        Decision::Edited(_) => ("edited", By::Person, None),
-        Decision::Rejected { reason, by } => ("rejected", *by, reason.clone()),
+fn decision_record<V>((decision, (verdict, by)): (&Decision<V>, (&str, By))) -> DecisionRecord {
+    let reason = match decision {
+        Decision::Rejected { reason, .. } => reason.clone(),
+        Decision::Approved { .. } | Decision::Edited(_) => None,
     };
     DecisionRecord { verdict: verdict.to_owned(), by, reason }
 }

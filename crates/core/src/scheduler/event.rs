@@ -117,6 +117,16 @@ pub enum By {
     Timeout,
 }
 
+impl By {
+    /// The word used in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 impl<V> Decision<V> {
     /// What holds when nobody has decided in time.
     pub fn by_default(verdict: Verdict) -> Self {
@@ -230,6 +240,10 @@ pub enum Timer {
     Backoff(AttemptId),
     /// The time at which admission is asked again.
     Deferral(AttemptId),
+    /// The moment from which on the default holds for a step that nobody has decided about.
+    ///
+    /// People's time goes on while no driver has the run: a driver that takes the run up sets it by the wall clock.
+    Approval(StepId),
 }
 
 /// What a driver must do.

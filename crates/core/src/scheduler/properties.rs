@@ -13,7 +13,7 @@ use crate::chance::{combine, mix};
 use crate::graph::{Body, Graph, Limits};
 use crate::money::Usd;
 use crate::record::Status;
-use crate::spec::Join;
+use crate::spec::{Join, Verdict};
 
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
@@ -93,7 +93,12 @@ fn random_graph(dice: &mut Dice, size: usize, inner: Option<u32>, racy: bool) ->
             draft = draft.cascade(dice.one_in(2).then_some(JUDGES[id]));
         }
         if dice.one_in(6) {
-            draft = draft.approve();
+            // Whether a decision comes in time depends on the order of events.
+            draft = match dice.roll(3) {
+                0 if racy => draft.approve_in_time(Verdict::Approve),
+                1 if racy => draft.approve_in_time(Verdict::Reject),
+                _ => draft.approve(),
+            };
         }
         if dice.one_in(5) {
             draft = draft.when();
@@ -372,7 +377,9 @@ impl<'t> Driver<'t> {
             Command::Prepare(id) | Command::Admit(id) | Command::StartAttempt(id) => {
                 self.state.step(id.step).status == Status::Running
             }
-            Command::SetTimer { timer, .. } => *timer != Timer::Deadline && self.state.awaits(*timer),
+            Command::SetTimer { timer, .. } => {
+                !matches!(timer, Timer::Deadline | Timer::Approval(_)) && self.state.awaits(*timer)
+            }
             Command::AskHuman(_) | Command::CancelAttempt(_) | Command::Finish => false,
         };
         assert_eq!(self.state.is_paused(), !self.pending.iter().any(goes_on), "{:?}", self.pending);

@@ -146,6 +146,11 @@ impl AttemptTrace {
         self.bill.as_ref()?.cost
     }
 
+    /// Whether it is known what it used up, even if that is nothing.
+    pub fn is_billed(&self) -> bool {
+        self.bill.is_some()
+    }
+
     /// Figures of its calls.
     pub fn report(&self) -> Option<&CallReport> {
         self.bill.as_ref()?.report.as_deref()
@@ -448,7 +453,7 @@ impl<S: Semantics> RunState<S> {
                 }
             }
             EventKind::Settled(attempt, bill) => self.settle_late(attempt, bill),
-            EventKind::TimerFired(timer) => self.timer_fired(plan, timer, out),
+            EventKind::TimerFired(timer) => self.timer_fired(semantics, timer, out),
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
             EventKind::Decided(step, decision) => self.decided(semantics, step, decision, out),
             EventKind::Resumed => self.resumed(plan, out),

@@ -210,7 +210,13 @@ impl Draft {
     }
 
     pub fn approve(mut self) -> Self {
-        self.node.policy.approval = Some(Approval { timeout_us: Some(60), default: Verdict::Reject });
+        self.node.policy.approval = Some(Approval { timeout_us: None, default: Verdict::Reject });
+        self
+    }
+
+    /// Asks, and lets the default hold after a while.
+    pub fn approve_in_time(mut self, default: Verdict) -> Self {
+        self.node.policy.approval = Some(Approval { timeout_us: Some(60), default });
         self
     }
 

@@ -249,6 +249,16 @@ pub enum Verdict {
     Approve,
 }
 
+impl Verdict {
+    /// What has become of a step for which it holds, in a word.
+    pub fn as_past(self) -> &'static str {
+        match self {
+            Self::Reject => "rejected",
+            Self::Approve => "approved",
+        }
+    }
+}
+
 /// An accept test for the answer of the bound backend, and the backend that is asked when it fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -202,11 +202,12 @@ impl Sent {
 
 fn request(name: &str, attempt: &AttemptRecord, destination: &Destination, looked: Option<&Looked>) -> SentRequest {
     let is_free = attempt.saved_usd.is_some() || attempt.usage.input_tokens == Some(0);
-    let is_cached = attempt.backend.is_some() && attempt.bytes_sent == 0 && is_free;
-    let is_counted = attempt.bytes_sent > 0 || is_cached || attempt.status != Status::Succeeded;
+    let is_cached = attempt.backend.is_some() && attempt.bytes_sent == Some(0) && is_free;
+    let is_counted =
+        attempt.bytes_sent.is_some_and(|bytes| bytes > 0) || is_cached || attempt.status != Status::Succeeded;
     let bytes = match destination.kind {
         DestinationKind::Tool => looked.map(|looked| looked.bytes),
-        _ => is_counted.then_some(attempt.bytes_sent),
+        _ => attempt.bytes_sent.filter(|_| is_counted),
     };
     SentRequest {
         step: name.to_owned(),

@@ -118,7 +118,7 @@ const MEANS: &[(&str, Of, bool)] = &[
     ("failures", |run| Some(f64::from(u8::from(run.status != Status::Succeeded))), true),
     ("input_tokens", |run| run.figures.input_tokens.map(|count| count as f64), false),
     ("output_tokens", |run| run.figures.output_tokens.map(|count| count as f64), false),
-    ("bytes_outside", |run| Some(run.figures.bytes_outside as f64), false),
+    ("bytes_outside", |run| run.figures.bytes_outside.map(|bytes| bytes as f64), false),
 ];
 
 /// The figures whose percentiles differ.

@@ -103,8 +103,8 @@ pub struct Bill {
     pub input_tokens: Option<u64>,
     /// Tokens of answers; `null` when unknown.
     pub output_tokens: Option<u64>,
-    /// Bytes that left the trust boundary.
-    pub bytes_outside: u64,
+    /// Bytes that left the trust boundary; `null` when unknown.
+    pub bytes_outside: Option<u64>,
 }
 
 impl Bill {
@@ -135,7 +135,7 @@ impl Bill {
             cost_complete: a.cost_complete && b.cost_complete,
             input_tokens: both(a.input_tokens, b.input_tokens),
             output_tokens: both(a.output_tokens, b.output_tokens),
-            bytes_outside: a.bytes_outside + b.bytes_outside,
+            bytes_outside: both(a.bytes_outside, b.bytes_outside),
         })
     }
 }

@@ -21,8 +21,8 @@ pub struct Figures {
     pub input_tokens: Option<u64>,
     /// Tokens of answers.
     pub output_tokens: Option<u64>,
-    /// Bytes that left the trust boundary.
-    pub bytes_outside: u64,
+    /// Bytes that left the trust boundary; `null` when unknown.
+    pub bytes_outside: Option<u64>,
     /// Attempts.
     pub attempts: u64,
     /// Where the tokens come from; `null` without any.

@@ -107,32 +107,39 @@ pub(crate) fn write(text: &mut Vec<u8>, blobs: &mut Vec<Blob>, event: Event<Live
 
 /// What a row says, tied to all rows before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Digest(pub(crate) [u8; 16]);
+pub(crate) struct Digest {
+    pub(crate) bytes: [u8; 16],
+    /// Whether it covers when rows were written; in logs of the first form it does not.
+    covers_times: bool,
+}
 
 impl Digest {
     /// Of a run without events.
-    pub(crate) fn first(parts: &[&[u8]]) -> Self {
+    pub(crate) fn first(parts: &[&[u8]], covers_times: bool) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        Self::cut(hasher)
+        Self { bytes: cut(hasher), covers_times }
     }
 
     /// After one more row.
-    pub(crate) fn then(self, seq: u64, events: &[u8]) -> Self {
+    pub(crate) fn then(self, seq: u64, at_us: u64, events: &[u8]) -> Self {
         let mut hasher = Sha256::new();
-        hasher.update(self.0);
+        hasher.update(self.bytes);
         hasher.update(seq.to_le_bytes());
+        if self.covers_times {
+            hasher.update(at_us.to_le_bytes());
+        }
         hasher.update(events);
-        Self::cut(hasher)
+        Self { bytes: cut(hasher), ..self }
     }
+}
 
-    fn cut(hasher: Sha256) -> Self {
-        let digest = hasher.finalize();
-        Self(std::array::from_fn(|index| digest[index]))
-    }
+fn cut(hasher: Sha256) -> [u8; 16] {
+    let digest = hasher.finalize();
+    std::array::from_fn(|index| digest[index])
 }
 
 #[cfg(test)]
@@ -165,11 +172,14 @@ mod tests {
 
     #[test]
     fn digests_differ_by_every_byte_and_by_what_came_before() {
-        let first = Digest::first(&[b"ab", b"c"]);
-        assert_ne!(first, Digest::first(&[b"a", b"bc"]));
-        let next = first.then(1, b"[1]");
-        assert!(next != first.then(1, b"[2]") && next != first.then(2, b"[1]") && next != next.then(1, b"[1]"));
-        assert_eq!(next, Digest::first(&[b"ab", b"c"]).then(1, b"[1]"));
+        let first = Digest::first(&[b"ab", b"c"], true);
+        assert_ne!(first, Digest::first(&[b"a", b"bc"], true));
+        let next = first.then(1, 7, b"[1]");
+        assert!(
+            next != first.then(1, 7, b"[2]") && next != first.then(2, 7, b"[1]") && next != next.then(1, 7, b"[1]")
+        );
+        assert_eq!(next, Digest::first(&[b"ab", b"c"], true).then(1, 7, b"[1]"));
+        assert_ne!(next, first.then(1, 8, b"[1]"));
     }
 
     #[test]

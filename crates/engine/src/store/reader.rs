@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lumos_core::Usd;
 use lumos_core::program::LiveValue;
 use lumos_core::record::{RunRecord, Status};
 use lumos_core::scheduler::Event;
+use lumos_core::{TraceContext, Usd};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Deserialize;
 
@@ -28,13 +28,18 @@ pub(crate) struct Header {
     pub(crate) started_at: String,
     pub(crate) parent: Option<(i64, u64)>,
     pub(crate) definition: Option<Hash>,
+    /// The caller's span.
+    pub(crate) trace_parent: Option<Box<TraceContext>>,
+    /// Of its log: digests cover times from the second on.
+    form: i64,
     inputs: Option<String>,
     /// The whole record, of runs without a log.
     record: Option<String>,
 }
 
 const HEADER: &str =
-    "SELECT id, run_id, seed, status, started_at, parent, parent_events, definition, inputs, record, owner
+    "SELECT id, run_id, seed, status, started_at, parent, parent_events, definition, inputs, record, owner,
+                             trace_parent, form
                       FROM runs";
 
 impl Header {
@@ -57,28 +62,39 @@ impl Header {
             started_at: row.get(4)?,
             parent: parent.zip(events).map(|(parent, events)| (parent, events as u64)),
             definition: row.get::<_, Option<[u8; 32]>>(7)?.map(Hash),
+            trace_parent: row.get::<_, Option<String>>(11)?.as_deref().and_then(TraceContext::of_headers).map(Box::new),
+            form: row.get(12)?,
             inputs: row.get(8)?,
             record: row.get(9)?,
         })
     }
 
+    /// Whether its totals count what it shares with the run that it was forked from, as they once did.
+    pub(crate) fn counts_shared(&self) -> bool {
+        self.form == 1 && self.parent.is_some()
+    }
+
     /// The digest that a log of this run begins with. `parent` is the id of the run whose log it shares.
     pub(crate) fn first_digest(&self, parent: Option<&str>) -> Digest {
-        first_digest(&self.run_id, self.definition.as_ref(), self.inputs.as_deref(), self.seed, parent)
+        let started_at = (self.form > 1).then_some(self.started_at.as_str());
+        first_digest(&self.run_id, self.definition.as_ref(), self.inputs.as_deref(), self.seed, (parent, started_at))
     }
 }
 
-/// The digest that a run's log begins with.
+/// The digest that a run's log begins with; its start is left out in logs of the first form.
 pub(crate) fn first_digest(
     run_id: &str,
     definition: Option<&Hash>,
     inputs: Option<&str>,
     seed: u64,
-    parent: Option<&str>,
+    (parent, started_at): (Option<&str>, Option<&str>),
 ) -> Digest {
     let definition = definition.map_or(&[][..], |hash| &hash.0[..]);
     let (inputs, parent) = (inputs.unwrap_or_default().as_bytes(), parent.unwrap_or_default().as_bytes());
-    Digest::first(&[run_id.as_bytes(), definition, inputs, &seed.to_le_bytes(), parent])
+    let seed = seed.to_le_bytes();
+    let mut parts = vec![run_id.as_bytes(), definition, inputs, &seed[..], parent];
+    parts.extend(started_at.map(str::as_bytes));
+    Digest::first(&parts, started_at.is_some())
 }
 
 /// Reads one file; keeps what several runs or events share.
@@ -128,26 +144,35 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Every run, the oldest first.
-    pub(crate) fn headers(&self) -> Result<Vec<Header>, StoreError> {
+    /// The run of a row.
+    pub(crate) fn header(&self, id: i64) -> Result<Option<Header>, StoreError> {
         self.connection
-            .prepare_cached(&format!("{HEADER} ORDER BY id"))
-            .and_then(|mut query| query.query_map([], |row| Header::of(row, self.home(), self.connection))?.collect())
+            .prepare_cached(&format!("{HEADER} WHERE id = ?1"))
+            .and_then(|mut query| query.query_row([id], |row| Header::of(row, self.home(), self.connection)).optional())
             .map_err(|error| self.fail(&error))
     }
 
-    fn header(&self, run: i64) -> Result<Header, StoreError> {
-        self.connection
-            .prepare_cached(&format!("{HEADER} WHERE id = ?1"))
-            .and_then(|mut query| query.query_row([run], |row| Header::of(row, self.home(), self.connection)))
-            .map_err(|error| self.fail(&error))
+    /// The run whose log a run shares.
+    fn parent(&self, header: &Header, parent: i64) -> Result<Header, StoreError> {
+        self.header(parent)?.ok_or_else(|| self.damaged(header, "the run whose log it shares is not there"))
+    }
+
+    /// The id of the run that a run was forked from.
+    pub(crate) fn forked_from(&self, header: &Header) -> Result<Option<String>, StoreError> {
+        // One that shares nothing goes on with a run whose files have changed.
+        let Some((parent, 1..)) = header.parent else { return Ok(None) };
+        Ok(Some(self.parent(header, parent)?.run_id))
     }
 
     /// The run itself, then the run whose log it shares, and so on; each with how many events of its log count.
     fn ancestry(&self, header: &Header) -> Result<Vec<(Header, u64)>, StoreError> {
         let mut chain = vec![(header.clone(), u64::MAX)];
         while let Some((parent, events)) = chain.last().and_then(|(header, _)| header.parent) {
-            let parent = self.header(parent)?;
+            let child = chain.last().map_or(header, |(child, _)| child);
+            if parent >= child.id {
+                return Err(self.damaged(header, "the run whose log it shares began after it"));
+            }
+            let parent = self.parent(child, parent)?;
             chain.push((parent, events));
         }
         Ok(chain)
@@ -162,11 +187,13 @@ impl<'a> Reader<'a> {
         serde_json::from_slice(&data).map_err(|error| self.damaged(header, format!("its definition: {error}")))
     }
 
-    /// A blob as it was written.
+    /// A blob as it was written; `None` when there is none of this name, or something else.
     pub(crate) fn blob(&self, hash: Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        let data = |row: &Row<'_>| Ok(row.get_ref(0)?.as_blob().ok().map(<[u8]>::to_vec));
         self.connection
             .prepare_cached("SELECT data FROM blobs WHERE hash = ?1")
-            .and_then(|mut query| query.query_row([hash.0], |row| row.get(0)).optional())
+            .and_then(|mut query| query.query_row([hash.0], data).optional())
+            .map(Option::flatten)
             .map_err(|error| self.fail(&error))
     }
 
@@ -267,8 +294,8 @@ impl<'a> Reader<'a> {
             if number as u64 != seq {
                 return Err(self.damaged(header, format!("event {seq} is not there")));
             }
-            digest = digest.then(seq, events.as_bytes());
-            if digest.0 != found {
+            digest = digest.then(seq, at_us as u64, events.as_bytes());
+            if digest.bytes != found {
                 return Err(self.damaged(header, format!("the events from number {seq} on are not what was written")));
             }
             let events: Vec<Event<Kept>> =

@@ -53,7 +53,7 @@ impl<T, R: Serialize> Serialize for Each<'_, T, R> {
     }
 }
 
-/// A step as an array of the columns of the view `steps`, then its attempts.
+/// A step as an array of the columns of the view `steps`, its attempts before what was decided.
 struct StepRow<'r>(&'r StepOutline<'r>);
 
 impl Serialize for StepRow<'_> {
@@ -73,6 +73,10 @@ impl Serialize for StepRow<'_> {
         row.serialize_element(&step.end_us)?;
         row.serialize_element(&step.critical_us)?;
         row.serialize_element(&Each(&step.attempts, AttemptRow))?;
+        if let Some((verdict, by)) = &step.verdict {
+            row.serialize_element(verdict)?;
+            row.serialize_element(by)?;
+        }
         row.end()
     }
 }
@@ -107,6 +111,9 @@ impl Serialize for AttemptRow<'_> {
         row.serialize_element(&basis.latency)?;
         row.serialize_element(&basis.tokens)?;
         row.serialize_element(&basis.cost)?;
+        if attempt.shared {
+            row.serialize_element(&true)?;
+        }
         row.end()
     }
 }

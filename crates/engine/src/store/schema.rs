@@ -111,6 +111,57 @@ const VERSION_2: &str = "
     DROP TABLE runs_1;
 ";
 
+/// What was decided about steps, what a fork shares, the caller's span, and the form of a run's log: the digests of the
+/// second form cover times.
+const VERSION_3: &str = "
+    ALTER TABLE runs ADD COLUMN trace_parent TEXT;
+    ALTER TABLE runs ADD COLUMN form INTEGER NOT NULL DEFAULT 1;
+    DROP VIEW steps;
+    DROP VIEW attempts;
+    CREATE VIEW steps AS
+        SELECT run, step.key AS step,
+               step.value ->> 0 AS node,
+               step.value ->> 1 AS path,
+               step.value ->> 2 AS idx,
+               step.value ->> 3 AS iteration,
+               step.value ->> 4 AS kind,
+               step.value ->> 5 AS agent,
+               step.value ->> 6 AS status,
+               step.value ->> 7 AS error,
+               step.value ->> 8 AS ready_us,
+               step.value ->> 9 AS end_us,
+               step.value ->> 10 AS critical_us,
+               step.value ->> 12 AS decision,
+               step.value ->> 13 AS decided_by
+        FROM endings, json_each(endings.steps) AS step;
+    CREATE VIEW attempts AS
+        SELECT run, step.key AS step,
+               attempt.value ->> 0 AS attempt,
+               attempt.value ->> 1 AS backend,
+               attempt.value ->> 2 AS model,
+               attempt.value ->> 3 AS provider,
+               attempt.value ->> 4 AS status,
+               attempt.value ->> 5 AS start_us,
+               attempt.value ->> 6 AS queue_us,
+               attempt.value ->> 7 AS ttft_us,
+               attempt.value ->> 8 AS duration_us,
+               attempt.value ->> 9 AS input_tokens,
+               attempt.value ->> 10 AS cached_input_tokens,
+               attempt.value ->> 11 AS output_tokens,
+               attempt.value ->> 12 AS reasoning_tokens,
+               attempt.value ->> 13 AS cost_nano,
+               attempt.value ->> 14 AS bytes_sent,
+               attempt.value ->> 15 AS destination,
+               attempt.value ->> 16 AS finish_reason,
+               attempt.value ->> 17 AS request_id,
+               attempt.value ->> 18 AS error,
+               attempt.value ->> 19 AS latency_basis,
+               attempt.value ->> 20 AS tokens_basis,
+               attempt.value ->> 21 AS cost_basis,
+               coalesce(attempt.value ->> 22, 0) AS shared
+        FROM endings, json_each(endings.steps) AS step, json_each(step.value, '$[11]') AS attempt;
+";
+
 /// Version 1 kept one row with the whole record for each run.
 const VERSION_1: &str = "
     CREATE TABLE runs (
@@ -126,7 +177,7 @@ const VERSION_1: &str = "
     );
 ";
 
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Version of the tables, kept in SQLite's `user_version`.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;

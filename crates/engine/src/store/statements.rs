@@ -9,8 +9,9 @@ use super::rows::{self, int};
 use super::writer::{Append, Key};
 
 const INSERT_RUN: &str = "
-    INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, owner, parent, parent_events, definition, inputs)
-    VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10)
+    INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, owner, parent, parent_events, definition,
+                      inputs, trace_parent, form)
+    VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?7, ?8, ?9, ?10, ?11, 2)
 ";
 
 /// Inserts one row by `VALUES`: SQLite keeps copies of the pages that any other form changes, in case it fails halfway.
@@ -106,7 +107,7 @@ impl<'c> Statements<'c> {
         &mut self,
         runs: &mut HashMap<Ulid, Held>,
         append: &Append,
-        (owner, now_us, version): (&str, u64, i64),
+        (owner, version): (&str, i64),
     ) -> rusqlite::Result<Written> {
         let connection = self.connection;
         if let Some(begin) = &append.begin {
@@ -121,6 +122,7 @@ impl<'c> Statements<'c> {
                 begin.parent.map(|(_, events)| int(events)),
                 begin.definition.0,
                 begin.inputs,
+                begin.trace_parent,
             ])?;
             let key = Key { run: connection.last_insert_rowid(), epoch: 0 };
             runs.insert(append.run, Held { key, seen: Some(version) });
@@ -138,10 +140,10 @@ impl<'c> Statements<'c> {
             prepared(&mut self.append, connection, APPEND)?.execute(params![
                 key.run,
                 int(append.seq),
-                int(now_us),
+                int(append.at_us),
                 append.events,
                 (!hashes.is_empty()).then_some(hashes),
-                append.digest.0,
+                append.digest.bytes,
             ])?;
         }
         for blob in &append.blobs {
@@ -162,7 +164,7 @@ impl<'c> Statements<'c> {
                 totals.cached_input_tokens.map(int),
                 totals.output_tokens.map(int),
                 int(totals.attempts),
-                int(totals.bytes_outside),
+                totals.bytes_outside.map(int),
             ])?;
             prepared(&mut self.ending, connection, rows::WRITE_ENDING)?.execute(params![key.run, end.steps])?;
         }

@@ -69,6 +69,8 @@ pub(crate) struct Begin {
     pub(crate) definition: Hash,
     /// In the form of the log.
     pub(crate) inputs: String,
+    /// `traceparent` and, after a line end, `tracestate` of the caller's span.
+    pub(crate) trace_parent: Option<String>,
 }
 
 /// More of a run's log.
@@ -79,6 +81,8 @@ pub(crate) struct Append {
     pub(crate) blobs: Vec<Blob>,
     /// Number of the first of the events, from 0.
     pub(crate) seq: u64,
+    /// When it was handed over, in microseconds since the Unix epoch.
+    pub(crate) at_us: u64,
     /// A JSON array; empty when there is nothing new.
     pub(crate) events: String,
     pub(crate) digest: Digest,
@@ -294,9 +298,7 @@ impl State {
                     self.lost.extend(self.runs.remove(run).map(|held| held.key));
                     Written::Yes
                 }
-                Message::Append(append, _) => {
-                    statements.append(&mut self.runs, append, (&self.owner, now_us, version))?
-                }
+                Message::Append(append, _) => statements.append(&mut self.runs, append, (&self.owner, version))?,
             });
         }
         for key in &self.lost {
@@ -340,14 +342,16 @@ mod tests {
             parent: None,
             definition: Hash::of(b"w"),
             inputs: "{}".to_owned(),
+            trace_parent: None,
         };
         let append = Append {
             run,
             begin: Some(Box::new(begin)),
             blobs: Vec::new(),
             seq: 0,
+            at_us: 0,
             events: "[]".to_owned(),
-            digest: Digest([0; 16]),
+            digest: Digest::first(&[], true),
             end: None,
             durability: Durability::Full,
         };

@@ -1,18 +1,19 @@
 //! Runs that outlive whoever drives them: resumed, taken over, forked, replayed, verified and pruned.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use lumos_core::program::Program;
 use lumos_core::record::Status;
-use lumos_core::scheduler::StepId;
-use lumos_core::spec::{Durability, NodeSpec, WorkflowSpec};
-use lumos_core::{Agent, AgentCall, AgentError, AgentOutput};
+use lumos_core::scheduler::{By, Decision, StepId};
+use lumos_core::spec::{ApprovalSpec, Durability, NodeSpec, Verdict, WorkflowSpec};
+use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, TraceContext};
 use lumos_engine::{
-    BoundProgram, CancellationToken, Engine, EngineError, Fork, Kind, NodeBinding, RecordStore, RunRequest, StoreError,
+    BoundProgram, CancellationToken, Engine, EngineError, EventSink, Fork, Kind, NodeBinding, RecordStore, RunEvent,
+    RunRequest, StoreError,
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -190,12 +191,26 @@ async fn a_fork_shares_what_was_before_its_step() {
     let history = store.history(&first.run_id).unwrap();
     let step =
         |name: &str| -> StepId { history.steps()[first.steps.iter().position(|step| step.node == name).unwrap()] };
-    let fork =
-        |name: &str| Fork { run_id: first.run_id.clone(), at: step(name), inputs: IndexMap::default(), seed: None };
+    let fork = |name: &str| Fork {
+        run_id: first.run_id.clone(),
+        at: step(name),
+        inputs: IndexMap::default(),
+        seed: None,
+        trace_parent: None,
+    };
     for (name, calls) in [("end", 1), ("quick", 2), ("start", 4)] {
         let before = agent.calls();
         let forked = engine(&store).fork(&bound, &fork(name), &CancellationToken::new()).await.unwrap().record();
         assert_eq!((agent.calls() - before, &forked.output), (calls, &first.output), "{name}");
+        // What the other run paid for is not paid for again.
+        let attempts = || forked.steps.iter().flat_map(|step| &step.attempts);
+        let shared = attempts().filter(|attempt| attempt.shared).count();
+        assert_eq!((forked.totals.attempts, shared), (calls.into(), 4 - calls as usize), "{name}");
+        assert_eq!(forked.forked_from.as_ref(), Some(&first.run_id), "{name}");
+        let query = "SELECT count(*) FROM attempts JOIN runs ON runs.id = run WHERE run_id = ?1 AND shared";
+        let database = Connection::open(home.path().join("lumos.db")).unwrap();
+        let listed: i64 = database.query_row(query, [&forked.run_id], |row| row.get(0)).unwrap();
+        assert_eq!(listed as usize, shared, "{name}");
         assert_ne!(forked.run_id, first.run_id);
         assert_eq!(store.load(&forked.run_id).unwrap(), forked);
         assert_eq!(store.replay(&bound, &forked.run_id).unwrap().difference, None);
@@ -245,15 +260,40 @@ async fn every_changed_byte_is_found() {
         "UPDATE runs SET input_tokens = 7",
         "UPDATE runs SET bytes_outside = bytes_outside + 1",
         "UPDATE runs SET cost_complete = NOT cost_complete",
+        "UPDATE runs SET started_at = '2026-01-01T00:00:00.000Z'",
+        "UPDATE log SET at_us = at_us + 1 WHERE seq = 0",
+        "UPDATE endings SET steps = '[{'",
+        "UPDATE endings SET steps = 7",
+        "DELETE FROM endings",
+        "UPDATE runs SET seed = 'seven'",
+        "UPDATE runs SET inputs = '{'",
+        "UPDATE runs SET definition = x'00'",
+        "UPDATE runs SET workflow = CAST(x'ff' AS TEXT)",
+        "UPDATE runs SET started_at = CAST(x'ff' AS TEXT)",
+        "UPDATE log SET events = CAST(x'ff' AS TEXT) WHERE seq = 0",
+        "UPDATE log SET events = x'00' WHERE seq = 0",
+        "UPDATE log SET at_us = 'noon' WHERE seq = 0",
+        "UPDATE log SET digest = 'none' WHERE seq = 0",
+        "UPDATE blobs SET data = 7",
+        "UPDATE runs SET parent = id, parent_events = 1",
+        "UPDATE runs SET parent = 99, parent_events = 1",
+        "DELETE FROM runs WHERE parent IS NULL",
     ];
     for damage in damages {
         std::fs::write(&file, &whole).unwrap();
         let database = Connection::open(&file).unwrap();
+        database.pragma_update(None, "foreign_keys", false).unwrap();
         assert!(database.execute(damage, []).unwrap() > 0, "{damage}");
         drop(database);
         let store = RecordStore::reader(home.path());
-        let flaws = store.verify(Some(&id)).unwrap().flaws;
+        let flaws = store.verify(None).unwrap().flaws;
         assert!(!flaws.is_empty(), "{damage}: {flaws:?}");
+        // A row that cannot be read, or is not there, has no id to be found by.
+        let Ok(verified) = store.verify(Some(&id)) else {
+            assert!(flaws.iter().all(|flaw| flaw.run_id.is_none()), "{damage}: {flaws:?}");
+            continue;
+        };
+        assert!(!verified.flaws.is_empty(), "{damage}: {flaws:?}");
         if damage.contains("log") || damage.contains("blobs") {
             let error = store.replay(&bound, &id).unwrap_err();
             assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error}");
@@ -342,4 +382,101 @@ async fn records_of_version_1_stay() {
     assert_eq!(store.load(&record.run_id).unwrap(), record);
     assert!(matches!(store.history(&record.run_id), Err(StoreError::NoLog(_))));
     assert!(store.verify(None).unwrap().flaws.is_empty());
+}
+
+/// A step that waits for a person for so many seconds.
+fn asked(timeout_s: f64, default: Verdict) -> NodeSpec {
+    let mut node = node("1");
+    let ask = "Go on?".to_owned();
+    node.options.approve = Some(ApprovalSpec { ask, timeout_s: Some(timeout_s), default: Some(default) });
+    node
+}
+
+#[tokio::test]
+async fn a_default_holds_while_the_run_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("asks")
+        .node("asked", asked(0.001, Verdict::Approve))
+        .node("slow", node("2"))
+        .output("{{ asked.got }}{{ slow.got }}");
+    let agent = Counts::new(0);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home.path());
+    let task = tokio::spawn({
+        let engine = engine(&store);
+        async move { engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record() }
+    });
+    // The step begins beside the slow one, which has not ended.
+    while agent.calls() < 2 {
+        tokio::task::yield_now().await;
+    }
+    agent.permits.add_permits(2);
+    let record = task.await.unwrap();
+    assert_eq!((record.status, &record.output), (Status::Succeeded, &json!("12")));
+    assert_eq!(record.steps[0].decision.as_ref().unwrap().by, By::Timeout);
+    assert_eq!(store.load(&record.run_id).unwrap(), record);
+}
+
+#[tokio::test]
+async fn who_decides_too_late_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("asks").node("asked", asked(0.001, Verdict::Reject)).output("{{ asked.got }}");
+    let agent = Counts::new(1);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home.path());
+    let engine = engine(&store);
+    let paused = engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record();
+    assert_eq!((paused.status, paused.steps[0].default.as_deref()), (Status::Paused, Some("rejected")));
+    let kept = store.load(&paused.run_id).unwrap();
+    assert!(kept.steps[0].due_at.is_some() && kept.steps[0].default == paused.steps[0].default);
+    while store.history(&paused.run_id).unwrap().overdue().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let late = vec![(StepId(0), Decision::Approved { by: By::Person })];
+    let record = engine.resume(&bound, &paused.run_id, late, &CancellationToken::new()).await.unwrap().record();
+    assert_eq!((record.status, agent.calls()), (Status::Refused, 0));
+    assert_eq!(record.steps[0].decision.as_ref().unwrap().by, By::Timeout);
+    assert_eq!(store.replay(&bound, &record.run_id).unwrap().difference, None);
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_off_is_no_replay() {
+    let home = tempfile::tempdir().unwrap();
+    let bound = bind(chain(), &Counts::new(10), Durability::Full);
+    let store = store(home.path());
+    let record = engine(&store).run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record();
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    database.execute("DELETE FROM log WHERE seq = (SELECT max(seq) FROM log)", []).unwrap();
+    let difference = store.replay(&bound, &record.run_id).unwrap().difference.unwrap();
+    assert_eq!(difference.message, "the log ends here, and the run is `succeeded`");
+}
+
+#[tokio::test]
+async fn a_run_belongs_to_its_callers_trace_whoever_goes_on_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("asks").node("asked", node("1").approve("Go on?")).output("{{ asked.got }}");
+    let bound = bind(workflow, &Counts::new(1), Durability::Full);
+    let store = store(home.path());
+    let parent = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Some("vendor=1"));
+    let request = RunRequest { trace_parent: parent.clone().map(Box::new), ..RunRequest::default() };
+    let paused = engine(&store).run(&bound, request, &CancellationToken::new()).await.unwrap().record();
+    let parents = Arc::new(Parents::default());
+    let engine = Engine::builder().store(store.clone()).sink(parents.clone()).build();
+    let decided = vec![(StepId(0), Decision::Approved { by: By::Person })];
+    let status = engine.resume(&bound, &paused.run_id, decided, &CancellationToken::new()).await.unwrap().status();
+    assert_eq!(status, Status::Succeeded);
+    assert_eq!(*parents.0.lock().unwrap(), [parent]);
+}
+
+/// Notes the spans of the callers of runs.
+#[derive(Default)]
+struct Parents(Mutex<Vec<Option<TraceContext>>>);
+
+impl EventSink for Parents {
+    fn event(&self, _: &str, _: &RunEvent) {}
+
+    fn samples(&self, _: u128, parent: Option<&TraceContext>) -> Option<bool> {
+        self.0.lock().unwrap().push(parent.cloned());
+        Some(true)
+    }
 }

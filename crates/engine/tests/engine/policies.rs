@@ -15,7 +15,8 @@ use lumos_core::{
     OutputFormat, Prepared, Role, SharedAgent, SharedBackend, Usage, Usd,
 };
 use lumos_engine::{
-    BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, NodeBinding, ResponseCache, RunRequest,
+    BoundBackend, BoundProgram, CancellationToken, Engine, FinishedRun, Kind, NodeBinding, RecordStore, ResponseCache,
+    RunRequest,
 };
 use serde_json::json;
 
@@ -165,10 +166,37 @@ async fn a_stalled_attempt_is_joined_by_another_and_its_cost_is_counted() {
     assert_eq!((lost.status, won.status), (Status::Cancelled, Status::Succeeded));
     // What had arrived of the lost answer and its whole prompt are estimated: 1,000 + 5 × 10 millionths of a dollar.
     assert_eq!(lost.cost_usd, Some(Usd::from_nanos(1_050_000)));
-    assert_eq!((lost.bytes_sent, lost.basis.tokens), (500, Some(Basis::Estimated)));
+    assert_eq!((lost.bytes_sent, lost.basis.tokens), (Some(500), Some(Basis::Estimated)));
     assert_eq!(won.cost_usd, Some(Usd::from_nanos(1_100_000)));
     assert_eq!(record.totals.cost_usd, Some(Usd::from_nanos(2_150_000)));
-    assert_eq!((record.totals.cost_complete, record.totals.bytes_outside), (true, 1_000));
+    assert_eq!((record.totals.cost_complete, record.totals.bytes_outside), (true, Some(1_000)));
+}
+
+#[tokio::test]
+async fn what_an_interrupted_attempt_has_sent_is_unknown() {
+    let home = tempfile::tempdir().unwrap();
+    let store = RecordStore::open(home.path()).unwrap();
+    let backend = told([Act::Stalls]);
+    let workflow = WorkflowSpec::new("stalls").node("a", ask("x")).output("{{ a.text }}");
+    let program = Arc::new(program(workflow, &[bound("b", &backend, None)]));
+    let engine = Engine::builder().store(store.clone()).build();
+    let task = tokio::spawn({
+        let (engine, program) = (engine.clone(), program.clone());
+        async move { engine.run(&program, RunRequest::default(), &CancellationToken::new()).await.map(|_| ()) }
+    });
+    while backend.calls.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    task.await.unwrap_err();
+    let id = store.list(&Kind::default()).unwrap()[0].run_id.clone();
+    let cut = store.load(&id).unwrap();
+    assert_eq!((cut.steps[0].attempts[0].bytes_sent, cut.totals.bytes_outside), (None, None));
+    let record = engine.resume(&program, &id, Vec::new(), &CancellationToken::new()).await.unwrap().record();
+    let [lost, won] = &record.steps[0].attempts[..] else { panic!("{:?}", record.steps[0].attempts) };
+    assert_eq!((lost.status, lost.bytes_sent, lost.cost_usd), (Status::Interrupted, None, None));
+    assert_eq!((lost.basis.latency, won.basis.latency), (Basis::Estimated, Basis::Measured));
+    assert_eq!((won.bytes_sent, record.totals.bytes_outside), (Some(500), None));
 }
 
 #[tokio::test]
@@ -177,8 +205,8 @@ async fn an_attempt_that_failed_for_nothing_costs_nothing_but_its_bytes_are_coun
     let workflow = WorkflowSpec::new("fails").node("a", ask("x").fallback("second")).output("{{ a.text }}");
     let record = run(program(workflow, &[bound("first", &first, None), bound("second", &second, None)])).await.record();
     let attempts = &record.steps[0].attempts;
-    assert_eq!((attempts[0].cost_usd, attempts[0].bytes_sent), (Some(Usd::ZERO), 500));
-    assert_eq!((attempts[1].backend.as_deref(), record.totals.bytes_outside), (Some("second"), 1_000));
+    assert_eq!((attempts[0].cost_usd, attempts[0].bytes_sent), (Some(Usd::ZERO), Some(500)));
+    assert_eq!((attempts[1].backend.as_deref(), record.totals.bytes_outside), (Some("second"), Some(1_000)));
 }
 
 #[tokio::test]
@@ -242,7 +270,7 @@ async fn a_cached_answer_is_given_again_and_what_it_saves_is_shown() {
     assert_eq!((first.totals.cost_usd, first.totals.saved_usd), (Some(Usd::from_nanos(1_100_000)), None));
     let again = run(program(workflow("x"), std::slice::from_ref(&cached))).await.record();
     assert_eq!((again.totals.cost_usd, again.totals.saved_usd), (Some(Usd::ZERO), Some(Usd::from_nanos(1_100_000))));
-    assert_eq!((again.output, again.totals.bytes_outside), (first.output, 0));
+    assert_eq!((again.output, again.totals.bytes_outside), (first.output, Some(0)));
     assert_eq!(backend.calls.lock().unwrap().len(), 1);
     run(program(workflow("y"), std::slice::from_ref(&cached))).await;
     // A node that does not want it asks again.

@@ -1,6 +1,7 @@
 //! `lumos approve`: decides about a step that a run waits with, and goes on with the run.
 
 use lumos::Home;
+use lumos::core::StepRecord;
 use lumos::core::program::LiveValue;
 use lumos::core::scheduler::{By, Decision, Failure as RunFailure, StepId};
 use lumos::engine::History;
@@ -15,10 +16,26 @@ pub fn run(arguments: &Approve, home: Home) -> Result<u8, Failure> {
     let driven = Session::with(home, arguments.printing.stream, |session| {
         let history = session.lumos.history(&arguments.id)?;
         let step = asked_step(&history, arguments.step.as_deref())?;
+        if history.overdue().contains(&step) {
+            return Err(too_late(&history, step));
+        }
         let decision = decision(arguments, &history, step)?;
         resume::decided(session, &history, (step, decision))
     })?;
     run::told(driven, arguments.printing.of_result())
+}
+
+/// The default holds already.
+fn too_late(history: &History, step: StepId) -> Failure {
+    let record = history.record();
+    let at = history.steps().iter().position(|other| *other == step);
+    let name = at.and_then(|at| lumos_report::step_names(&record).get(at).cloned()).unwrap_or_default();
+    let of = |field: fn(&StepRecord) -> Option<&String>| at.and_then(|at| field(&record.steps[at])).cloned();
+    let due_at = of(|step| step.due_at.as_ref()).unwrap_or_default();
+    let default = of(|step| step.default.as_ref()).unwrap_or_default();
+    let message = format!("too late: `{name}` could be decided about until {due_at}, and is {default} by default");
+    let hint = Some(format!("`lumos resume {}` goes on with the run", record.run_id));
+    Failure::Failed { message, hint }
 }
 
 fn decision(arguments: &Approve, history: &History, step: StepId) -> Result<Decision<LiveValue>, Failure> {

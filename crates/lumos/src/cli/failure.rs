@@ -185,7 +185,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         let hint = match &error {
-            StoreError::Unusable { .. } => "point --home or LUMOS_HOME to a folder that can be written",
+            StoreError::Unusable { .. } => {
+                "point --home or LUMOS_HOME to a folder that can be written; `lumos runs verify` looks for damage"
+            }
             StoreError::Full { .. } => "free some space, or point --home or LUMOS_HOME to another disk",
             StoreError::TooNew { .. } => "use a newer lumos, or another --home",
             StoreError::Ambiguous { .. } => "write more of its id",

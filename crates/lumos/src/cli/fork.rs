@@ -19,7 +19,7 @@ pub fn run(arguments: &arguments::Fork, home: Home, seed: Option<u64>) -> Result
         let bundle = bundle(&history, arguments.deployment.as_deref())?;
         let (_, at) = step_at(&history, &arguments.at)?;
         let given = inputs::others(&arguments.input, &history.record().inputs, &bundle)?;
-        let fork = Fork { run_id: history.run_id().to_owned(), at, inputs: given, seed };
+        let fork = Fork { run_id: history.run_id().to_owned(), at, inputs: given, seed, trace_parent: run::parent() };
         let program = session.ready(&bundle)?;
         session.drive(session.lumos.fork(&program, &fork, &session.cancel))
     })?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lumos::Home;
 
-use super::failure::Failure;
+use super::failure::{COMMAND_LINE, Failure};
 
 /// The home to use; nothing is made.
 pub fn resolve(given: Option<&Path>) -> Result<Home, Failure> {
@@ -14,6 +14,11 @@ pub fn resolve(given: Option<&Path>) -> Result<Home, Failure> {
         let hint = Some("name a folder with --home or LUMOS_HOME".to_owned());
         Failure::Failed { message: "this system names no folder for data".to_owned(), hint }
     })?;
+    if folder.exists() && !folder.is_dir() {
+        let message = format!("the home {} is no folder", folder.display());
+        let hint = Some("name a folder with --home or LUMOS_HOME".to_owned());
+        return Err(Failure::invalid(COMMAND_LINE, message, hint));
+    }
     // Relative folders must not depend on where a path is used.
     Ok(Home::new(std::path::absolute(&folder).unwrap_or(folder)))
 }

@@ -25,6 +25,11 @@ pub fn of(record: &RunRecord) -> String {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             indented(&mut text, &format!("{}: ", lumos_report::clean(argument)), &value);
         }
+        if let (Some(due_at), Some(default)) = (&step.due_at, &step.default) {
+            let note =
+                format!("until {}; then it is {default}, once `lumos resume` goes on with the run", moment(due_at));
+            let _ = writeln!(text, "  {}", output::dim(&note));
+        }
     }
     if asked.len() > SHOWN {
         let _ = writeln!(text, "\n… and {} more", asked.len() - SHOWN);
@@ -43,6 +48,11 @@ pub fn of(record: &RunRecord) -> String {
         }
     }
     text
+}
+
+/// A moment without its milliseconds: `2026-11-24 10:00:00Z`.
+fn moment(timestamp: &str) -> String {
+    timestamp.get(..19).map_or_else(|| timestamp.to_owned(), |at| at.replace('T', " ") + "Z")
 }
 
 fn indented(text: &mut String, lead: &str, value: &str) {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use lumos::Home;
 use lumos::core::{RunRecord, Status};
 use lumos::engine::{Asked, History, Replayed};
+use lumos::{Home, Lumos};
 use lumos_report::{figure, step_names};
 use serde_json::{Value, json};
 
@@ -14,17 +14,18 @@ use super::session::Session;
 use super::{fork, output};
 
 pub fn run(arguments: &Replay, home: Home) -> Result<u8, Failure> {
+    let Some(node) = &arguments.only else {
+        // Nothing is carried out, so nothing needs to be written.
+        return replay(arguments, &Lumos::builder(home).reader().build()?);
+    };
     Session::with(home, false, |session| {
         let history = session.lumos.history(&arguments.id)?;
-        match &arguments.only {
-            Some(node) => ask_again(arguments, session, &history, node),
-            None => replay(arguments, session, &history),
-        }
+        ask_again(arguments, session, &history, node)
     })
 }
 
-fn replay(arguments: &Replay, session: &Session, history: &History) -> Result<u8, Failure> {
-    let lumos = &session.lumos;
+fn replay(arguments: &Replay, lumos: &Lumos) -> Result<u8, Failure> {
+    let history = &lumos.history(&arguments.id)?;
     let program = match &arguments.deployment {
         Some(deployment) => {
             let bundle = fork::bundle(history, Some(deployment))?;

@@ -34,7 +34,7 @@ pub fn run(arguments: &Run, home: Home, seed: u64) -> Result<u8, Failure> {
 }
 
 /// The caller's span.
-fn parent() -> Option<Box<lumos::core::TraceContext>> {
+pub fn parent() -> Option<Box<lumos::core::TraceContext>> {
     #[cfg(feature = "otel")]
     return super::telemetry::parent();
     #[cfg(not(feature = "otel"))]

@@ -216,7 +216,8 @@ static RUNS: &[C] = &[
     C::new("cached_input_tokens", Integer, |row| number(row.run.totals.cached_input_tokens)),
     C::new("output_tokens", Integer, |row| number(row.run.totals.output_tokens)),
     C::new("attempts", Integer, |row| number(Some(row.run.totals.attempts))),
-    C::new("bytes_outside", Integer, |row| number(Some(row.run.totals.bytes_outside))),
+    C::new("bytes_outside", Integer, |row| number(row.run.totals.bytes_outside)),
+    C::new("forked_from", Text, |row| text(row.run.forked_from.clone())),
     C::new("error", Text, |row| text(row.run.error.as_ref().map(|error| error.message.clone()))),
 ];
 
@@ -237,6 +238,9 @@ static STEPS: &[C] = &[
     C::new("end_us", Integer, |row| number(row.step(|step| step.end_us))),
     C::new("critical_us", Integer, |row| number(row.step(|step| step.critical_us))),
     C::new("attempts", Integer, |row| number(row.step(|step| Some(step.attempts.len() as u64)))),
+    C::new("decision", Text, |row| text(row.step(|step| Some(step.decision.as_ref()?.verdict.clone())))),
+    C::new("decided_by", Text, |row| word(row.step(|step| Some(step.decision.as_ref()?.by.as_str())))),
+    C::new("decision_reason", Text, |row| text(row.step(|step| step.decision.as_ref()?.reason.clone()))),
     C::new("error", Text, |row| text(row.step(|step| step.error.as_ref().map(|error| error.message.clone())))),
 ];
 
@@ -269,11 +273,12 @@ static ATTEMPTS: &[C] = &[
     C::new("prescribed_tokens", Integer, |row| number(row.attempt(|it| it.usage.prescribed_tokens))),
     C::new("cost_usd", Money, |row| money(row.attempt(|it| it.cost_usd))),
     C::new("saved_usd", Money, |row| money(row.attempt(|it| it.saved_usd))),
-    C::new("bytes_sent", Integer, |row| number(row.attempt(|it| Some(it.bytes_sent)))),
+    C::new("bytes_sent", Integer, |row| number(row.attempt(|it| it.bytes_sent))),
     C::new("destination", Text, |row| word(row.attempt(|it| Some(side(it.destination))))),
     C::new("finish_reason", Text, |row| word(row.attempt(|it| it.finish_reason).map(steps::finish))),
     C::new("request_id", Text, |row| text(row.attempt(|it| it.request_id.clone()))),
     C::new("error", Text, |row| text(row.attempt(|it| it.error.as_ref().map(|error| error.message.clone())))),
+    C::new("shared", Boolean, |row| Cell::Boolean(row.attempt(|it| Some(it.shared)))),
     C::new("latency_basis", Text, |row| basis(row.attempt(|it| Some(it.basis.latency)))),
     C::new("tokens_basis", Text, |row| basis(row.attempt(|it| it.basis.tokens))),
     C::new("cost_basis", Text, |row| basis(row.attempt(|it| it.basis.cost))),

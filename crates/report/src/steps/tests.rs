@@ -53,14 +53,14 @@ fn what_is_unknown_is_never_zero() {
     let mut second = attempt(2, Some("large"));
     (second.usage.cached_input_tokens, second.cost_usd, second.basis.cost) = (None, None, None);
     second.basis.tokens = Some(Basis::Reported);
-    (second.destination, second.bytes_sent) = (Destination::Outside, 4_812);
+    (second.destination, second.bytes_sent) = (Destination::Outside, Some(4_812));
     let mut record = record(vec![
         step("write", "generator", vec![failed, second]),
         step("check", "judge", vec![attempt(1, Some("small"))]),
     ]);
     record.totals.cost_complete = false;
     record.totals.input_tokens = None;
-    record.totals.bytes_outside = 4_812;
+    record.totals.bytes_outside = Some(4_812);
     insta::assert_snapshot!(text(&record, 100));
     record.totals.cost_usd = None;
     assert!(text(&record, 100).contains("cost unknown"));

@@ -28,24 +28,20 @@ pub fn lines(tree: &Tree, width: usize, shows_all: bool) -> Vec<Line> {
     if path.is_empty() || whole_us == 0 {
         return Vec::new();
     }
-    let all = path.len();
+    let mut others: Vec<(&StepRecord, &str, u64)> = Vec::new();
     if !shows_all {
         let mut longest: Vec<u64> = path.iter().map(|(_, _, us)| *us).collect();
         longest.sort_unstable_by_key(|us| Reverse(*us));
         // What counts is at least a hundredth of the path.
         let least = longest.get(SHOWN - 1).copied().unwrap_or_default().max(whole_us / 100);
-        path.retain(|(_, _, us)| *us >= least);
-        path.truncate(2 * SHOWN);
+        (path, others) = path.into_iter().partition(|(_, _, us)| *us >= least);
+        others.extend(path.split_off(path.len().min(2 * SHOWN)));
     }
-    let shown_us: u64 = path.iter().map(|(_, _, us)| *us).sum();
     let mut rows: Vec<(String, u64, Vec<String>)> = path
         .iter()
         .map(|(step, name, us)| (fit(&clean(name), width.saturating_sub(BESIDE).clamp(10, NAME)), *us, parts(step)))
         .collect();
-    if path.len() < all {
-        let more = format!("… {} more", figure::count((all - path.len()) as u64));
-        rows.push((more, whole_us.saturating_sub(shown_us), Vec::new()));
-    }
+    rows.extend(grouped(&others, whole_us, width).into_iter().map(|(name, us)| (name, us, Vec::new())));
     let names = rows.iter().map(|(name, ..)| name.width()).max().unwrap_or_default();
     let title = format!("critical path {}: what decided how long the run took", figure::duration(whole_us));
     let mut lines = vec![empty(), Line { role: Role::Header, text: title }];
@@ -69,6 +65,32 @@ pub fn lines(tree: &Tree, width: usize, shows_all: bool) -> Vec<Line> {
         lines.push(Line { role: Role::Row, text });
     }
     lines
+}
+
+/// Steps that are too short to be shown one by one: those of a node together, as far as they matter.
+fn grouped(steps: &[(&StepRecord, &str, u64)], whole_us: u64, width: usize) -> Vec<(String, u64)> {
+    const NODES: usize = 4;
+    let mut nodes: BTreeMap<(&[String], &str), (u64, u64)> = BTreeMap::new();
+    for (step, _, us) in steps {
+        let (number, sum) = nodes.entry((&step.path, &step.node)).or_default();
+        (*number, *sum) = (*number + 1, *sum + us);
+    }
+    let mut nodes: Vec<_> = nodes.into_iter().collect();
+    nodes.sort_by_key(|(_, (_, us))| Reverse(*us));
+    let counts = nodes.iter().take(NODES).take_while(|(_, (_, us))| *us >= whole_us / 100).count();
+    let rest = nodes.split_off(counts);
+    let room = width.saturating_sub(BESIDE).clamp(10, NAME);
+    let mut rows: Vec<(String, u64)> = Vec::new();
+    for ((path, node), (number, us)) in nodes {
+        let times = format!(" ×{}", figure::count(number));
+        let name: Vec<&str> = path.iter().map(String::as_str).chain([node]).collect();
+        rows.push((fit(&clean(&name.join("/")), room.saturating_sub(times.width())) + &times, us));
+    }
+    let (number, us) = rest.iter().fold((0, 0), |(all, sum), (_, (number, us))| (all + number, sum + us));
+    if number > 0 {
+        rows.push((format!("… {} more", figure::count(number)), us));
+    }
+    rows
 }
 
 fn empty() -> Line {
@@ -123,7 +145,7 @@ pub fn costs(record: &RunRecord) -> Vec<String> {
     for step in &record.steps {
         let node = step.path.first().unwrap_or(&step.node);
         let counted = winner(step);
-        for attempt in &step.attempts {
+        for attempt in step.attempts.iter().filter(|attempt| !attempt.shared) {
             let is_used = counted.is_none_or(|it| it.attempt == attempt.attempt);
             match attempt.cost_usd {
                 Some(cost) => {

@@ -12,6 +12,7 @@
 
 mod bar;
 mod critical;
+mod decisions;
 mod rows;
 pub(crate) mod tree;
 mod troubles;
@@ -37,6 +38,7 @@ pub fn timeline(record: &RunRecord, width: usize, shows_all: bool) -> Vec<Line> 
     let mut lines = rows.lines(width);
     lines.extend(critical::lines(&tree, width, shows_all));
     lines.extend(troubles::lines(&tree, width, shows_all));
+    lines.extend(decisions::lines(&tree, width, shows_all));
     lines.push(Line { role: Role::Row, text: String::new() });
     lines.extend(notes(record).into_iter().flat_map(|text| wrapped(&text, width, Role::Note)));
     lines

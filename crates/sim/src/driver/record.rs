@@ -1,8 +1,10 @@
 //! Records of simulated runs, made as those of live runs are.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use lumos_core::Basis;
-use lumos_core::program::{Header, Program, Projected, RecordBasis, record};
+use lumos_core::program::{Header, Program, Projected, RecordBasis, Shared, record};
 use lumos_core::record::RunRecord;
 use lumos_core::scheduler::{RunState, StepId};
 use serde_json::Value;
@@ -40,6 +42,9 @@ impl Driver<'_> {
         let since_us = i64::try_from(run.arrived_us).unwrap_or(i64::MAX);
         let arrived = Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_micros(since_us));
         let header = Header {
+            forked_from: None,
+            shared: Shared::default(),
+            due: BTreeMap::new(),
             run_id: run.number.to_string(),
             deployment: model.deployment.clone(),
             started_at: arrived.map(|at| format!("{at:.6}")).unwrap_or_default(),

@@ -4,6 +4,7 @@ use super::super::toy::{Ask, Toy, graph, label, node};
 use super::super::{By, Decision, StepId};
 use super::{play, steps};
 use crate::chance::combine;
+use crate::spec::Verdict;
 
 #[test]
 fn a_step_waits_for_its_approval_and_nothing_after_it_starts() {
@@ -60,9 +61,34 @@ fn a_rejection_ends_the_run_and_what_is_in_flight() {
     assert_eq!(steps(&toy, &state), "sub refused, sub/x refused, b cancelled");
     let message = |state: &super::RunState<Toy>| state.outcome().unwrap().failure().unwrap().message.clone();
     assert_eq!(message(&state), "a person rejected `x`: too dear");
-    let state = play(&toy, &[begin[0], begin[1], ("pass sub/x", "cancel b@1, finish refused")]);
-    assert_eq!(message(&state), "nobody approved `x` in time");
-    assert_eq!(state.decision(StepId(1)), Some(&Decision::Rejected { reason: None, by: By::Timeout }));
+}
+
+#[test]
+fn the_default_holds_for_what_nobody_has_decided_about_in_time() {
+    let of = |default| {
+        let nodes = vec![node("a", &[]).approve_in_time(default), node("b", &[]), node("c", &["a", "b"])];
+        Toy::new(vec![graph(nodes)])
+    };
+    let begin = [("start", "timer approval a, ask a, prepare b@1"), ("begins b", "start b@1")];
+    let toy = of(Verdict::Reject);
+    let state = play(&toy, &[begin[0], begin[1], ("pass a", "cancel b@1, finish refused")]);
+    assert_eq!(state.outcome().unwrap().failure().unwrap().message, "nobody approved `a` in time");
+    assert_eq!(state.decision(StepId(0)), Some(&Decision::Rejected { reason: None, by: By::Timeout }));
+
+    // Whoever is first counts.
+    let toy = of(Verdict::Approve);
+    let state = play(&toy, &[begin[0], begin[1], ("pass a", "prepare a@1"), ("reject a", ""), ("edit a", "")]);
+    assert_eq!(state.decision(StepId(0)), Some(&Decision::Approved { by: By::Timeout }));
+    let state = play(&toy, &[begin[0], begin[1], ("edit a", "prepare a@1"), ("pass a", ""), ("pass b", "")]);
+    assert_eq!(state.decision(StepId(0)), Some(&Decision::Edited(5)));
+}
+
+#[test]
+fn a_rejection_names_the_entry_of_the_map() {
+    let toy = Toy::new(vec![graph(vec![node("b", &[]).map(None).approve()])]).fix("b", Ask::Width, 2);
+    let state = play(&toy, &[("start", "ask b[0], ask b[1]"), ("reject b[1]", "finish refused")]);
+    let message = &state.outcome().unwrap().failure().unwrap().message;
+    assert_eq!(message, "a person rejected `b[1]`: too dear");
 }
 
 #[test]

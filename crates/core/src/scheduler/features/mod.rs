@@ -82,9 +82,7 @@ fn kinds(toy: &Toy, state: &RunState<Toy>, event: &str) -> Vec<EventKind<u64>> {
         "approve" => vec![decided(Decision::Approved { by: By::Person })],
         "edit" => vec![decided(Decision::Edited(5))],
         "reject" => vec![decided(Decision::Rejected { reason: Some("too dear".to_owned()), by: By::Person })],
-        "pass" => {
-            vec![decided(Decision::by_default(state.approval_policy(&toy.plan, attempt().step).unwrap().default))]
-        }
+        "pass" => vec![EventKind::TimerFired(Timer::Approval(attempt().step))],
         "resumed" => vec![EventKind::Resumed],
         "cancelled" => vec![EventKind::Cancelled],
         _ => panic!("no event {verb}"),
@@ -103,6 +101,9 @@ fn describe(toy: &Toy, state: &RunState<Toy>, command: &Command) -> String {
         Command::SetTimer { timer: Timer::Hedge(attempt), .. } => format!("timer hedge {}", named(attempt)),
         Command::SetTimer { timer: Timer::Backoff(attempt), .. } => format!("timer backoff {}", named(attempt)),
         Command::SetTimer { timer: Timer::Deferral(attempt), .. } => format!("timer deferral {}", named(attempt)),
+        Command::SetTimer { timer: Timer::Approval(step), .. } => {
+            format!("timer approval {}", label(toy, state, *step))
+        }
         Command::AskHuman(step) => format!("ask {}", label(toy, state, *step)),
         Command::Finish => format!("finish {}", state.outcome().map_or("without an outcome", |o| o.status().as_str())),
     }

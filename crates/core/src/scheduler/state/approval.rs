@@ -1,7 +1,7 @@
 //! People: a step whose node asks for approval waits for a decision before its first attempt.
 
 use super::super::event::{By, Decision};
-use super::{Command, Failure, Outcome, Phase, Plan, RunState, Semantics, Status, StepId};
+use super::{Command, Failure, Outcome, Phase, Plan, RunState, Semantics, Status, StepId, StepTrace, Timer};
 use crate::graph::Approval;
 
 /// What a person was asked about a step, and what was decided.
@@ -23,7 +23,24 @@ impl<S: Semantics> RunState<S> {
         step.status = Status::Paused;
         step.lane.phase = Phase::Asked;
         self.asked += 1;
+        if let Some(timeout_us) = self.approval_policy(semantics.plan(), id).and_then(|approval| approval.timeout_us) {
+            let at_us = self.now_us.saturating_add(timeout_us);
+            out.push(Command::SetTimer { timer: Timer::Approval(id), at_us });
+        }
         out.push(Command::AskHuman(id));
+    }
+
+    /// Lets the default hold for a step that nobody has decided about in time.
+    pub(super) fn undecided(&mut self, semantics: &S, id: StepId, out: &mut Vec<Command>) {
+        let approval = self.is_asked(id).then(|| self.approval_policy(semantics.plan(), id)).flatten();
+        if let Some(approval) = approval {
+            self.decided(semantics, id, Decision::by_default(approval.default), out);
+        }
+    }
+
+    /// Whether a step waits for a decision.
+    pub(super) fn is_asked(&self, id: StepId) -> bool {
+        self.steps.get(id.index()).is_some_and(|step| step.lane.phase == Phase::Asked)
     }
 
     /// Goes on as a person, or the time that went by without one, has decided. Nothing changes when nobody was asked.
@@ -37,7 +54,13 @@ impl<S: Semantics> RunState<S> {
             question.decision = Some(decision);
         }
         if let Some((reason, by)) = refusal {
-            let failure = rejection(&self.node_of(semantics.plan(), id).name, reason.as_deref(), by);
+            let name = &self.node_of(semantics.plan(), id).name;
+            let StepTrace { index, iteration, .. } = self.step(id);
+            let number = |before: &str, number: Option<u32>, after: &str| {
+                number.map_or_else(String::new, |number| format!("{before}{number}{after}"))
+            };
+            let label = format!("{name}{}{}", number("[", *index, "]"), number("#", *iteration, ""));
+            let failure = rejection(&label, reason.as_deref(), by);
             return self.stop(id, Outcome::Refused(failure), out);
         }
         step.status = Status::Running;
@@ -86,11 +109,11 @@ impl<S: Semantics> RunState<S> {
     }
 }
 
-fn rejection(node: &str, reason: Option<&str>, by: By) -> Failure {
+fn rejection(step: &str, reason: Option<&str>, by: By) -> Failure {
     let message = match (by, reason) {
-        (By::Person, Some(reason)) => format!("a person rejected `{node}`: {reason}"),
-        (By::Person, None) => format!("a person rejected `{node}`"),
-        (By::Timeout, _) => format!("nobody approved `{node}` in time"),
+        (By::Person, Some(reason)) => format!("a person rejected `{step}`: {reason}"),
+        (By::Person, None) => format!("a person rejected `{step}`"),
+        (By::Timeout, _) => format!("nobody approved `{step}` in time"),
     };
     let failure = Failure::fatal(message);
     match by {

@@ -113,7 +113,8 @@ impl<S: Semantics> RunState<S> {
         }
     }
 
-    pub(super) fn timer_fired(&mut self, plan: &Plan, timer: Timer, out: &mut Vec<Command>) {
+    pub(super) fn timer_fired(&mut self, semantics: &S, timer: Timer, out: &mut Vec<Command>) {
+        let plan = semantics.plan();
         match timer {
             Timer::Deadline => {
                 let Some(deadline_us) = plan.limits.deadline_us.filter(|_| self.started) else { return };
@@ -149,6 +150,7 @@ impl<S: Semantics> RunState<S> {
                     out.push(Command::Admit(attempt));
                 }
             }
+            Timer::Approval(step) => self.undecided(semantics, step, out),
         }
     }
 

@@ -51,6 +51,7 @@ impl<S: Semantics> RunState<S> {
                 }
                 Timer::Backoff(attempt) => self.is_in(attempt, Phase::Pausing),
                 Timer::Deferral(attempt) => self.is_in(attempt, Phase::Deferred),
+                Timer::Approval(step) => self.is_asked(step),
             }
     }
 

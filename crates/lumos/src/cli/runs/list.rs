@@ -27,11 +27,13 @@ pub fn run(arguments: &List, home: &Home) -> Result<u8, Failure> {
         output::json(&json!({ "runs": runs }))?;
         return Ok(0);
     }
-    if runs.is_empty() {
+    if runs.is_empty() && limit > 0 {
         output::log(if is_any { "no runs yet\n" } else { "no run fits\n" });
         return Ok(0);
     }
-    output::styled(&output::lines(&table(&runs).lines()))?;
+    if !runs.is_empty() {
+        output::styled(&output::lines(&table(&runs).lines()))?;
+    }
     if is_cut && arguments.filters.limit.is_none() {
         output::log("older runs: `lumos runs list --limit N`\n");
     }

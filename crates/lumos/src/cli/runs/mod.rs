@@ -13,6 +13,7 @@ use lumos::engine::{Kind, RecordStore, RunSummary, StoreError};
 
 use super::arguments::{Filters, Runs, RunsCommand};
 use super::failure::Failure;
+use super::output;
 
 pub use moment::Moment;
 
@@ -28,7 +29,14 @@ pub fn run(arguments: &Runs, home: &Home) -> Result<u8, Failure> {
 
 /// The store for reading, unless nothing was ever kept: looking must not make one, nor need room or the right to write.
 fn store(home: &Home) -> Option<RecordStore> {
-    home.folder().join("lumos.db").exists().then(|| RecordStore::reader(home.folder()))
+    let file = home.folder().join("lumos.db");
+    let found = std::fs::metadata(&file).ok()?;
+    if found.len() == 0 {
+        // SQLite takes it for a new one.
+        let message = format!("{} is empty: if runs were kept there, they are lost", file.display());
+        output::log(&output::warning(&message, Some("restore the file from a copy")));
+    }
+    Some(RecordStore::reader(home.folder()))
 }
 
 /// The record of one run.

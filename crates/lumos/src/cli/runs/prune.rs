@@ -30,8 +30,8 @@ pub fn run(arguments: &PruneRuns, home: &Home) -> Result<u8, Failure> {
     };
     let did = if arguments.is_dry { "would be removed" } else { "removed" };
     output::log(&format!(
-        "{runs} from before {before} {did}, with {} values of {}\n",
-        figure::count(pruned.values),
+        "{runs} from before {before} {did}, with {} of {}\n",
+        if pruned.values == 1 { "1 value".to_owned() } else { format!("{} values", figure::count(pruned.values)) },
         figure::bytes(pruned.bytes)
     ));
     Ok(0)
