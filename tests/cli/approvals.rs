@@ -68,7 +68,7 @@ fn a_person_may_change_some_arguments_and_no_others() {
         sandbox.json(&["approve", id, "each[1]", "--reject", "--reason", "too dear", "--format", "json"]);
     assert_eq!(
         (code, record["error"]["message"].as_str()),
-        (3, Some("a person rejected `each`: too dear")),
+        (3, Some("a person rejected `each[1]`: too dear")),
         "{record}"
     );
 }
