@@ -75,6 +75,14 @@ fn an_api_that_fails_most_runs_is_neither_cheap_nor_a_choice() {
 }
 
 #[test]
+fn a_device_has_one_price() {
+    let sandbox = sandbox();
+    sandbox.write("asked.ron", &scenario(STEADY, "", SLO));
+    let screen = sandbox.screen(&["plan", "asked.ron", "--device-hour", "l40s=0.90", "--device-hour", "l40s=0.50"]);
+    assert!(screen.contains("--device-hour l40s: two prices are given") && screen.contains("--- exit 2"), "{screen}");
+}
+
+#[test]
 fn a_few_runs_of_a_day_are_its_busiest_and_the_fleet_bears_all_of_it() {
     let sandbox = sandbox();
     // A day of twelve minutes that begins with next to nobody; its peak needs what its beginning does not.

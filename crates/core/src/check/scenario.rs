@@ -91,6 +91,10 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Problem> {
             above_zero(&mut sink, field, number, most);
         }
     }
+    if spec.slo.is_empty() && spec.slo.share.is_some() {
+        let hint = "say what a good run is: run_s, ttft_s or tpot_ms".to_owned();
+        sink.error("slo.share", "the SLO asks for a share of good runs, and any run is good", hint);
+    }
     nodes(&mut sink, scenario);
     services(&mut sink, scenario);
     sink.into_problems()

@@ -41,6 +41,8 @@ impl Driver<'_> {
             gate.wake_us = u64::MAX;
             match gate.next(self.now_us) {
                 None => {
+                    self.note_waiting(service as usize);
+                    let Some(gate) = &mut self.services[service as usize].gate else { return };
                     if gate.wake_us != u64::MAX {
                         let at_us = gate.wake_us;
                         self.agenda.at(at_us, Happening::Gate(service));

@@ -146,6 +146,8 @@ impl Driver<'_> {
                 flight.phase = Phase::Queued;
                 if station.enter(handle.index) {
                     self.serve(handle);
+                } else {
+                    self.note_waiting(index);
                 }
             }
             Work::Api(api) => {
@@ -247,6 +249,7 @@ impl Driver<'_> {
         let service = &mut self.services[index];
         if let Work::Pool(pool, _) = &mut service.work {
             pool.advance(now_us, &mut service.replies);
+            self.note_waiting(index);
         }
     }
 
@@ -319,13 +322,16 @@ impl Driver<'_> {
         let node = self.model.node(GraphId(flight.graph), NodeId(flight.node));
         let (run, id) = (flight.run, flight.attempt);
         let failed = flight.fate != Fate::Answered;
-        let is_pool = self.services.get(flight.service as usize).is_some_and(|at| matches!(at.work, Work::Pool(..)));
+        let work = self.services.get(flight.service as usize).map(|service| &service.work);
+        let is_pool = matches!(work, Some(Work::Pool(..)));
+        // Of a station nobody knows when its first token is there.
+        let is_timed = report.is_some() && !matches!(work, Some(Work::Station(_)));
         let tpot_ns = (now_us.saturating_sub(flight.first_us) * 1000)
             .checked_div(u64::from(flight.output.saturating_sub(1)))
-            .filter(|_| report.is_some());
+            .filter(|_| is_timed);
         if let Some(entry) = self.runs.get(run) {
             let ttft_us = flight.first_us.saturating_sub(flight.sent_us);
-            if report.is_some() && !failed {
+            if is_timed && !failed {
                 entry.worst_ttft_us = entry.worst_ttft_us.max(ttft_us);
                 entry.worst_tpot_ns = entry.worst_tpot_ns.max(tpot_ns.unwrap_or(0));
             }
@@ -344,7 +350,7 @@ impl Driver<'_> {
                 measures.duration.record(batch, now_us - flight.sent_us);
                 if let Some(report) = report {
                     measures.use_tokens(&report.usage);
-                    if !failed {
+                    if is_timed && !failed {
                         measures.ttft.record(batch, ttft_us);
                         if is_pool {
                             measures.wait.record(batch, flight.start_us.max(flight.sent_us) - flight.asked_us);
@@ -414,11 +420,13 @@ impl Driver<'_> {
         };
         let is_station = matches!(service.work, Work::Station(_));
         let is_free = model.is_free();
-        let was_taken = !matches!(flight.fate, Fate::RateLimited { .. } | Fate::Refused(_)) && !is_station;
+        // A station that stands for what is paid by the token is paid so; what still waits there has cost nothing.
+        let is_told = !is_station || matches!(model.price, Price::Tokens(_)) && flight.phase == Phase::Running;
+        let was_taken = !matches!(flight.fate, Fate::RateLimited { .. } | Fate::Refused(_)) && is_told;
         let is_counted = was_taken
             && (flight.fate == Fate::Answered
                 || flight.ticket.is_some()
-                || output > 0 && !matches!(service.work, Work::Api(_)));
+                || output > 0 && matches!(service.work, Work::Pool(..)));
         let report = is_counted.then(|| CallReport {
             usage: Usage {
                 input_tokens: Some(u64::from(flight.input)),

@@ -103,6 +103,8 @@ struct Driver<'m> {
     total: Option<u64>,
     started: u64,
     watch: Watch,
+    /// Whether more may come than is served for a time, so that the longest queues are told.
+    varies: bool,
     last_arrival_us: u64,
     /// After which nothing can happen.
     end_us: u64,
@@ -177,6 +179,7 @@ impl<'m> Driver<'m> {
             total: options.runs.or(workload.runs),
             started: 0,
             watch: Watch::new(model.services.len()),
+            varies: model.varies(),
             last_arrival_us: 0,
             end_us: if has_pools { POOLS_END_US } else { END_US },
             still: (0, 0),
@@ -337,17 +340,32 @@ impl<'m> Driver<'m> {
         let there = self.runs.len() as u64;
         let mut queues = Vec::with_capacity(self.services.len() + 1);
         queues.push(Queue { came: self.measures.arrived, waiting: there, there });
-        for (service, measures) in self.services.iter().zip(&self.measures.services) {
+        for (index, (service, measures)) in self.services.iter().zip(&self.measures.services).enumerate() {
             let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
-            let waiting = match &service.work {
-                Work::Station(_) => measures.here - measures.serving,
-                Work::Api(_) => 0,
-                Work::Pool(pool, _) => pool.waiting() as u64,
-            };
             let (came, there) = (measures.requests + held, measures.here + held);
-            queues.push(Queue { came, waiting: waiting + held, there });
+            queues.push(Queue { came, waiting: self.waiting(index), there });
         }
         self.watch.look(at_us, &queues);
+    }
+
+    /// Requests that wait before a service: for lumos's own limiter, for a free server, for a place in a batch.
+    fn waiting(&self, index: usize) -> u64 {
+        let (service, measures) = (&self.services[index], &self.measures.services[index]);
+        let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
+        let waiting = match &service.work {
+            Work::Station(_) => measures.here - measures.serving,
+            Work::Api(_) => 0,
+            Work::Pool(pool, _) => pool.waiting() as u64,
+        };
+        held + waiting
+    }
+
+    /// Notes how many wait before a service where more may than before.
+    fn note_waiting(&mut self, index: usize) {
+        if self.varies {
+            let waiting = self.waiting(index);
+            self.watch.note(index, waiting);
+        }
     }
 
     /// Nobody comes any more by himself.

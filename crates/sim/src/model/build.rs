@@ -65,8 +65,8 @@ impl Model {
             builder.assumptions.push(format!("{} take no time: no `duration_s` is given", listed.join(", ")));
         }
         let Builder { mut problems, assumptions, services, .. } = builder;
-        let (services, replaced, found) = services.into_parts();
-        let assumptions = [replaced, assumptions].concat();
+        let (services, assumed, found) = services.into_parts();
+        let assumptions = [assumed, assumptions].concat();
         problems.extend(found);
         problems.sort_by(Problem::by_place);
         problems.dedup();
@@ -203,8 +203,7 @@ impl Builder<'_> {
             (None, _) => bound.iter().filter_map(|backend| self.services.index(backend)).collect(),
         };
         let counts_tokens = candidates.iter().any(|service| self.services.counts_tokens(*service));
-        let counts_time =
-            candidates.is_empty() || candidates.iter().any(|service| !self.services.counts_tokens(*service));
+        let counts_time = candidates.is_empty() || candidates.iter().any(|service| self.services.is_station(*service));
         if counts_tokens {
             let has_rows = matches!(self.scenario.spec().workload.arrivals, Some(ArrivalSpec::Trace { .. }));
             for (given, field) in [(&profile.input_tokens, "input_tokens"), (&profile.output_tokens, "output_tokens")] {

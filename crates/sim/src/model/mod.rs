@@ -136,6 +136,12 @@ impl Model {
         &self.services
     }
 
+    /// Whether more may come than is served for a time only: by the hour, by the row, or while something is down.
+    pub(crate) fn varies(&self) -> bool {
+        let by_time = matches!(self.workload.arrivals, ArrivalSpec::Diurnal { .. } | ArrivalSpec::Trace { .. });
+        by_time || self.services.iter().any(ServiceModel::has_outages)
+    }
+
     /// What must hold for a run to count as good.
     pub fn slo(&self) -> &SloSpec {
         &self.slo

@@ -5,7 +5,7 @@ use lumos_core::admission::Rules;
 use lumos_core::load::{Bundle, Scenario};
 use lumos_core::price::Price;
 use lumos_core::program::BackendRef;
-use lumos_core::spec::{BackendSpec, DeploymentSpec, ServiceSpec};
+use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, ServiceSpec};
 
 use super::build::{Sources, problem};
 use super::{ServiceKind, ServiceModel};
@@ -18,8 +18,8 @@ pub(super) struct Services<'a> {
     pub(super) sources: &'a Sources<'a>,
     made: Vec<ServiceModel>,
     missing: Vec<String>,
-    /// Backends of the deployment in whose place the scenario puts something else.
-    replaced: Vec<String>,
+    /// What is taken for granted of them, and in whose place the scenario puts something else.
+    assumed: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -32,18 +32,23 @@ impl<'a> Services<'a> {
             sources,
             made: Vec::new(),
             missing: Vec::new(),
-            replaced: Vec::new(),
+            assumed: Vec::new(),
             problems: Vec::new(),
         }
     }
 
-    /// The services, what is replaced in words, and problems.
+    /// The services, what is taken for granted of them in words, and problems.
     pub(super) fn into_parts(self) -> (Vec<ServiceModel>, Vec<String>, Vec<Problem>) {
-        (self.made, self.replaced, self.problems)
+        (self.made, self.assumed, self.problems)
     }
 
+    /// Whether lengths say how much is asked of it, or what that costs.
     pub(super) fn counts_tokens(&self, index: u32) -> bool {
-        !matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
+        !self.is_station(index) || matches!(self.made[index as usize].price, Price::Tokens(_))
+    }
+
+    pub(super) fn is_station(&self, index: u32) -> bool {
+        matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
     }
 
     /// The position of a service; `None` after a problem was noted.
@@ -70,11 +75,7 @@ impl<'a> Services<'a> {
                 (ServiceKind::Station { servers: *servers }, "declared".to_owned())
             }
             (Some(ServiceSpec::Api(api)), _) => {
-                let basis = match api.attempts {
-                    0 => "declared".to_owned(),
-                    1 => "estimated from 1 attempt".to_owned(),
-                    attempts => format!("estimated from {attempts} attempts"),
-                };
+                let basis = self.speed_of(name, api)?;
                 (ServiceKind::Api(Box::new(ApiModel::new(api))), basis)
             }
             (Some(ServiceSpec::Profile { file, replicas, outages }), _) => {
@@ -100,7 +101,7 @@ impl<'a> Services<'a> {
                 Some(ServiceSpec::Profile { .. }) => "Profile",
                 _ => "Api",
             };
-            self.replaced.push(format!(
+            self.assumed.push(format!(
                 "`{name}` is the {instead}(…) of the scenario, not {} on {} as deployment `{}` says",
                 simulated.model, simulated.hardware, deployment.name
             ));
@@ -113,6 +114,35 @@ impl<'a> Services<'a> {
         };
         let is_local = matches!(backend, Some(BackendSpec::Local(_)));
         Some(ServiceModel { name: name.to_owned(), reference, kind, price, is_local, rules, basis })
+    }
+}
+
+impl Services<'_> {
+    /// Where the times of an API come from; `None` after a problem was noted, because nothing is known of them.
+    fn speed_of(&mut self, name: &str, api: &ApiSpec) -> Option<String> {
+        let has_first = api.ttft_s.mean() > 0.0 || api.ttft_s_per_1k > 0.0;
+        let has_rest = api.tokens_per_s.mean().is_finite();
+        if !has_first && !has_rest && api.round_trip_s.mean() <= 0.0 && api.attempts == 0 {
+            let message = format!("nothing says how fast `{name}` is");
+            let hint = format!("\"{name}\": Api(ttft_s: 0.4, tokens_per_s: 80)");
+            self.problems.push(problem(self.scenario, &format!("services.{name}"), message, hint));
+            return None;
+        }
+        let mut basis = match api.attempts {
+            0 => "declared".to_owned(),
+            1 => "estimated from 1 attempt".to_owned(),
+            attempts => format!("estimated from {attempts} attempts"),
+        };
+        for (is_known, field, instead) in [
+            (has_first, "ttft_s", "begins to answer as soon as it is asked"),
+            (has_rest, "tokens_per_s", "has all of an answer with its first token"),
+        ] {
+            if !is_known {
+                self.assumed.push(format!("`{name}` {instead}: no `{field}` is given"));
+                basis.push_str(if basis.ends_with(')') { "" } else { " (in part)" });
+            }
+        }
+        Some(basis)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What replicas may be made of, what they cost by the hour, and which of them can be at all.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use lumos_core::Usd;
 use lumos_core::spec::{Cost, Quantization, SimulatedSpec};
@@ -96,9 +98,15 @@ impl Space {
         };
         let names: Result<Vec<String>, PlanError> =
             self.hardware.iter().map(|name| named(name, "--hardware")).collect();
-        let prices: Result<_, PlanError> =
-            self.device_hour.iter().map(|(name, usd)| Ok((named(name, "--device-hour")?, *usd))).collect();
-        Ok(Self { hardware: names?, device_hour: prices?, ..self.clone() })
+        let mut prices = BTreeMap::new();
+        for (name, usd) in &self.device_hour {
+            let hardware = named(name, "--device-hour")?;
+            if prices.insert(hardware.clone(), *usd).is_some() {
+                let message = format!("--device-hour {name}: {hardware} has a price already");
+                return Err(PlanError::Unknown { message, hint: Some("give one of them".to_owned()) });
+            }
+        }
+        Ok(Self { hardware: names?, device_hour: prices, ..self.clone() })
     }
 
     /// Every candidate for a backend, each once.

@@ -349,6 +349,9 @@ fn busy_by_node(services: &[ServiceResult], found: &[ServiceMeasures]) -> Vec<Us
     by_node
 }
 
+/// How far from whole days a daily load may be before that is said: the last arrival comes a little before the end.
+const PART_OF_A_DAY: f64 = 0.05;
+
 /// An amount of which something is known: nothing that is not complete is no zero.
 fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
     (is_complete || usd != Usd::ZERO).then_some(usd)
@@ -369,6 +372,17 @@ fn warnings(model: &Model, measures: &Measures) -> Vec<String> {
             hours(measures.arriving_us / simulations.max(1)),
             hours(duration_us)
         ));
+    }
+    if let Pattern::Daily { day_us } = Pattern::of(&workload.arrivals)
+        && warnings.is_empty()
+    {
+        let days = measures.arriving_us as f64 / simulations.max(1) as f64 / day_us as f64;
+        if (days - days.round().max(1.0)).abs() > PART_OF_A_DAY {
+            warnings.push(format!(
+                "runs arrived during {:.2} h, which is {days:.2} days: rates, and what machines cost per run, are those of that time",
+                days * day_us as f64 / 3.6e9
+            ));
+        }
     }
     for node in model.all_nodes() {
         let found = &measures.nodes[node.position as usize];

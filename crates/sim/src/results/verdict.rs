@@ -61,13 +61,13 @@ pub struct Bottleneck {
 pub struct Span {
     /// Its name.
     pub service: String,
-    /// Seconds from the start until its queue began to grow.
+    /// Seconds from the start until more was asked of it than it served, to within a look at it.
     pub from_s: f64,
     /// Until it was longest.
     pub to_s: f64,
     /// Until it was worked off; absent if it was not before the last arrival.
     pub worked_off_s: Option<f64>,
-    /// Requests that waited when it was longest.
+    /// The most requests that waited at a time.
     pub most_waiting: u64,
 }
 
@@ -337,7 +337,7 @@ fn spans(watch: &Watch, service: usize, name: &str) -> Vec<Span> {
     let floor = (longest / 20).max(1);
     let seconds = |slots: usize| (slots as u64 * watch.slot_us()) as f64 / 1e6;
     let mut spans = Vec::new();
-    let mut slots = 0;
+    let (mut slots, mut done) = (0, 0);
     while slots < count {
         if at(slots + 1).waiting < floor {
             slots += 1;
@@ -352,13 +352,37 @@ fn spans(watch: &Watch, service: usize, name: &str) -> Vec<Span> {
         if top >= from + 2 && grown as f64 >= 5.0 * by_chance {
             spans.push(Span {
                 service: name.to_owned(),
-                from_s: seconds(from),
+                from_s: seconds(begins(watch, service, done, from, top)),
                 to_s: seconds(top),
                 worked_off_s: until.map(seconds),
-                most_waiting: grown,
+                most_waiting: (from..=until.unwrap_or(count))
+                    .map(|slot| watch.peak(service, slot))
+                    .max()
+                    .unwrap_or(grown),
             });
         }
         slots = until.unwrap_or(count);
+        done = slots;
     }
     spans
+}
+
+/// When a queue began to grow that was long at `from` and longest at `top`, not before `earliest`. On a smooth curve it grows
+/// slowly at first: it begins where arrivals lag furthest behind what is served per slot while it is long. Where nobody
+/// waited, it had not begun.
+fn begins(watch: &Watch, service: usize, earliest: usize, from: usize, top: usize) -> usize {
+    let at = |slots: usize| watch.at(Some(service), slots);
+    let ended = |slots: usize| at(slots).came.saturating_sub(at(slots).there) as f64;
+    let per_slot = (ended(top) - ended(from)) / (top - from).max(1) as f64;
+    let ahead = |slots: usize| at(slots).came as f64 - per_slot * slots as f64;
+    let mut begins = from;
+    for slots in (earliest..from).rev() {
+        if ahead(slots) < ahead(begins) {
+            begins = slots;
+        }
+        if at(slots).waiting == 0 {
+            break;
+        }
+    }
+    begins
 }

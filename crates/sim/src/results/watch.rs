@@ -32,6 +32,9 @@ pub struct Watch {
     next_us: u64,
     /// At the ends of slots, `width` at a time.
     looks: Vec<Queue>,
+    /// The most that waited at a time in each slot, as far as somebody noted it, and since the last look.
+    peaks: Vec<u64>,
+    highest: Vec<u64>,
     until_us: u64,
     /// By service; empty without limits.
     offered: Vec<Option<Offered>>,
@@ -40,7 +43,23 @@ pub struct Watch {
 impl Watch {
     /// Begins at time 0, when nobody is there.
     pub fn new(services: usize) -> Self {
-        Self { width: services + 1, slot_us: 1, next_us: 1, looks: Vec::new(), until_us: 0, offered: Vec::new() }
+        Self {
+            width: services + 1,
+            slot_us: 1,
+            next_us: 1,
+            looks: Vec::new(),
+            peaks: Vec::new(),
+            highest: vec![0; services + 1],
+            until_us: 0,
+            offered: Vec::new(),
+        }
+    }
+
+    /// So many wait for a service now, as may be forgotten by the next look.
+    pub fn note(&mut self, service: usize, waiting: u64) {
+        if let Some(highest) = self.highest.get_mut(service + 1) {
+            *highest = (*highest).max(waiting);
+        }
     }
 
     /// When it wants to look next; `u64::MAX` when it has seen enough.
@@ -52,10 +71,17 @@ impl Watch {
     pub fn look(&mut self, now_us: u64, queues: &[Queue]) {
         while self.next_us <= now_us {
             self.looks.extend_from_slice(queues);
+            for (highest, queue) in self.highest.iter_mut().zip(queues) {
+                self.peaks.push((*highest).max(queue.waiting));
+                *highest = queue.waiting;
+            }
             if self.looks.len() == LOOKS * self.width {
                 let width = self.width;
                 let kept = self.looks.chunks_exact(width).skip(1).step_by(2).flatten().copied();
                 self.looks = kept.collect();
+                let slots = self.peaks.chunks_exact(2 * width);
+                let larger = |two: &[u64]| (0..width).map(|of| two[of].max(two[width + of])).collect::<Vec<_>>();
+                self.peaks = slots.flat_map(larger).collect();
                 self.slot_us *= 2;
             }
             self.next_us = (self.count() as u64 + 1).saturating_mul(self.slot_us);
@@ -90,6 +116,11 @@ impl Watch {
         slots.checked_sub(1).map_or_else(Queue::default, |look| self.looks[look * self.width + index])
     }
 
+    /// The most that waited for a service at a time in the slot that ends after so many.
+    pub(super) fn peak(&self, service: usize, slots: usize) -> u64 {
+        slots.checked_sub(1).map_or(0, |look| self.peaks[look * self.width + service + 1])
+    }
+
     /// What its limits were asked for.
     pub(super) fn offered(&self, service: usize) -> Option<Offered> {
         self.offered.get(service).copied().flatten()
@@ -99,6 +130,21 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_between_looks_is_not_forgotten() {
+        let mut watch = Watch::new(1);
+        let queues = |waiting| [Queue::default(), Queue { waiting, ..Queue::default() }];
+        for now_us in 0..100_000u64 {
+            watch.look(now_us, &queues(1));
+            if now_us == 33_333 {
+                watch.note(0, 70);
+            }
+        }
+        let peaks: Vec<u64> = (0..=watch.count()).map(|slots| watch.peak(0, slots)).collect();
+        assert_eq!(peaks.iter().filter(|peak| **peak == 70).count(), 1, "{peaks:?}");
+        assert!(peaks[1..].iter().all(|peak| [1, 70].contains(peak)), "{peaks:?}");
+    }
 
     #[test]
     fn looks_are_evenly_spread_whatever_the_time_and_however_long_nothing_happens() {

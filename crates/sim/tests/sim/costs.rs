@@ -6,7 +6,7 @@ use lumos_core::price::{Price, Rates, TokenPrice};
 use lumos_sim::results::{Results, summarize};
 use lumos_sim::{Options, simulate};
 
-use super::scenarios::model_priced;
+use super::scenarios::{NO_MODELS, model_priced};
 
 const WORKFLOW: &str = r#"Workflow(
     name: "ask",
@@ -131,8 +131,38 @@ fn what_fails_is_paid_by_what_succeeds() {
     assert_eq!(found.cost_per_succeeded_run_usd, Some(usd("0.001")));
     assert_eq!(found.reserved_cost_per_succeeded_run_usd, Some(usd("0.001")));
     assert!(found.cost_per_run_usd < Some(usd("0.0007")));
-    let none = results(BOUGHT, &[("api", by_token())], "runs: 20", "\"api\": Api(fail: 1)");
+    let none = results(BOUGHT, &[("api", by_token())], "runs: 20", "\"api\": Api(ttft_s: 1, fail: 1)");
     assert_eq!((none.succeeded, none.cost_usd, none.cost_per_succeeded_run_usd), (0, Some(Usd::ZERO), None));
+}
+
+#[test]
+fn a_station_in_the_place_of_an_api_is_paid_by_the_token_as_that_is() {
+    let found = results(BOUGHT, &[("api", by_token())], "runs: 600", "\"api\": Station(servers: 4)");
+    assert_eq!((found.cost_usd, found.cost_per_succeeded_run_usd), (Some(usd("0.6")), Some(usd("0.001"))));
+    assert_eq!((found.nodes[0].input_tokens, found.nodes[0].cost_usd), (600 * 200, Some(usd("0.6"))));
+    assert_eq!(found.nodes[0].ttft_s, None, "nobody knows when its first token is there");
+    let text = r#"Scenario(
+        name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Constant(per_s: 1), runs: 20),
+        nodes: { "say": (duration_s: 1) }, services: { "api": Station(servers: 1) },
+    )"#;
+    let prices = [("api".to_owned(), by_token())].into_iter().collect();
+    let problems = model_priced(WORKFLOW, BOUGHT, text, &prices).map(|_| ()).expect_err("no lengths, no price");
+    assert!(problems[0].contains("`say` asks a model, and nothing says how many input tokens"), "{problems:?}");
+}
+
+#[test]
+fn where_nothing_has_a_price_nothing_costs_zero() {
+    let tool =
+        r#"Workflow(name: "ask", nodes: { "say": Tool(agent: "work", with: { "expression": "1" }) }, output: "done")"#;
+    let scenario = r#"Scenario(
+        name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Constant(per_s: 1), runs: 20),
+        nodes: { "say": (service: "desk", duration_s: 1) }, services: { "desk": Station(servers: 2) },
+    )"#;
+    let model = model_priced(tool, NO_MODELS, scenario, &IndexMap::new()).expect("it can be");
+    let measures = simulate(&model, Options::default()).expect("it can be");
+    let found = summarize(&model, &measures, 1.0, &[0]);
+    assert_eq!((found.cost_usd, found.reserved_cost_usd, found.cost_complete), (None, None, true));
+    assert_eq!((found.nodes[0].cost_usd, found.services[0].cost_usd), (None, None));
 }
 
 #[test]

@@ -297,6 +297,28 @@ fn a_day_that_its_number_of_runs_ends_early_is_said() {
 }
 
 #[test]
+fn a_part_of_a_day_is_said_to_be_one() {
+    let day = |hours: f64| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Diurnal(per_s: 1, peak: 1.5, peak_h: 0.5, day_h: 1), duration_s: {}),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 4) }}, services: {{ "api": Api(ttft_s: 0.1) }})"#,
+            hours * 3600.0
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), API, &scenario).expect("it can be");
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        summarize(&model, &measures, 1.0, &[0]).warnings
+    };
+    for whole in [1.0, 2.0] {
+        assert_eq!(day(whole), Vec::<String>::new(), "{whole} h");
+    }
+    for (part, says) in [(0.25, "0.25 days"), (1.5, "1.50 days")] {
+        let warnings = day(part);
+        assert!(warnings.len() == 1 && warnings[0].contains(says), "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_local_model_reads_at_once_what_a_format_prescribes() {
     let results = |backend: &str, prescribed: &str| {
         let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
@@ -338,9 +360,39 @@ fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
         nodes: { "say": (input_tokens: 200, output_tokens: 1) }, services: { "llama": Api(ttft_s: 1) })"#;
     let with = |text: &str| model(&WORKFLOW.replace("POLICY", ""), &own, text);
     let assumed = with(scenario).expect("it can be").assumptions;
-    assert_eq!(assumed, ["`llama` is the Api(…) of the scenario, not llama-3.1-8b on l40s as deployment `own` says"]);
+    assert_eq!(
+        assumed,
+        [
+            "`llama` has all of an answer with its first token: no `tokens_per_s` is given",
+            "`llama` is the Api(…) of the scenario, not llama-3.1-8b on l40s as deployment `own` says"
+        ]
+    );
     let found = with(&scenario.replace("\"llama\"", "\"lama\"")).map(|_| ()).expect_err("nothing is called so");
     assert!(found[0].contains("no deployment has a backend `lama`"), "{found:?}");
+}
+
+#[test]
+fn an_api_of_which_no_speed_is_known_is_an_error_and_part_of_it_an_assumption() {
+    let of = |service: &str, slo: &str| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+                workload: (arrivals: Constant(per_s: 1), runs: 10), slo: ({slo}),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 9) }}, services: {{ "api": {service} }})"#
+        );
+        let found = model(&WORKFLOW.replace("POLICY", ""), API, &scenario)?;
+        Ok::<_, Vec<String>>((found.assumptions.clone(), found.services()[0].basis.clone()))
+    };
+    for service in ["Api()", "Api(limits: (rpm: 600), fail: 0.1)"] {
+        let problems = of(service, "").expect_err("how fast is it?");
+        assert!(problems[0].contains("nothing says how fast `api` is"), "{problems:?}");
+    }
+    let (assumed, basis) = of("Api(tokens_per_s: 80)", "").expect("it can be");
+    assert_eq!(assumed, ["`api` begins to answer as soon as it is asked: no `ttft_s` is given"]);
+    assert_eq!(basis, "declared (in part)");
+    let whole = of("Api(ttft_s: 0.3, tokens_per_s: 80)", "run_s: 1, share: 0.9").expect("it can be");
+    assert_eq!(whole, (Vec::new(), "declared".to_owned()));
+    let problems = of("Api(ttft_s: 0.3, tokens_per_s: 80)", "share: 0.9").expect_err("a share of what?");
+    assert!(problems[0].contains("asks for a share of good runs, and any run is good"), "{problems:?}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
     let failed = |error: PlanError| failure(&scenario, error);
     let prices = lumos::scenario_prices(own, home)?;
     let laboratory = Laboratory::new(&scenario, own, Sources { prices: &prices, files: &files }, options);
-    let sized = smallest(&laboratory, &space(arguments), &told).map_err(failed)?;
+    let sized = smallest(&laboratory, &space(arguments)?, &told).map_err(failed)?;
     let mut found = Found {
         deployment: name(own),
         coverage: laboratory.coverage().clone(),
@@ -134,15 +134,22 @@ fn plot(path: &Path, found: &Found) -> Result<(), Failure> {
     })
 }
 
-fn space(arguments: &Plan) -> Space {
-    Space {
+fn space(arguments: &Plan) -> Result<Space, Failure> {
+    let mut device_hour = BTreeMap::new();
+    for (name, usd) in &arguments.device_hour {
+        if device_hour.insert(name.clone(), *usd).is_some() {
+            let message = format!("--device-hour {name}: two prices are given");
+            return Err(Failure::invalid(COMMAND_LINE, message, Some("give one of them".to_owned())));
+        }
+    }
+    Ok(Space {
         hardware: arguments.hardware.clone(),
         tensor_parallel: arguments.tensor_parallel.clone(),
         quantization: arguments.quantization.clone(),
         max_seqs: arguments.max_seqs.clone(),
         most_replicas: arguments.most_replicas,
-        device_hour: arguments.device_hour.iter().cloned().collect::<BTreeMap<_, _>>(),
-    }
+        device_hour,
+    })
 }
 
 /// The deployment that is sized, and those that it is compared with.

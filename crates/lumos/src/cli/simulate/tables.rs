@@ -348,6 +348,10 @@ fn sums(result: &Results) -> String {
         };
         let _ = writeln!(text, "{} {word}{good}", output::bold("SLO:"));
     }
+    if result.cost_complete && result.reserved_cost_usd.is_none() {
+        let _ = writeln!(text, "{} nothing here has a price", output::bold("cost:"));
+        return text;
+    }
     let incomplete = if result.cost_complete { "" } else { "; prices of some backends are unknown and left out" };
     let said = |amount: String| if amount == figure::UNKNOWN { "unknown".to_owned() } else { amount };
     let per = |amount: Option<Usd>| said(per_success(result, amount));
@@ -388,6 +392,8 @@ fn percent(share: f64) -> String {
 /// An amount of which nothing, or not all, is known is marked.
 fn money(amount: Option<Usd>, complete: bool) -> String {
     match amount {
+        // What has no price.
+        None if complete => none(),
         None => figure::UNKNOWN.to_owned(),
         Some(amount) if !complete => format!("≥ {}", figure::money(amount)),
         Some(amount) => figure::money(amount),
