@@ -32,7 +32,9 @@ async fn a_collector_that_is_not_there_costs_a_warning() {
         let endpoint = format!("http://{address}");
         let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
         let output = same(&variables).await;
-        assert_eq!(warnings(&output), 1, "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(warnings(&output), 1, "{said}");
+        assert!(said.contains("the collector takes no logs, metrics, traces: "), "{said}");
     }
 }
 

@@ -185,15 +185,14 @@ pub(crate) fn circumstances(record: &RunRecord) -> Vec<String> {
         facts.push(format!("{} saved by the response cache", figure::money(saved)));
     }
     let outside = || asked(record).filter(|attempt| attempt.destination == Destination::Outside);
-    match totals.bytes_outside {
-        None => {
-            let known = outside().filter_map(|attempt| attempt.bytes_sent).sum();
-            facts.push(format!("at least {} left the boundary, how much more is unknown", figure::bytes(known)));
-        }
-        Some(0) if outside().next().is_some() => {}
-        Some(0) => facts.push("nothing left the boundary".to_owned()),
-        Some(bytes) => facts.push(format!("{} left the boundary", figure::bytes(bytes))),
-    }
+    let known: u64 = outside().filter_map(|attempt| attempt.bytes_sent).sum();
+    facts.extend(match totals.bytes_outside {
+        _ if outside().next().is_none() => Some("nothing left the boundary".to_owned()),
+        Some(0) => None,
+        Some(bytes) => Some(format!("{} left the boundary", figure::bytes(bytes))),
+        None if known == 0 => Some("how much left the boundary is unknown".to_owned()),
+        None => Some(format!("at least {} left the boundary", figure::bytes(known))),
+    });
     if let Some(parent) = &record.forked_from {
         let shared = record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.shared).count();
         let tries =

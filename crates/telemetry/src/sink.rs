@@ -1,5 +1,6 @@
 //! The sink: takes runs that have ended, and sends them from a thread of its own.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -34,8 +35,10 @@ pub struct Loss {
     pub runs: u64,
     /// Requests that failed.
     pub requests: u64,
-    /// Which signal was in the last of them, `traces`, `metrics` or `logs`, and why it failed.
-    pub last: Option<(&'static str, String)>,
+    /// Which signals were in them: `traces`, `metrics`, `logs`.
+    pub signals: BTreeSet<&'static str>,
+    /// Why the last of them failed.
+    pub last: Option<String>,
 }
 
 /// Sends runs to a collector as traces, metrics and logs.
@@ -91,7 +94,9 @@ impl Telemetry {
         loss.runs = self.left_out.load(Ordering::Relaxed);
         if waited == Err(mpsc::RecvTimeoutError::Timeout) {
             loss.requests += 1;
-            loss.last.get_or_insert_with(|| ("traces", "it does not answer".to_owned()));
+            // The first that is sent is what nobody answers.
+            loss.signals.insert("traces");
+            loss.last.get_or_insert_with(|| "it does not answer".to_owned());
         }
         loss
     }
@@ -281,7 +286,8 @@ impl Worker {
     fn lost(&self, signal: &'static str, error: String) {
         let mut loss = lock(&self.loss);
         loss.requests += 1;
-        loss.last = Some((signal, error));
+        loss.signals.insert(signal);
+        loss.last = Some(error);
     }
 
     fn resource(&self) -> Resource {

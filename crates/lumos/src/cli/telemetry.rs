@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lumos::LumosBuilder;
-use lumos::core::{RunRecord, TraceContext};
+use lumos::core::{RunRecord, Status, TraceContext};
 use lumos::telemetry::{Settings, Telemetry, prometheus_text};
 
 use super::failure::Failure;
@@ -46,9 +46,13 @@ impl Sending {
     pub fn finish(&self) {
         let Some(telemetry) = &self.0 else { return };
         let loss = telemetry.finish(PATIENCE);
-        if let Some((signal, error)) = &loss.last {
-            let hint = format!("`OTEL_{}_EXPORTER=none` sends no {signal}", signal.to_uppercase());
-            let message = format!("telemetry was lost, the collector takes no {signal}: {error}");
+        if let Some(error) = &loss.last {
+            let signals: Vec<&str> = loss.signals.iter().copied().collect();
+            let variables: Vec<String> =
+                signals.iter().map(|signal| format!("`OTEL_{}_EXPORTER=none`", signal.to_uppercase())).collect();
+            let (signals, variables) = (signals.join(", "), variables.join(", "));
+            let hint = format!("{variables} sends none");
+            let message = format!("telemetry was lost, the collector takes no {signals}: {error}");
             output::log(&output::warning(&message, Some(&hint)));
         } else if loss.runs > 0 {
             let message =
@@ -89,9 +93,13 @@ pub fn parent() -> Option<Box<TraceContext>> {
 
 /// Writes a run's metrics where the node exporter or whoever else reads them: whole or not at all.
 pub fn write_metrics(path: &Path, record: &RunRecord) -> Result<(), Failure> {
+    let mut text = prometheus_text([record]);
+    if matches!(record.status, Status::Paused | Status::Interrupted) {
+        text =
+            format!("# run {} is {}: it is counted once it has ended\n{text}", record.run_id, record.status.as_str());
+    }
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let written =
-        std::fs::write(&temporary, prometheus_text([record])).and_then(|()| std::fs::rename(&temporary, path));
+    let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
     written.map_err(|error| {
         // What was written in part is of no use to anyone; it may not be there.
         let _ = std::fs::remove_file(&temporary);
