@@ -331,6 +331,13 @@ impl<'a> Driver<'a> {
             journal.append(event.clone());
         }
         self.state.handle(self.bound.program(), event, &mut self.fresh);
+        if let Some(journal) = &mut self.journal {
+            for command in &self.fresh {
+                if let Command::AskHuman(step) = command {
+                    journal.ask(*step);
+                }
+            }
+        }
         match turn {
             Turn::Last => self.commands.extend(self.fresh.drain(..)),
             Turn::Next => {

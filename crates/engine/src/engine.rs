@@ -69,20 +69,18 @@ pub struct FinishedRun {
     bound: Arc<BoundProgram>,
     stamp: Stamp,
     inputs: LiveValue,
-    /// `None` for a run that this process has begun.
+    /// `None` for a run that this process has begun, and in which nobody is asked.
     past: Option<Box<Past>>,
     state: RunState<Program>,
 }
 
-/// What a run has from before this process took it up, or from the run that it was forked from.
+/// What most runs don't have: a past before this process took them up, a run that they were forked from, people to ask.
 #[derive(Default)]
 struct Past {
     earlier: Earlier,
     forked_from: Option<String>,
     /// When people were asked about steps, in microseconds since the Unix epoch.
     asked: BTreeMap<StepId, u64>,
-    /// Where the run's time would begin on the wall clock had this process carried it out from the beginning.
-    origin_unix_us: u64,
 }
 
 impl Past {
@@ -92,7 +90,6 @@ impl Past {
             earlier: history.earlier.clone(),
             forked_from: history.forked_from.clone(),
             asked: history.folded.asked.clone(),
-            origin_unix_us: UnixClock.now_us().saturating_sub(history.folded.state.now_us()),
         }
     }
 }
@@ -119,7 +116,7 @@ impl FinishedRun {
             started_at: self.stamp.started_at(),
             forked_from: self.past.as_ref().and_then(|past| past.forked_from.clone()),
             shared: self.shared(),
-            due: history::due(self.bound.program(), &self.state, |step| Some(self.asked_us(step))),
+            due: history::due(self.bound.program(), &self.state, |step| self.asked_us(step)),
             inputs: history::inputs(&self.inputs),
         };
         self.bound.program().record(&self.state, header, self.backends())
@@ -135,13 +132,9 @@ impl FinishedRun {
         self.past.as_ref().map(|past| past.earlier.shared()).unwrap_or_default()
     }
 
-    /// When a person was asked about a step, in microseconds since the Unix epoch.
-    fn asked_us(&self, step: StepId) -> u64 {
-        let (origin_us, asked_us) = match &self.past {
-            Some(past) => (past.origin_unix_us, past.asked.get(&step).copied()),
-            None => (self.stamp.unix_us(), None),
-        };
-        asked_us.unwrap_or_else(|| origin_us.saturating_add(self.state.step(step).ready_us))
+    /// When a person was asked about a step, in microseconds since the Unix epoch; `None` when that is not kept.
+    fn asked_us(&self, step: StepId) -> Option<u64> {
+        self.past.as_ref()?.asked.get(&step).copied()
     }
 
     fn backends<'r>(&'r self) -> impl Fn(usize, usize, u32) -> Option<&'r BackendRef> {
@@ -307,9 +300,11 @@ impl Engine {
         (history.earlier, history.forked_from) = (earlier, Some(parent.run_id.clone()));
         let (mut begun, _) = Begun::of(history, Stamp::now(), first);
         let parent = Some((&parent, events));
-        begun.journal = self
-            .journal(bound)
-            .map(|store| Box::new(begun.new_journal(store, bound, parent, fork.trace_parent.as_deref())));
+        begun.journal = self.journal(bound).map(|store| {
+            let mut journal = begun.new_journal(store, bound, parent, fork.trace_parent.as_deref());
+            begun.state.asked().for_each(|step| journal.ask(step));
+            Box::new(journal)
+        });
         self.drive(bound, Box::new(begun), fork.trace_parent.clone(), cancel).await
     }
 
@@ -440,12 +435,19 @@ impl Rest {
 
 /// Keeps how a run ended, and tells who listens.
 async fn end(
-    (run, journal): (FinishedRun, Option<Box<Journal>>),
+    (mut run, journal): (FinishedRun, Option<Box<Journal>>),
     driven: Result<(), StoreError>,
     audience: Option<Box<Audience>>,
 ) -> Result<FinishedRun, EngineError> {
     let result = match (driven, journal) {
-        (Ok(()), Some(mut journal)) => journal.end(Rows::of(&run.outline())).await,
+        (Ok(()), Some(mut journal)) => {
+            let result = journal.end(Rows::of(&run.outline())).await;
+            let asked = journal.asked();
+            if !asked.is_empty() {
+                run.past.get_or_insert_default().asked.extend(asked);
+            }
+            result
+        }
         (driven, _) => driven,
     };
     let record = || {

@@ -13,7 +13,7 @@ use crate::history::History;
 use crate::store::{Header, Reader, StoreError};
 
 /// Where a fork leaves the run that it shares the log of, and what is different from there on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fork {
     /// The run.
     pub run_id: String,

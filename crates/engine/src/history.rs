@@ -129,6 +129,8 @@ impl History {
         let (digest, events) = reader.events(header, until, &mut |event, committed_us| {
             if let Some(backends) = boundaries.remove(&number) {
                 earlier.push((reached(&state), backends));
+                // A fork asks people anew.
+                asked.values_mut().for_each(|asked_us| *asked_us = committed_us);
             }
             number += 1;
             state.handle(&program, event, &mut commands);

@@ -1,9 +1,11 @@
 //! A run's log as it is written: each event before the scheduler sees it, all of them on disk before anything that they
 //! lead to leaves the process.
 
+use std::collections::BTreeMap;
+
 use lumos_core::Clock;
 use lumos_core::program::LiveValue;
-use lumos_core::scheduler::{AttemptId, Event};
+use lumos_core::scheduler::{AttemptId, Event, StepId};
 use lumos_core::spec::Durability;
 use tokio::sync::oneshot;
 use ulid::Ulid;
@@ -11,6 +13,15 @@ use ulid::Ulid;
 use crate::clock::UnixClock;
 use crate::recall::Recall;
 use crate::store::{Append, Begin, Blob, Digest, Done, RecordStore, Rows, StoreError, Told, write_event};
+
+/// Steps that people are asked about.
+#[derive(Default)]
+struct Asking {
+    /// Those of the events that have not been sent.
+    now: Vec<StepId>,
+    /// When the others were asked about, in microseconds since the Unix epoch, as the log has it.
+    before: BTreeMap<StepId, u64>,
+}
 
 /// The log of one run, kept by whoever drives it.
 pub(crate) struct Journal {
@@ -33,6 +44,8 @@ pub(crate) struct Journal {
     is_over: bool,
     /// Attempts that start once what has led to them is on disk.
     pub(crate) starting: Vec<AttemptId>,
+    /// Steps that people are asked about. Boxed, because few runs ask anybody.
+    asking: Option<Box<Asking>>,
     /// Answers of an earlier run that need not be asked for again.
     pub(crate) recall: Option<Recall>,
 }
@@ -68,6 +81,7 @@ impl Journal {
             spare: None,
             is_over: false,
             starting: Vec::new(),
+            asking: None,
             recall: None,
         }
     }
@@ -76,6 +90,16 @@ impl Journal {
     pub(crate) fn append(&mut self, event: Event<LiveValue>) {
         write_event(&mut self.events, &mut self.blobs, event);
         self.count += 1;
+    }
+
+    /// Notes that the event noted last has made somebody be asked about a step.
+    pub(crate) fn ask(&mut self, step: StepId) {
+        self.asking.get_or_insert_default().now.push(step);
+    }
+
+    /// When people were asked about steps, in microseconds since the Unix epoch.
+    pub(crate) fn asked(&mut self) -> BTreeMap<StepId, u64> {
+        self.asking.take().map(|asking| asking.before).unwrap_or_default()
     }
 
     /// Hands over what has not been sent, and does not wait for the disk: nothing follows from it for a while.
@@ -139,6 +163,9 @@ impl Journal {
         if !events.is_empty() {
             events.push(b']');
             self.digest = self.digest.then(seq, at_us, &events);
+        }
+        if let Some(asking) = &mut self.asking {
+            asking.before.extend(asking.now.drain(..).map(|step| (step, at_us)));
         }
         self.seq += std::mem::take(&mut self.count);
         let (done, pending) = oneshot::channel();

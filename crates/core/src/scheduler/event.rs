@@ -7,7 +7,7 @@ use crate::spec::Verdict;
 use crate::usage::CallReport;
 
 /// A step of one run; numbered in order of creation, so the number depends on the order of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct StepId(pub u32);
 
 impl StepId {

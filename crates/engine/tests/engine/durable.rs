@@ -428,10 +428,15 @@ async fn who_decides_too_late_changes_nothing() {
     let paused = engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record();
     assert_eq!((paused.status, paused.steps[0].default.as_deref()), (Status::Paused, Some("rejected")));
     let kept = store.load(&paused.run_id).unwrap();
-    assert!(kept.steps[0].due_at.is_some() && kept.steps[0].default == paused.steps[0].default);
+    assert!(kept.steps[0].due_at.is_some() && kept == paused);
     while store.history(&paused.run_id).unwrap().overdue().is_empty() {
         tokio::task::yield_now().await;
     }
+    // A fork asks anew.
+    let fork = Fork { run_id: paused.run_id.clone(), at: StepId(0), ..Fork::default() };
+    let forked = engine.fork(&bound, &fork, &CancellationToken::new()).await.unwrap().record();
+    assert_eq!((&forked, forked.status), (&store.load(&forked.run_id).unwrap(), Status::Paused));
+    assert!(forked.steps[0].due_at > kept.steps[0].due_at);
     let late = vec![(StepId(0), Decision::Approved { by: By::Person })];
     let record = engine.resume(&bound, &paused.run_id, late, &CancellationToken::new()).await.unwrap().record();
     assert_eq!((record.status, agent.calls()), (Status::Refused, 0));
