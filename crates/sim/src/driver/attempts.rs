@@ -198,6 +198,7 @@ impl Driver<'_> {
         // A server counts what the answer may have, not what it will have.
         let ticket = pool.takes(flight.input, flight.output_at_most).and_then(|()| pool.submit(now_us, request));
         self.measures.services[index].serving += 1;
+        self.note_waiting(index);
         if let Some(flight) = self.flights.get(handle) {
             flight.ticket = ticket.ok();
             if let Err(rejection) = ticket {
@@ -231,7 +232,7 @@ impl Driver<'_> {
     }
 
     /// Brings a pool up to now, if it is behind; whoever is answered by that is told by an event of its own.
-    fn catch_up(&mut self, service: u32) {
+    pub(super) fn catch_up(&mut self, service: u32) {
         let index = service as usize;
         let due = match &self.services[index].work {
             Work::Pool(pool, _) => pool.next_us().is_some_and(|next_us| next_us <= self.now_us),
@@ -249,7 +250,6 @@ impl Driver<'_> {
         let service = &mut self.services[index];
         if let Work::Pool(pool, _) = &mut service.work {
             pool.advance(now_us, &mut service.replies);
-            self.note_waiting(index);
         }
     }
 

@@ -273,6 +273,10 @@ impl<'m> Driver<'m> {
 
     /// Notes what there is as the first run arrives that counts.
     fn end_warm_up(&mut self) {
+        // What ends at this moment has ended before it.
+        for service in 0..self.services.len() as u32 {
+            self.catch_up(service);
+        }
         self.total_services();
         let measures = &mut self.measures;
         measures.warm_up = Some(Box::new(WarmUp {
@@ -335,37 +339,42 @@ impl<'m> Driver<'m> {
         self.feed(run, EventKind::Started);
     }
 
-    /// Looks at the queues as they have been since the last event, before the one of `at_us`.
+    /// Looks at the queues as they were when it was time to, now that the next event is that of `at_us`.
     fn look(&mut self, at_us: u64) {
-        let there = self.runs.len() as u64;
-        let mut queues = Vec::with_capacity(self.services.len() + 1);
-        queues.push(Queue { came: self.measures.arrived, waiting: there, there });
-        for (index, (service, measures)) in self.services.iter().zip(&self.measures.services).enumerate() {
-            let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
-            let (came, there) = (measures.requests + held, measures.here + held);
-            queues.push(Queue { came, waiting: self.waiting(index), there });
+        while self.watch.next_us() <= at_us {
+            let look_us = self.watch.next_us();
+            let there = self.runs.len() as u64;
+            let mut queues = Vec::with_capacity(self.services.len() + 1);
+            queues.push(Queue { came: self.measures.arrived, waiting: there, there });
+            for (service, measures) in self.services.iter().zip(&self.measures.services) {
+                let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
+                let waiting = match &service.work {
+                    Work::Station(_) => measures.here - measures.serving,
+                    Work::Api(_) => 0,
+                    // What happens at that very moment comes after it.
+                    Work::Pool(pool, _) => pool.waiting(look_us - 1) as u64,
+                };
+                let (came, there) = (measures.requests + held, measures.here + held);
+                queues.push(Queue { came, waiting: waiting + held, there });
+            }
+            self.watch.look(look_us, &queues);
         }
-        self.watch.look(at_us, &queues);
     }
 
-    /// Requests that wait before a service: for lumos's own limiter, for a free server, for a place in a batch.
-    fn waiting(&self, index: usize) -> u64 {
+    /// Notes how many wait before a service for which there is one more: for lumos's own limiter, for a free server, for a
+    /// place in a batch or the end of an iteration.
+    fn note_waiting(&mut self, index: usize) {
+        if !self.varies {
+            return;
+        }
         let (service, measures) = (&self.services[index], &self.measures.services[index]);
         let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
         let waiting = match &service.work {
             Work::Station(_) => measures.here - measures.serving,
             Work::Api(_) => 0,
-            Work::Pool(pool, _) => pool.waiting() as u64,
+            Work::Pool(pool, _) => pool.queued() as u64,
         };
-        held + waiting
-    }
-
-    /// Notes how many wait before a service where more may than before.
-    fn note_waiting(&mut self, index: usize) {
-        if self.varies {
-            let waiting = self.waiting(index);
-            self.watch.note(index, waiting);
-        }
+        self.watch.note(index, held + waiting);
     }
 
     /// Nobody comes any more by himself.

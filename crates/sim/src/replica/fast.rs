@@ -3,6 +3,7 @@
 
 mod admission;
 mod slots;
+mod underway;
 
 use std::{
     cmp::Reverse,
@@ -32,6 +33,8 @@ pub(super) struct Fast {
     vacant: Vec<u32>,
     /// First come, first served; preempted ones stand in front.
     waiting: VecDeque<u32>,
+    /// How many of those have been dropped and still stand there.
+    dropped: usize,
     /// Cancelled at a time, in order; heard of at the first boundary after it.
     cancels: VecDeque<(u64, u32, u32)>,
     running: Running,
@@ -88,6 +91,7 @@ impl Fast {
             slots: Vec::new(),
             vacant: Vec::new(),
             waiting: VecDeque::new(),
+            dropped: 0,
             cancels: VecDeque::new(),
             running: Running::new(),
             ends: BinaryHeap::new(),
@@ -208,13 +212,6 @@ impl Fast {
         *self = fresh;
     }
 
-    /// Requests that were seen at a boundary and not admitted: what only waits for the iteration to end is not counted.
-    pub fn waiting(&self) -> usize {
-        let to_come =
-            self.waiting.iter().rev().take_while(|index| self.slots[**index as usize].arrival_ps >= self.seen_ps);
-        self.waiting.len() - to_come.count()
-    }
-
     pub fn outstanding(&self) -> u32 {
         self.outstanding
     }
@@ -227,25 +224,8 @@ impl Fast {
         self.totals
     }
 
-    /// See [`Replica::underway_ps`](super::Replica::underway_ps).
-    pub fn underway_ps(&self, now_ps: u64) -> u64 {
-        let is_computing = self.underway && self.length > 0;
-        if is_computing { now_ps.min(self.end_ps).saturating_sub(self.boundary_ps) } else { 0 }
-    }
-
     pub fn cache(&self) -> &Cache {
         &self.cache
-    }
-
-    /// Iterations that have ended by `now_ps`, of those under way too.
-    fn iterations_until(&self, now_ps: u64) -> u64 {
-        if !self.underway || now_ps <= self.boundary_ps {
-            return self.iteration;
-        }
-        let passed = now_ps - self.boundary_ps;
-        let reaching = self.stretch.reaching(passed, self.length);
-        let whole = if reaching > 0 && self.stretch.total_ps(reaching) > passed { reaching - 1 } else { reaching };
-        self.iteration + whole
     }
 
     /// Takes the blocks of the first `iterations` of the stretch under way, those that have been taken excepted.
@@ -261,21 +241,6 @@ impl Fast {
         if self.underway && self.length > 0 {
             let begun = (self.iterations_until(now_ps) - self.iteration + 1).min(self.length);
             self.take_until(begun.max(self.settled));
-        }
-    }
-
-    fn progress(&self, index: u32, now_ps: u64) -> Progress {
-        let slot = &self.slots[index as usize];
-        let since = if slot.decoding { self.iterations_until(now_ps) - slot.joined } else { 0 };
-        let us = |ps| (ps != NEVER).then(|| us(ps));
-        let is_running = slot.state == State::Running;
-        let share = || self.shares.after(self.underway_ps(now_ps)) - slot.shared_ps;
-        Progress {
-            output_tokens: slot.generated + since as u32,
-            cached_tokens: slot.cached_tokens,
-            start_us: us(slot.start_ps),
-            first_us: us(slot.first_ps),
-            busy_ps: slot.busy_ps + if is_running { share() } else { 0 },
         }
     }
 
@@ -432,6 +397,7 @@ impl Fast {
             State::Waiting => {
                 let slot = &mut self.slots[index as usize];
                 slot.state = State::Dropped;
+                self.dropped += 1;
                 self.totals.waiting_ps += u128::from(self.boundary_ps - slot.since_ps);
                 false
             }

@@ -135,9 +135,15 @@ impl Replica {
         inner!(mut self, start_at(ps(at_us)));
     }
 
-    /// Requests for which there was no place in the batch when it was last put together.
-    pub fn waiting(&self) -> usize {
-        inner!(self, waiting())
+    /// Requests for which there was no place in the batch when it was last put together, as of `now_us`, until which it has
+    /// been advanced.
+    pub fn waiting(&self, now_us: u64) -> usize {
+        inner!(self, waiting(ps(now_us)))
+    }
+
+    /// Requests that are not in the batch: those too that only wait for an iteration to end.
+    pub fn queued(&self) -> usize {
+        inner!(self, queued())
     }
 
     /// Requests that wait or run.
@@ -168,9 +174,9 @@ impl Replica {
         inner!(self, totals())
     }
 
-    /// Picoseconds of the iterations under way until `now_us`, which are no part of the sums yet.
-    pub fn underway_ps(&self, now_us: u64) -> u64 {
-        inner!(self, underway_ps(ps(now_us)))
+    /// The same with the iterations under way until `now_us`, their time and what those that are over have generated.
+    pub fn totals_at(&self, now_us: u64) -> Totals {
+        inner!(self, totals_at(ps(now_us)))
     }
 
     fn cache(&self) -> &Cache {

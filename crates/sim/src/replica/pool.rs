@@ -250,9 +250,14 @@ impl Pool {
         }
     }
 
-    /// Requests for which there was no place in the batch of their replica when it was last put together.
-    pub fn waiting(&self) -> usize {
-        self.members.iter().map(|member| member.replica.waiting()).sum()
+    /// As [`Replica::waiting`].
+    pub fn waiting(&self, now_us: u64) -> usize {
+        self.members.iter().map(|member| member.replica.waiting(now_us)).sum()
+    }
+
+    /// As [`Replica::queued`].
+    pub fn queued(&self) -> usize {
+        self.members.iter().map(|member| member.replica.queued()).sum()
     }
 
     /// Requests that wait or run.
@@ -274,8 +279,7 @@ impl Pool {
     pub fn totals(&self, now_us: u64) -> PoolTotals {
         let mut totals = self.totals;
         for member in &self.members {
-            totals.replicas.merge(&member.replica.totals());
-            totals.replicas.busy_ps += u128::from(member.replica.underway_ps(now_us));
+            totals.replicas.merge(&member.replica.totals_at(now_us));
             totals.provisioned_us += member.since_us.map_or(0, |since_us| now_us.saturating_sub(since_us));
         }
         totals

@@ -183,7 +183,11 @@ impl Stepwise {
         self.waiting.iter().chain(&self.running).filter(|sequence| !sequence.silent)
     }
 
-    pub fn waiting(&self) -> usize {
+    pub fn queued(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn waiting(&self, _: u64) -> usize {
         self.waiting.iter().filter(|sequence| sequence.arrival_ps < self.seen_ps).count()
     }
 
@@ -199,7 +203,17 @@ impl Stepwise {
         self.totals
     }
 
-    pub fn underway_ps(&self, now_ps: u64) -> u64 {
+    pub fn totals_at(&self, now_ps: u64) -> Totals {
+        let mut totals = self.totals;
+        totals.busy_ps += u128::from(self.underway_ps(now_ps));
+        if !self.running.is_empty() && self.end_ps.is_some_and(|end_ps| end_ps <= now_ps) {
+            totals.iterations += 1;
+            totals.output_tokens += self.running.iter().filter(|sequence| sequence.decoding).count() as u64;
+        }
+        totals
+    }
+
+    fn underway_ps(&self, now_ps: u64) -> u64 {
         let end_ps = self.end_ps.filter(|_| !self.running.is_empty());
         end_ps.map_or(0, |end_ps| now_ps.min(end_ps).saturating_sub(self.boundary_ps))
     }

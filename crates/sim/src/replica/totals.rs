@@ -1,7 +1,8 @@
 //! What a replica did, in sums.
 
 /// Sums over all that a replica has done until its last boundary between iterations. Products with time are in u128: a
-/// day of a million waiting requests exceeds u64 picoseconds. What is under way counts when it ends.
+/// day of a million waiting requests exceeds u64 picoseconds. What is under way counts when it ends, if
+/// nobody asks for it before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Iterations.

@@ -174,6 +174,44 @@ fn replicas_are_unstable_when_requests_wait_for_a_place_and_not_while_batches_fi
 }
 
 #[test]
+fn all_that_is_told_is_the_same_iteration_by_iteration() {
+    let day = "arrivals: Diurnal(per_s: 6, peak: 1.9, peak_h: 0.1, day_h: 0.2), duration_s: 720, warmup_runs: 100";
+    let scaling = "scaling: (min: 1, max: 3, target: 12, cold_start_s: 20, idle_s: 10)";
+    let outage = "\"it\": Replicas(outages: [(replica: 0, from_s: 100, for_s: 60)])";
+    for (policy, more, workload, services) in [
+        ("", "max_seqs: 8, replicas: 2", day, ""),
+        ("timeout_s: 8, retry: (attempts: 2)", "max_seqs: 8, replicas: 2", day, outage),
+        ("hedge_after_ms: 6000", scaling, day, ""),
+        ("", "max_seqs: 4, engine: \"vllm-sync\"", "arrivals: Poisson(per_s: 3), runs: 700", ""),
+    ] {
+        let workflow =
+            WORKFLOW.replace("input:", &format!("{policy}{} input:", if policy.is_empty() { "" } else { "," }));
+        let deployment = format!(
+            r#"Deployment(name: "it", backends: {{ "it": Simulated(model: "llama-3.1-8b", hardware: "l40s", {more},
+                cost: PerHour(usd: "0.90")) }}, bind: {{ "*": "it" }})"#
+        );
+        let scenario = format!(
+            r#"Scenario(
+                name: "s", workflow: "ask", deployments: ["it"], workload: ({workload}),
+                nodes: {{ "say": (input_tokens: Uniform(min: 50, max: 900), output_tokens: LogNormal(mean: 60, cv: 0.5)) }},
+                services: {{ {services} }}, slo: (run_s: 5, share: 0.9),
+            )"#
+        );
+        let usd = "0.90".parse().expect("an amount");
+        let prices = [("it".to_owned(), lumos_core::price::Price::PerHour(usd))].into_iter().collect();
+        let model = super::scenarios::model_priced(&workflow, &deployment, &scenario, &prices)
+            .unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        let told = |stepwise| {
+            let found = simulate(&model, Options { stepwise, ..Options::default() }).expect("it can be");
+            serde_json::to_string_pretty(&summarize(&model, &found, 1.0, &[0])).expect("it is told")
+        };
+        let (fast, stepwise) = (told(false), told(true));
+        let differs: Vec<_> = fast.lines().zip(stepwise.lines()).filter(|(a, b)| a != b).collect();
+        assert!(differs.is_empty(), "{policy} {more}: {differs:?}");
+    }
+}
+
+#[test]
 fn a_day_whose_peak_is_too_much_is_overloaded_for_some_hours() {
     let day = |per_s: f64, days: u32| {
         format!("Diurnal(per_s: {per_s}, peak: 1.8, peak_h: 12), duration_s: {}", 86_400 * days)

@@ -13,6 +13,24 @@ use crate::{
 };
 
 impl Fast {
+    /// Requests that stand in the queue.
+    pub fn queued(&self) -> usize {
+        self.waiting.len() - self.dropped
+    }
+
+    /// Those that were seen at the last boundary until `now_ps`: what only waits for the iteration to end is not counted.
+    pub fn waiting(&self, now_ps: u64) -> usize {
+        let ended = if self.length > 0 { self.iterations_until(now_ps) - self.iteration } else { 0 };
+        let ahead = u64::from(self.spec.schedules_ahead);
+        let seen_ps = match ended {
+            0 => self.seen_ps,
+            ended => self.boundary_ps.saturating_add(self.stretch.total_ps(ended - ahead)),
+        };
+        let slots = self.waiting.iter().rev().map(|index| &self.slots[*index as usize]);
+        let to_come = slots.take_while(|slot| slot.arrival_ps >= seen_ps).filter(|slot| slot.state != State::Dropped);
+        self.queued() - to_come.count()
+    }
+
     /// Admits waiting requests in order. Returns when the first of those arrives that are still to come, or `NEVER`.
     pub(super) fn admit(&mut self, mut budget: u32, batch: &mut Batch) -> u64 {
         let mut admitted = false;
@@ -20,6 +38,7 @@ impl Fast {
             let slot = &self.slots[index as usize];
             if slot.state == State::Dropped {
                 self.waiting.pop_front();
+                self.dropped -= 1;
                 self.vacate(index);
                 continue;
             }
