@@ -2,6 +2,7 @@
 
 mod agent;
 mod branches;
+mod claim;
 mod condition;
 mod deployment;
 mod flow;
@@ -20,7 +21,7 @@ use std::path::Path;
 use crate::load::{AgentSource, Bundle, Scenario};
 use crate::problem::Problem;
 use crate::read::{self, FileKind, Parsed};
-use crate::spec::{AgentSpec, DeploymentSpec};
+use crate::spec::{AgentSpec, ClaimSpec, DeploymentSpec};
 
 pub use inputs::{Given, check_inputs};
 
@@ -56,6 +57,11 @@ pub fn check_deployment(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
     sorted(deployment::check(deployment))
 }
 
+/// Every problem that a claim has by itself.
+pub fn check_claim(claim: &Parsed<ClaimSpec>) -> Vec<Problem> {
+    sorted(claim::check(claim))
+}
+
 /// Every problem that a scenario has, beside those of the workflow and the deployments that it names.
 pub fn check_scenario(scenario: &Scenario) -> Vec<Problem> {
     sorted(scenario::check(scenario))
@@ -66,7 +72,7 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Every problem of a workflow's, agent's, deployment's or scenario's file; workflows and scenarios are checked with all
+/// Every problem of a workflow's, agent's, deployment's, scenario's or claim's file; workflows and scenarios are checked with all
 /// that they name.
 pub fn check_file(path: &Path) -> Vec<Problem> {
     let shown = path.display().to_string();
@@ -91,6 +97,11 @@ pub fn check_file(path: &Path) -> Vec<Problem> {
             Ok((_, warnings)) => warnings,
             Err(problems) => problems,
         },
+        Some(FileKind::Claim) => {
+            let (claim, mut problems) = read::parse_claim(&shown, &text);
+            problems.extend(claim.iter().flat_map(check_claim));
+            problems
+        }
         Some(FileKind::Workflow) | None => {
             let (bundle, mut problems) = Bundle::load(path, None);
             problems.extend(bundle.iter().flat_map(check_bundle));

@@ -1,7 +1,8 @@
-//! Reading workflows, agents, deployments and scenarios from RON: strict, with positions, and with every problem of a file at
+//! Reading workflows, agents, deployments, scenarios and claims from RON: strict, with positions, and with every problem of a file at
 //! once (a syntax error ends the file, because nothing after it can be told apart).
 
 mod agent;
+mod claim;
 mod decode;
 mod deployment;
 mod file;
@@ -14,7 +15,7 @@ mod workflow;
 use std::collections::BTreeSet;
 
 use crate::problem::{Problem, Severity};
-use crate::spec::{AgentSpec, DeploymentSpec, ScenarioSpec, WorkflowSpec};
+use crate::spec::{AgentSpec, ClaimSpec, DeploymentSpec, ScenarioSpec, WorkflowSpec};
 
 pub use file::{MAX_FILE_BYTES, read_file, read_file_up_to};
 pub use position::{Position, Positions};
@@ -97,6 +98,11 @@ pub fn parse_scenario(file: &str, text: &str) -> (Option<Parsed<ScenarioSpec>>, 
     parse(file, text, scenario::scenario)
 }
 
+/// Reads a claim; `file` names it in problems. Gives what could be read next to the problems.
+pub fn parse_claim(file: &str, text: &str) -> (Option<Parsed<ClaimSpec>>, Vec<Problem>) {
+    parse(file, text, claim::claim)
+}
+
 /// What a file's only value is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
@@ -108,6 +114,8 @@ pub enum FileKind {
     Deployment,
     /// `Scenario(…)`.
     Scenario,
+    /// `Claim(…)`.
+    Claim,
 }
 
 /// The kind of a file's value; `None` for anything else, or when the value has no name.
@@ -118,6 +126,7 @@ pub fn file_kind(text: &str) -> Option<FileKind> {
         "Workflow" => Some(FileKind::Workflow),
         "Deployment" => Some(FileKind::Deployment),
         "Scenario" => Some(FileKind::Scenario),
+        "Claim" => Some(FileKind::Claim),
         name if agent::ROLES.contains(&name) => Some(FileKind::Agent),
         _ => None,
     }

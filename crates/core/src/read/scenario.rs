@@ -50,7 +50,7 @@ impl Decode for WorkloadSpec {
 }
 
 /// The fields of one of several names, which is given back beside them; `None` after a problem was noted.
-fn variant<'a>(
+pub(super) fn variant<'a>(
     reader: &mut Reader<'_>,
     raw: Raw<'a>,
     names: &[&'static str],

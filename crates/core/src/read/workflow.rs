@@ -52,6 +52,7 @@ pub(super) fn top<'a>(reader: &mut Reader<'_>, raw: Raw<'a>, name: &'static str)
                 "Workflow" => "this is a workflow".to_owned(),
                 "Deployment" => "this is a deployment; it goes after `-d`".to_owned(),
                 "Scenario" => "this is a scenario; `lumos simulate` takes it".to_owned(),
+                "Claim" => "this is a claim; `lumos report` takes it".to_owned(),
                 role if super::agent::ROLES.contains(&role) => {
                     "this is an agent; a workflow's node names it".to_owned()
                 }

@@ -1,9 +1,10 @@
-//! The files that people write: workflows, agents, deployments and scenarios, as data.
+//! The files that people write: workflows, agents, deployments, scenarios and claims, as data.
 //!
 //! Reading them from RON, with positions and all problems at once, is the subject of [`crate::read`].
 
 mod agent;
 mod build;
+mod claim;
 mod deployment;
 mod scenario;
 mod workflow;
@@ -13,6 +14,7 @@ pub use agent::{
     GeneratorSpec, GuardSpec, JudgeSpec, PlannerItems, PlannerSpec, PromptSpec, RetrievalMode, RetrieverSpec,
     RouterSpec, SeriesSource, ToolKind, ToolSpec,
 };
+pub use claim::{Bounds, ClaimSpec, FigureSpec, GivenSpec, PartSpec, QuestionSpec, RangeSpec};
 pub use deployment::{
     BackendSpec, Boundary, BreakerSpec, Cost, DeploymentSpec, Device, Durability, LimitSpec, LocalSpec, PromptCache,
     Provider, Quantization, RemoteSpec, RoutingSpec, ScalingSpec, SecretSource, SimulatedSpec, Structured, TimeoutSpec,
