@@ -1,8 +1,9 @@
-//! Experiments over the engine and the simulator: quality over a data set, deployments side by side, a profile fitted to a
-//! running backend, and a scenario's load for real.
+//! Experiments over the engine and the simulator: quality over a data set, deployments side by side, claims and audits, a
+//! profile fitted to a running backend, and a scenario's load for real.
 
 pub mod audit;
 pub mod calibrate;
+pub mod claims;
 pub mod compare;
 pub mod comparison;
 pub mod eval;

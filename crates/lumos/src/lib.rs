@@ -5,6 +5,8 @@
 mod agent_check;
 mod bind;
 mod changes;
+#[cfg(feature = "sim")]
+mod claims;
 mod error;
 mod gates;
 mod home;
@@ -19,6 +21,8 @@ mod scenario;
 
 pub use agent_check::check_agent;
 pub use changes::{Change, changes};
+#[cfg(feature = "sim")]
+pub use claims::{CheckedClaim, check as check_claim, files as claim_files};
 pub use error::Error;
 pub use home::Home;
 pub use lumos::{Lumos, LumosBuilder, Secrets};

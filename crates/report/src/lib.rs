@@ -25,6 +25,6 @@ pub use label::{StepError, find_attempt, find_step, step_label, step_names};
 #[cfg(feature = "html")]
 pub use page::{Drawing, Page, PageError, Source};
 pub use steps::step_table;
-pub use table::{Align, Column, Line, Role, Table, clean, fit};
+pub use table::{Align, Column, Line, Role, Table, clean, fit, wrapped};
 pub use timeline::timeline;
 pub use tornado::{Tornado, TornadoBar, tornado_svg};

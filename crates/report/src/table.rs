@@ -179,6 +179,29 @@ pub fn fit(text: &str, width: usize) -> String {
     format!("{head}…{tail}")
 }
 
+/// A text in lines of at most `width`, broken between words; those after the first are indented by two more.
+pub fn wrapped(text: &str, width: usize, role: Role) -> Vec<Line> {
+    let words = text.trim_start();
+    let indent = text.len() - words.len();
+    let mut lines = Vec::new();
+    let mut line = " ".repeat(indent);
+    let mut is_empty = true;
+    for word in words.split(' ') {
+        if !is_empty && line.width() + 1 + word.width() > width {
+            lines.push(Line { role, text: std::mem::replace(&mut line, " ".repeat(indent + 2)) });
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        is_empty = false;
+        // A word that is longer than a line, such as an address.
+        line.push_str(&fit(word, width.saturating_sub(line.width())));
+    }
+    lines.push(Line { role, text: line });
+    lines
+}
+
 fn take(chars: impl Iterator<Item = char>, width: usize) -> String {
     let mut room = width;
     chars

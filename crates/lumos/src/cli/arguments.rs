@@ -53,7 +53,7 @@ pub enum Command {
     Fork(Fork),
     /// Say whether a run's log would be the same again, at no cost; or ask one node again elsewhere.
     Replay(Replay),
-    /// Check workflows, agents and deployments, and print every problem.
+    /// Check workflows, agents, deployments, scenarios and claims, and print every problem.
     Check(Check),
     /// Draw a workflow.
     Graph(Graph),
@@ -78,7 +78,7 @@ pub enum Command {
     /// Find the smallest fleet that meets a scenario's SLO, what it costs, and where it breaks even with an API.
     #[cfg(feature = "sim")]
     Plan(Plan),
-    /// Write results as one HTML file with plots, which needs no network.
+    /// Write results as one HTML file with plots, which needs no network; or check claims.
     #[cfg(feature = "html")]
     Report(Report),
     /// List, fetch or verify model weights and data sets.

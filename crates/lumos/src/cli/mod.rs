@@ -11,6 +11,8 @@ mod audit;
 #[cfg(feature = "sim")]
 mod calibrate;
 mod check;
+#[cfg(feature = "html")]
+mod claims;
 #[cfg(feature = "sim")]
 mod compare;
 mod dry_run;
@@ -91,7 +93,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "sim")]
         Command::Plan(plan) => (home().and_then(|home| fleets::run(plan, &home, seed)), plan.format),
         #[cfg(feature = "html")]
-        Command::Report(report) => (home().and_then(|home| report::run(report, &home)), Format::Human),
+        Command::Report(report) => (home().and_then(|home| report::run(report, &home)), report.format),
         Command::Assets(assets) => (home().and_then(|home| assets::run(assets, &home)), assets.format()),
         Command::Runs(runs) => (home().and_then(|home| runs::run(runs, &home)), runs.format()),
         Command::Prices(prices) => (home().and_then(|home| prices::run(prices, &home)), prices.format()),

@@ -105,7 +105,7 @@ pub(super) fn shell(page: &Page, builder: &Builder) -> String {
                 Tone::Bad => "bad",
                 Tone::Plain => "plain",
             };
-            let _ = write!(text, "<li class=\"{class}\">{}</li>", escape(verdict));
+            let _ = write!(text, "<li class=\"{class}\">{}</li>", prose(verdict));
         }
         text.push_str("</ul>");
     }

@@ -2,6 +2,7 @@
 //! taken for granted. It is made of the documents that commands print with `--format json`.
 
 mod audit;
+mod claims;
 mod comparison;
 mod evaluation;
 mod html;
@@ -55,7 +56,7 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// A document is none that a page can show.
-    #[error("{0} is no document of `run`, `eval`, `compare`, `simulate`, `plan` or `audit`")]
+    #[error("{0} is no document of `run`, `eval`, `compare`, `simulate`, `plan` or `audit`, and no claims")]
     Unknown(String),
     /// There is nothing to show.
     #[error("there is nothing to show")]
@@ -70,6 +71,7 @@ enum Kind {
     Simulation,
     Plan,
     Audit,
+    Claims,
     Run,
     Runs,
 }
@@ -85,6 +87,7 @@ impl Kind {
             _ if has(&["candidates", "chosen", "together"]) => Self::Plan,
             _ if has(&["scenario", "results"]) => Self::Simulation,
             _ if has(&["run_id", "steps", "totals"]) => Self::Run,
+            _ if has(&["claims"]) => Self::Claims,
             _ if has(&["runs"]) => Self::Runs,
             _ => return None,
         })
@@ -155,6 +158,7 @@ impl Page {
                 Kind::Simulation => simulation::show(&mut builder, document),
                 Kind::Plan => plan::show(&mut builder, document),
                 Kind::Audit => audit::show(&mut builder, document),
+                Kind::Claims => claims::show(&mut builder, document),
                 Kind::Run => runs.push(document),
                 Kind::Runs => {
                     let listed = document["runs"].as_array().into_iter().flatten();
@@ -193,6 +197,7 @@ impl Page {
                 Some(Kind::Simulation) => "lumos simulate",
                 Some(Kind::Plan) => "lumos plan",
                 Some(Kind::Audit) => "lumos audit",
+                Some(Kind::Claims) => "claims",
                 Some(Kind::Run | Kind::Runs) => "records of runs",
                 None => "",
             };

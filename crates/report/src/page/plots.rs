@@ -162,3 +162,31 @@ pub(super) fn shares(name: &str, mut values: Vec<f64>) -> Curve {
     let points = values.into_iter().enumerate().map(|(at, value)| (value, (at + 1) as f64 / count * 100.0)).collect();
     Curve { name: name.to_owned(), points, is_stepped: true }
 }
+
+/// A figure between the ends of its range.
+pub(super) struct Mark {
+    pub(super) name: String,
+    pub(super) value: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+/// Ranges in equal ratios, one below the other, with a line at 1.
+pub(super) fn against_one(marks: &[Mark], x: &str) -> Plot {
+    let mut plot = Plot::new();
+    let names: Vec<String> = marks.iter().map(|mark| mark.name.clone()).collect();
+    for (at, mark) in marks.iter().enumerate() {
+        let line = Line::new().color(colour(0)).width(5.0);
+        let ends = Scatter::new(vec![mark.low, mark.high], vec![mark.name.clone(); 2]).mode(Mode::Lines).line(line);
+        plot.add_trace(ends.name("range").show_legend(at == 0));
+    }
+    let values = Scatter::new(marks.iter().map(|mark| mark.value).collect(), names.clone());
+    plot.add_trace(values.name("figure").mode(Mode::Markers).marker(Marker::new().color(colour(1)).size(11)));
+    let ends = [names.first(), names.last()].map(|name| name.cloned().unwrap_or_default());
+    let line = Line::new().color("#888888").dash(DashType::Dash).width(1.5);
+    plot.add_trace(Scatter::new(vec![1.0, 1.0], ends.to_vec()).name("what is claimed").mode(Mode::Lines).line(line));
+    let axis = Axis::new().title(Title::with_text(x)).type_(AxisType::Log).auto_margin(true);
+    let layout = Layout::new().x_axis(axis).y_axis(downwards(marks.len()));
+    plot.set_layout(layout.height(130 + ROW * marks.len()));
+    plot
+}

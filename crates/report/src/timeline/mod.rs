@@ -21,7 +21,7 @@ use lumos_core::RunRecord;
 
 use crate::figure;
 use crate::steps;
-use crate::table::{Line, Role, fit};
+use crate::table::{Line, Role, wrapped};
 use rows::Rows;
 use tree::Tree;
 
@@ -53,31 +53,6 @@ fn notes(record: &RunRecord) -> Vec<String> {
     notes.push(steps::bases(record));
     notes.extend(steps::unknown_costs(record));
     notes
-}
-
-/// A text in lines of at most `width`, broken between words; those after the first are indented by two more.
-fn wrapped(text: &str, width: usize, role: Role) -> Vec<Line> {
-    use unicode_width::UnicodeWidthStr;
-
-    let words = text.trim_start();
-    let indent = text.len() - words.len();
-    let mut lines = Vec::new();
-    let mut line = " ".repeat(indent);
-    let mut is_empty = true;
-    for word in words.split(' ') {
-        if !is_empty && line.width() + 1 + word.width() > width {
-            lines.push(Line { role, text: std::mem::replace(&mut line, " ".repeat(indent + 2)) });
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        is_empty = false;
-        // A word that is longer than a line, such as an address.
-        line.push_str(&fit(word, width.saturating_sub(line.width())));
-    }
-    lines.push(Line { role, text: line });
-    lines
 }
 
 /// `1 step`, `3 steps`.

@@ -7,10 +7,11 @@ use lumos_core::{AttemptRecord, Status, StepRecord, Usd};
 use unicode_width::UnicodeWidthStr;
 
 use super::bar::{Bar, Stretch};
+use super::counted;
 use super::tree::{Branch, Tree, end_us, reason, winner};
-use super::{counted, wrapped};
 use crate::figure::{self, NONE, UNKNOWN};
 use crate::steps::with_status;
+use crate::table::wrapped;
 use crate::table::{Line, Role, clean, fit};
 
 /// Entries of a map, rounds of a loop or attempts that are shown of many, at the top and further down.

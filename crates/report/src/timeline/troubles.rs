@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use lumos_core::{Status, StepRecord};
 
+use super::counted;
 use super::tree::Tree;
-use super::{counted, wrapped};
 use crate::figure;
+use crate::table::wrapped;
 use crate::table::{Line, Role, clean, fit};
 
 /// Errors, and names of each, that are shown of many.
