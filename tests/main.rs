@@ -6,6 +6,8 @@ mod backends;
 mod bad_inputs;
 #[cfg(feature = "html")]
 mod browser;
+#[cfg(feature = "html")]
+mod claims;
 mod cli;
 #[cfg(unix)]
 mod damage;

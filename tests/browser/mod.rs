@@ -61,7 +61,8 @@ fn open(page: &Path) -> Value {
 #[test]
 fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_and_by_keyboard() {
     let (sandbox, run) = documents();
-    let subjects = ["compare.json", "simulate.json", "plan.json", "audit.json", &run];
+    let claims = root().join("scenarios/claims").display().to_string();
+    let subjects = ["compare.json", "simulate.json", "plan.json", "audit.json", &claims, &run];
     let output = sandbox.lumos(&[&["report"], &subjects[..], &["-o", "report.html"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let html = std::fs::read_to_string(sandbox.folder().join("report.html")).expect("the page");
@@ -70,6 +71,8 @@ fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_an
         "held against mixed, simulated",
         "audit of leak: 1 finding",
         "own machines are cheaper",
+        "Claims, checked",
+        "pennies: does not hold",
         "Assumptions and sources",
     ] {
         assert!(html.contains(part), "{part}");
@@ -86,7 +89,7 @@ fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_an
             "{theme}"
         );
         assert_eq!(page["plots"], page["drawn"], "{theme}");
-        assert!(page["plots"].as_u64() >= Some(8), "{theme}: {page}");
+        assert!(page["plots"].as_u64() >= Some(9), "{theme}: {page}");
         let marks = page["marks"].as_array().expect("a number for each plot");
         assert!(marks.iter().all(|marks| marks.as_u64() > Some(0)), "{theme}: a plot shows nothing: {marks:?}");
         assert_eq!((&page["overflow"], &page["narrow_overflow"]), (&Value::from(0), &Value::from(0)), "{theme}");
