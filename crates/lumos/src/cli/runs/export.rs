@@ -7,7 +7,7 @@ use lumos::Home;
 use lumos::core::RunRecord;
 use lumos_report::{Export, ExportError, ExportFormat};
 
-use crate::cli::arguments::{ExportAs, ExportRuns, Rows};
+use super::arguments::{ExportAs, ExportRuns, Rows};
 use crate::cli::failure::{COMMAND_LINE, Failure};
 use crate::cli::file::{failed, to_file};
 use crate::cli::output;

@@ -6,7 +6,8 @@ use lumos::engine::{Kind, RunSummary};
 use lumos_report::{Column, Role, Table, figure};
 use serde_json::json;
 
-use crate::cli::arguments::{Format, List};
+use super::arguments::List;
+use crate::cli::arguments::Format;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 

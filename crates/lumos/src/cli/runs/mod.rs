@@ -1,5 +1,6 @@
 //! `lumos runs`: earlier runs, for people and for other programs.
 
+pub mod arguments;
 mod export;
 mod list;
 mod moment;
@@ -11,7 +12,8 @@ use lumos::Home;
 use lumos::core::RunRecord;
 use lumos::engine::{Kind, RecordStore, RunSummary, StoreError};
 
-use super::arguments::{Filters, Runs, RunsCommand};
+use arguments::{Filters, Runs, RunsCommand};
+
 use super::failure::Failure;
 use super::output;
 

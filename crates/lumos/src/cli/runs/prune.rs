@@ -4,7 +4,8 @@ use lumos::Home;
 use lumos::engine::{Pruned, RecordStore};
 use lumos_report::figure;
 
-use crate::cli::arguments::{Format, PruneRuns};
+use super::arguments::PruneRuns;
+use crate::cli::arguments::Format;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 

@@ -9,7 +9,8 @@ use lumos::{Error, Home, Lumos};
 use lumos_report::{StepError, find_attempt, step_label, step_names, timeline};
 use serde_json::{Value, json};
 
-use crate::cli::arguments::{Format, Show};
+use super::arguments::Show;
+use crate::cli::arguments::Format;
 use crate::cli::failure::{COMMAND_LINE, Failure};
 use crate::cli::{output, run};
 

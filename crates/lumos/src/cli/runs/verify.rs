@@ -4,7 +4,8 @@ use lumos::Home;
 use lumos::core::Status;
 use lumos_report::figure;
 
-use crate::cli::arguments::{Format, VerifyRuns};
+use super::arguments::VerifyRuns;
+use crate::cli::arguments::Format;
 use crate::cli::failure::{FAILED, Failure};
 use crate::cli::output;
 

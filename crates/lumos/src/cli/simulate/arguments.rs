@@ -46,7 +46,7 @@ pub struct Simulate {
     /// What a row of the trace is [default: attempts].
     #[cfg(feature = "parquet")]
     #[arg(long, value_enum, value_name = "ROWS", requires = "trace")]
-    pub trace_table: Option<crate::cli::arguments::Rows>,
+    pub trace_table: Option<crate::cli::runs::arguments::Rows>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -66,7 +66,7 @@ pub fn run(arguments: &Simulate, home: &Home, seed: u64) -> Result<u8, Failure> 
 /// Where simulated runs are written, and what a row is.
 #[cfg(feature = "parquet")]
 fn trace(arguments: &Simulate) -> Option<(&std::path::Path, lumos_report::ExportTable)> {
-    let table = arguments.trace_table.unwrap_or(super::arguments::Rows::Attempts);
+    let table = arguments.trace_table.unwrap_or(crate::cli::runs::arguments::Rows::Attempts);
     Some((arguments.trace.as_deref()?, table.into()))
 }
 
