@@ -23,7 +23,7 @@ async fn a_closure_scores() {
     let externals = Externals::from([("custom(thrifty)".to_owned(), thrifty)]);
     let program = lumos.bind(&bundle).expect("a program");
     let options = EvalOptions { seed: 1, concurrency: 2, repeats: 2 };
-    let sides = vec![Side { program, notes: Notes::none() }];
+    let sides = vec![Side { program, notes: Notes::none(), after: None }];
     let cancel = CancellationToken::new();
     let evaluations =
         evaluate(lumos.engine(), sides, &dataset, (&externals, lumos.store()), options, &cancel, &|_, _| ()).await;

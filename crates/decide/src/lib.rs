@@ -8,6 +8,7 @@ pub mod compare;
 pub mod comparison;
 pub mod eval;
 pub mod load;
+pub mod optimize;
 pub mod profile_from;
 pub mod statistics;
 pub mod summary;

@@ -148,7 +148,11 @@ impl Times {
 impl Summary {
     /// Over runs; `is_error` says of which scorers less is better. Runs of one row count as one value of means.
     pub fn of(outcomes: &[Outcome], is_error: &dyn Fn(&str) -> bool, seed: u64) -> Self {
-        let bootstrap = Bootstrap::new(seed);
+        Self::by(outcomes, is_error, Bootstrap::new(seed))
+    }
+
+    /// The same with intervals of one's own.
+    pub(crate) fn by(outcomes: &[Outcome], is_error: &dyn Fn(&str) -> bool, bootstrap: Bootstrap) -> Self {
         let runs = outcomes.len() as u64;
         let mut statuses = BTreeMap::new();
         for outcome in outcomes {

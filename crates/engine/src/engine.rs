@@ -330,7 +330,7 @@ impl Engine {
         let (history, recall) = store
             .read(|reader| {
                 let history = History::read(reader, &header)?;
-                let recall = Recall::read(reader, &header, &history, (bundle, bound.program()))?;
+                let recall = Recall::read(reader, &header, &history, (bundle, bound.program()), &|_| true)?;
                 Ok((history, recall))
             })
             .map_err(abandon)?;
@@ -346,6 +346,40 @@ impl Engine {
         }
         cancel_old(store, &header, history).await?;
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
+    }
+
+    /// Runs a workflow once more with the inputs and the seed of a run, by a program whose nodes are bound otherwise: what
+    /// is asked of the backends that were asked then gets the answers of that run's log, at no cost; the rest is asked.
+    /// Nodes and the judges of their answers are bound otherwise together.
+    ///
+    /// # Errors
+    /// When there is no such run, or a log cannot be read or written.
+    pub async fn rerun(
+        &self,
+        bound: &Arc<BoundProgram>,
+        run_id: &str,
+        cancel: &CancellationToken,
+    ) -> Result<FinishedRun, EngineError> {
+        let store = self.store.as_ref().ok_or(EngineError::NoStore)?;
+        let (recall, header, inputs) = store.read(|reader| {
+            let header = reader.find(run_id)?;
+            let history = History::read(reader, &header)?;
+            let bundle = bound.definition().bundle();
+            let bundle = bundle.map_err(|_| reader.damaged(&header, "its definition cannot be read any more"))?;
+            let backends = &history.blueprint.backends;
+            let is_same = |position: usize| {
+                let now = bound.binding(position).backends.iter().map(|bound| &bound.reference);
+                backends.get(position).is_some_and(|then| then.iter().eq(now))
+            };
+            let meant = |position: usize| is_same(position) && judged(bound.program(), position).is_none_or(is_same);
+            let recall = Recall::read(reader, &header, &history, (&bundle, bound.program()), &meant)?;
+            Ok((recall, header, history.inputs))
+        })?;
+        let mut begun = self.begin(bound, inputs, header.seed, (None, None), Stamp::now());
+        if let Some(journal) = &mut begun.journal {
+            journal.recall = Some(recall);
+        }
+        self.drive(bound, Box::new(begun), None, cancel).await
     }
 
     /// A new run.
@@ -532,6 +566,15 @@ impl Begun {
         let begun = Self { stamp, past, timers, inputs, state: folded.state, first, journal: None };
         (begun, (folded.digest, folded.events))
     }
+}
+
+/// The position of the node whose answers the node at a position judges.
+fn judged(program: &Program, position: usize) -> Option<usize> {
+    let graphs = program.plan().graphs().iter().enumerate();
+    let nodes = graphs.flat_map(|(graph, it)| (0..it.nodes().len()).map(move |node| (graph, node)));
+    let (graph, _) = { nodes }.nth(position)?;
+    let judged = program.nodes().nth(position)?.judged?;
+    Some(program.node(GraphId(graph as u32), judged).position)
 }
 
 /// The inputs in the order of the workflow, with defaults for what is missing.

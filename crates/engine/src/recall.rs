@@ -24,12 +24,14 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    /// The answers that a run's log has; `now` is how its workflow is defined now.
+    /// The answers that a run's log has of the nodes that are `meant`, by their positions; `now` is how its workflow is
+    /// defined now.
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         header: &Header,
         history: &History,
         now: (&Bundle, &Program),
+        meant: &dyn Fn(usize) -> bool,
     ) -> Result<Self, StoreError> {
         let bundle = history.blueprint.definition.bundle();
         let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
@@ -43,7 +45,9 @@ impl Recall {
             }
             EventKind::Succeeded(id, value, bill) if id.step.index() < state.steps().len() => {
                 let position = program.node(state.graph_of(id.step), state.step(id.step).node).position;
-                if let (Some(hash), Some(definition)) = (asked.get(&id), definitions.get(position)) {
+                if let (Some(hash), Some(definition)) = (asked.get(&id), definitions.get(position))
+                    && meant(position)
+                {
                     answers.insert((place(program, state, id.step), *definition, *hash), (value, bill));
                 }
             }

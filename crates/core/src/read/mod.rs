@@ -11,6 +11,7 @@ mod raw;
 mod reader;
 mod scenario;
 mod workflow;
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,7 @@ use crate::spec::{AgentSpec, ClaimSpec, DeploymentSpec, ScenarioSpec, WorkflowSp
 
 pub use file::{MAX_FILE_BYTES, read_file, read_file_up_to};
 pub use position::{Position, Positions};
+pub use written::write_deployment;
 
 use raw::Raw;
 use reader::Reader;

@@ -140,7 +140,11 @@ fn first(run: &Outcome) -> Option<f64> {
 
 /// How `b` differs from `a`.
 pub fn between(a: &Side, b: &Side, seed: u64) -> Vec<Difference> {
-    let bootstrap = Bootstrap::new(seed);
+    between_by(a, b, Bootstrap::new(seed))
+}
+
+/// The same with intervals of one's own.
+pub(crate) fn between_by(a: &Side, b: &Side, bootstrap: Bootstrap) -> Vec<Difference> {
     let names = (b.deployment.as_str(), a.deployment.as_str());
     let common = rows(&a.outcomes, |_| Some(0.0));
     let shared = rows(&b.outcomes, |_| Some(0.0)).keys().filter(|row| common.contains_key(*row)).count();

@@ -114,6 +114,23 @@ impl Gate {
         };
         self.0.iter().flat_map(of).collect()
     }
+
+    /// How far a deployment is from meeting all conditions: 0 when it does. Each that fails adds up to 1, by how far the
+    /// figure is from its bound, and 2 when the figure is not known.
+    pub fn shortfall(&self, deployment: &str, summary: &Summary) -> f64 {
+        let is_meant =
+            |condition: &&Condition| condition.deployment.as_deref().is_none_or(|wanted| wanted == deployment);
+        let of = |condition: &Condition| match figure(&condition.metric, summary).ok().and_then(|it| it.value) {
+            None => 2.0,
+            Some(value) if condition.relation.holds(value, condition.bound) => 0.0,
+            Some(value) => {
+                let (apart, size) = ((value - condition.bound).abs(), value.abs() + condition.bound.abs());
+                // A bound that is met by a hair's breadth on the wrong side is missed all the same.
+                if size > 0.0 { (apart / size).max(1e-9) } else { 1e-9 }
+            }
+        };
+        self.0.iter().filter(is_meant).map(of).sum()
+    }
 }
 
 /// What a gate looks like.

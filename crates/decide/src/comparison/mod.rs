@@ -1,5 +1,7 @@
 //! Deployments side by side: what each does, how sure one can be that they differ, and a verdict in plain words.
 
+#[cfg(test)]
+mod coverage;
 mod difference;
 mod gate;
 mod records;
@@ -8,6 +10,8 @@ mod verdict;
 
 use serde::Serialize;
 
+#[cfg(test)]
+pub(crate) use difference::between_by;
 pub use difference::{Difference, Says, between};
 pub use gate::{Condition, Gate, GateError, Held};
 pub use records::from_records;

@@ -34,7 +34,13 @@ pub struct Side {
     pub program: Arc<BoundProgram>,
     /// What is done already.
     pub notes: Notes,
+    /// Runs of the same rows, by row and repeat, that these are made after: what they asked of the same backends is not
+    /// asked again. A row without one is left out.
+    pub after: Option<Arc<Earlier>>,
 }
+
+/// The id of a run by its row's number and which of the row's runs it is.
+pub type Earlier = BTreeMap<(usize, u32), String>;
 
 /// What came of one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,6 +104,7 @@ pub async fn evaluate(
         store: store.cloned(),
         cancel: cancel.clone(),
         programs: sides.iter().map(|side| side.program.clone()).collect(),
+        after: sides.iter().map(|side| side.after.clone()).collect(),
         notes: sides.into_iter().map(|side| Mutex::new(side.notes)).collect(),
     });
     let mut work = shared.work(options).into_iter();
@@ -162,6 +169,7 @@ struct Shared {
     store: Option<RecordStore>,
     cancel: CancellationToken,
     programs: Vec<Arc<BoundProgram>>,
+    after: Vec<Option<Arc<Earlier>>>,
     notes: Vec<Mutex<Notes>>,
 }
 
@@ -195,8 +203,16 @@ impl Shared {
         let (record, is_resumed, lost) = if let Some(record) = self.earlier(&item) {
             (record, true, None)
         } else {
-            let request = RunRequest { inputs: row.inputs.clone(), seed: item.seed, trace_parent: None };
-            match self.engine.run(&self.programs[item.side], request, &self.cancel).await {
+            let program = &self.programs[item.side];
+            let finished = if let Some(after) = &self.after[item.side] {
+                let nothing = Ended { outcome: None, is_resumed: false, lost: None };
+                let Some(run_id) = after.get(&(row.number, item.repeat)) else { return nothing };
+                self.engine.rerun(program, run_id, &self.cancel).await
+            } else {
+                let request = RunRequest { inputs: row.inputs.clone(), seed: item.seed, trace_parent: None };
+                self.engine.run(program, request, &self.cancel).await
+            };
+            match finished {
                 Ok(finished) => (finished.record(), false, None),
                 Err(EngineError::Store { record, error }) => (*record, false, Some(error.to_string())),
                 Err(error) => return Ended { outcome: None, is_resumed: false, lost: Some(error.to_string()) },

@@ -18,7 +18,7 @@ mod scorer;
 pub use case::{Bill, Case, ExternalScorer, Externals, Score, score_from};
 pub use command::CommandScorer;
 pub use dataset::{Dataset, Row};
-pub use drive::{EvalOptions, Evaluation, Outcome, Side, evaluate};
+pub use drive::{Earlier, EvalOptions, Evaluation, Outcome, Side, evaluate};
 pub use figures::Figures;
 pub use judge::{ByWorkflow, judge_bundle};
 pub use notes::{Notes, inputs_digest};

@@ -24,6 +24,8 @@ pub struct Notes {
     scores: BTreeMap<(String, String), Score>,
     /// Why the last line was not written.
     lost: Option<io::Error>,
+    /// Whether what is noted is a part of something that has not ended when this has.
+    is_part: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,10 +44,29 @@ impl Notes {
     /// # Errors
     /// When the folder or the file cannot be made, read or written.
     pub fn open(folder: &Path, definition: &Definition, seed: u64, is_fresh: bool) -> io::Result<Self> {
+        Self::open_as(digest(&(definition, seed)), folder, is_fresh)
+    }
+
+    /// Those of a part of something larger that is called `part`: they stay until [`Self::close`].
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_part(
+        part: &str,
+        folder: &Path,
+        definition: &Definition,
+        seed: u64,
+        is_fresh: bool,
+    ) -> io::Result<Self> {
+        let notes = Self::open_as(digest(&(part, definition, seed)), folder, is_fresh)?;
+        Ok(Self { is_part: true, ..notes })
+    }
+
+    fn open_as(identity: String, folder: &Path, is_fresh: bool) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let identity = digest(&(definition, seed));
         let path = folder.join(format!("{identity}.jsonl"));
-        let mut notes = Self { file: None, path, runs: BTreeMap::new(), scores: BTreeMap::new(), lost: None };
+        let mut notes =
+            Self { file: None, path, runs: BTreeMap::new(), scores: BTreeMap::new(), lost: None, is_part: false };
         let before = match std::fs::read(&notes.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -73,7 +94,14 @@ impl Notes {
 
     /// Notes that nobody keeps.
     pub fn none() -> Self {
-        Self { file: None, path: PathBuf::new(), runs: BTreeMap::new(), scores: BTreeMap::new(), lost: None }
+        Self {
+            file: None,
+            path: PathBuf::new(),
+            runs: BTreeMap::new(),
+            scores: BTreeMap::new(),
+            lost: None,
+            is_part: false,
+        }
     }
 
     /// The run of a row.
@@ -114,6 +142,14 @@ impl Notes {
     /// # Errors
     /// When the file cannot be renamed.
     pub fn end(&mut self) -> io::Result<()> {
+        if self.is_part { Ok(()) } else { self.close() }
+    }
+
+    /// The same of all that they may be a part of.
+    ///
+    /// # Errors
+    /// As for [`Self::end`].
+    pub fn close(&mut self) -> io::Result<()> {
         if self.file.take().is_none() {
             return Ok(());
         }

@@ -5,19 +5,19 @@ use lumos_core::chance::{combine, unit};
 use super::{Bootstrap, Estimate, student_interval};
 
 /// Repetitions of each case.
-const TIMES: u64 = 1_000;
+pub(crate) const TIMES: u64 = 1_000;
 
 /// Draws that belong to one repetition.
-struct Chance(u64, u64);
+pub(crate) struct Chance(pub(crate) u64, pub(crate) u64);
 
 impl Chance {
-    fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         self.1 += 1;
         unit(combine(self.0, self.1))
     }
 
     /// Standard normal (Box and Muller).
-    fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
@@ -32,6 +32,28 @@ fn share(seed: u64, truth: f64, estimate: impl Fn(&mut Chance, Bootstrap) -> Est
         found.low.is_some_and(|low| low <= truth) && found.high.is_some_and(|high| truth <= high)
     });
     held.count() as f64 / TIMES as f64
+}
+
+/// Counts how many intervals of each figure hold their truth, for the figures of a command.
+#[derive(Default)]
+pub(crate) struct Held(std::collections::BTreeMap<&'static str, u64>);
+
+impl Held {
+    /// The interval of one repetition.
+    pub(crate) fn note(&mut self, figure: &'static str, truth: f64, low: Option<f64>, high: Option<f64>) {
+        let is_held = low.is_some_and(|low| low <= truth) && high.is_some_and(|high| truth <= high);
+        *self.0.entry(figure).or_default() += u64::from(is_held);
+    }
+
+    /// All of them hold it as often as they say; prints how often.
+    pub(crate) fn check(&self, command: &str) {
+        for (figure, held) in &self.0 {
+            println!("{command} {figure}: {held} of {TIMES} intervals hold the truth");
+        }
+        for (figure, held) in &self.0 {
+            holds(&format!("{command} {figure}"), *held as f64 / TIMES as f64);
+        }
+    }
 }
 
 fn holds(what: &str, share: f64) {

@@ -5,7 +5,7 @@ mod bootstrap;
 mod quantile;
 
 #[cfg(test)]
-mod coverage;
+pub(crate) mod coverage;
 
 pub use bootstrap::Bootstrap;
 pub use quantile::{quantile, quantile_interval};

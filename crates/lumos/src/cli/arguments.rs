@@ -9,7 +9,7 @@ use lumos::core::price::Date;
 #[cfg(feature = "sim")]
 use super::audit::arguments::Audit;
 #[cfg(feature = "sim")]
-use super::eval::arguments::{Compare, Eval};
+use super::eval::arguments::{Compare, Eval, Optimize};
 #[cfg(feature = "html")]
 use super::report::Report;
 use super::runs::arguments::Runs;
@@ -61,6 +61,9 @@ pub enum Command {
     /// Put deployments of a workflow side by side: quality, latency, cost, and what leaves the building.
     #[cfg(feature = "sim")]
     Compare(Compare),
+    /// Find which backend is best for which node, without running every combination.
+    #[cfg(feature = "sim")]
+    Optimize(Optimize),
     /// Find what may leave the boundary, and what has left it.
     #[cfg(feature = "sim")]
     Audit(Audit),

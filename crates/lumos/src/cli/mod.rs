@@ -31,6 +31,8 @@ mod learned;
 #[cfg(feature = "sim")]
 mod load;
 mod new;
+#[cfg(feature = "sim")]
+mod optimize;
 mod output;
 mod plan;
 mod prices;
@@ -80,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Eval(eval) => (home().and_then(|home| eval::run(eval, home, seed)), eval.format),
         #[cfg(feature = "sim")]
         Command::Compare(compare) => (home().and_then(|home| compare::run(compare, home, seed)), compare.format),
+        #[cfg(feature = "sim")]
+        Command::Optimize(optimize) => (home().and_then(|home| optimize::run(optimize, home, seed)), optimize.format),
         #[cfg(feature = "sim")]
         Command::Audit(audit) => (home().and_then(|home| audit::run(audit, &home)), audit.format.of_errors()),
         #[cfg(feature = "sim")]

@@ -23,7 +23,7 @@ const MOST_BYTES: u64 = 256 << 20;
 /// `lumos report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Documents that `eval`, `compare`, `simulate`, `plan`, `audit`, `run` or `runs export` wrote with `--format json`; recorded
+    /// Documents that `eval`, `compare`, `optimize`, `simulate`, `plan`, `audit`, `run` or `runs export` wrote with `--format json`; recorded
     /// runs, by their ids or how those begin; or claims to check, by their files or their folder.
     #[arg(required_unless_present = "workflow", value_name = "FILE.json|RUN|CLAIMS")]
     pub subjects: Vec<String>,

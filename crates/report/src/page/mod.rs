@@ -5,6 +5,7 @@ mod audit;
 mod claims;
 mod comparison;
 mod evaluation;
+mod frontier;
 mod html;
 mod plan;
 mod plots;
@@ -56,7 +57,7 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
     /// A document is none that a page can show.
-    #[error("{0} is no document of `run`, `eval`, `compare`, `simulate`, `plan` or `audit`, and no claims")]
+    #[error("{0} is no document of `run`, `eval`, `compare`, `optimize`, `simulate`, `plan` or `audit`, and no claims")]
     Unknown(String),
     /// There is nothing to show.
     #[error("there is nothing to show")]
@@ -68,6 +69,7 @@ pub enum PageError {
 enum Kind {
     Comparison,
     Evaluation,
+    Optimization,
     Simulation,
     Plan,
     Audit,
@@ -84,6 +86,7 @@ impl Kind {
             _ if has(&["verdict", "findings", "files", "catalogs"]) => Self::Audit,
             _ if has(&["sides", "verdicts"]) => Self::Comparison,
             _ if has(&["dataset", "outcomes", "deployment"]) => Self::Evaluation,
+            _ if has(&["frontier", "space", "effort"]) => Self::Optimization,
             _ if has(&["candidates", "chosen", "together"]) => Self::Plan,
             _ if has(&["scenario", "results"]) => Self::Simulation,
             _ if has(&["run_id", "steps", "totals"]) => Self::Run,
@@ -155,6 +158,7 @@ impl Page {
             match Kind::of(document).ok_or_else(|| PageError::Unknown(source.name.clone()))? {
                 Kind::Comparison => comparison::show(&mut builder, document),
                 Kind::Evaluation => evaluation::show(&mut builder, document),
+                Kind::Optimization => frontier::show(&mut builder, document),
                 Kind::Simulation => simulation::show(&mut builder, document),
                 Kind::Plan => plan::show(&mut builder, document),
                 Kind::Audit => audit::show(&mut builder, document),
@@ -194,6 +198,7 @@ impl Page {
             let of = match Kind::of(&source.document) {
                 Some(Kind::Comparison) => "lumos compare",
                 Some(Kind::Evaluation) => "lumos eval",
+                Some(Kind::Optimization) => "lumos optimize",
                 Some(Kind::Simulation) => "lumos simulate",
                 Some(Kind::Plan) => "lumos plan",
                 Some(Kind::Audit) => "lumos audit",

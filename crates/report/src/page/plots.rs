@@ -190,3 +190,33 @@ pub(super) fn against_one(marks: &[Mark], x: &str) -> Plot {
     plot.set_layout(layout.height(130 + ROW * marks.len()));
     plot
 }
+
+/// A value with the ends of its interval.
+pub(super) type Spot = (f64, Option<f64>, Option<f64>);
+
+/// Points of one sort, each with its name, where it lies to the right and how high.
+pub(super) struct Cloud {
+    pub(super) name: String,
+    pub(super) points: Vec<(String, Spot, Spot)>,
+}
+
+/// Points with their intervals in both directions.
+pub(super) fn cloud(clouds: &[Cloud], (x, y): (&str, &str)) -> Plot {
+    let mut plot = Plot::new();
+    for (at, one) in clouds.iter().enumerate() {
+        let of = |spot: fn(&(String, Spot, Spot)) -> Spot| {
+            let spots: Vec<Spot> = one.points.iter().map(spot).collect();
+            let up = spots.iter().map(|(value, _, high)| high.map_or(0.0, |high| (high - value).max(0.0))).collect();
+            let down = spots.iter().map(|(value, low, _)| low.map_or(0.0, |low| (value - low).max(0.0))).collect();
+            let error = ErrorData::new(ErrorType::Data).symmetric(false).array(up).array_minus(down).thickness(1.0);
+            (spots.into_iter().map(|(value, ..)| value).collect::<Vec<f64>>(), error)
+        };
+        let ((xs, x_error), (ys, y_error)) = (of(|point| point.1), of(|point| point.2));
+        let names: Vec<String> = one.points.iter().map(|(name, ..)| name.clone()).collect();
+        let size = if at == 0 { 14 } else { 10 };
+        let points = Scatter::new(xs, ys).name(&one.name).mode(Mode::Markers).hover_text_array(names);
+        plot.add_trace(points.marker(Marker::new().color(colour(at)).size(size)).error_x(x_error).error_y(y_error));
+    }
+    plot.set_layout(layout(x, y));
+    plot
+}

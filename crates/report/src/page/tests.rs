@@ -65,6 +65,27 @@ fn a_comparison_has_its_verdict_first_and_its_figures_with_intervals() {
 }
 
 #[test]
+fn a_frontier_shows_what_was_chosen_and_how_far_composition_was_off() {
+    let choice = |name: &str, factor: f64, measured: Value| {
+        json!({"name": name, "bind": {"plan": "small", "write": name}, "is_base": false, "composed": side(name, factor), "measured": measured,
+            "off": [{"figure": "cost_usd", "composed": 0.002, "measured": 0.0021, "n": 10, "within_noise": true,
+                "difference": {"value": 0.0001, "low": -0.0001, "high": 0.0003}, "relative": {"value": 0.05, "low": -0.05, "high": 0.15}}]})
+    };
+    let mut dear = choice("large", 2.0, Value::Null);
+    dear["composed"]["cost_usd"]["value"] = json!("0.009");
+    let found = json!({
+        "workflow": "w", "deployment": "dear", "dataset": "d.jsonl", "seed": 7, "objective": "cost", "chosen": "mid", "nearest": null,
+        "space": {"nodes": [], "fixed": [{"node": "find", "backend": "embedder", "why": "no backend fits it"}]},
+        "effort": {"base_runs": 10, "changed_runs": 40, "verifying_runs": 10, "runs_of_all": 810, "is_complete": true},
+        "frontier": [choice("mid", 1.0, side("mid", 1.0)), dear],
+    });
+    let html = html(&[found]);
+    assert!(html.contains("best for cost: plan on small, write on mid (run for real)"));
+    assert!(html.contains("5.0 % (-5.0 to 15.0)") && html.contains("no backend fits it") && html.contains("810"));
+    assert_eq!(html.matches("data-plot=").count(), 2, "against cost and latency; bytes are not known");
+}
+
+#[test]
 fn nothing_in_a_document_becomes_markup() {
     let html = html(&[comparison()]);
     assert!(!html.contains("<script>alert(1)") && html.contains("\\u003cscript>alert(1)"));
@@ -111,6 +132,7 @@ fn what_is_no_document_of_ours_is_refused() {
         json!({"sides": [{}], "verdicts": []}),
         json!({"scenario": "s", "results": [{}]}),
         json!({"candidates": [{}], "chosen": {}, "together": null}),
+        json!({"frontier": [{}], "space": {}, "effort": {}}),
         json!({"dataset": "", "outcomes": [{}], "deployment": ""}),
         json!({"verdict": "", "findings": [{}], "files": [{}], "catalogs": [], "runs": [{}]}),
         json!({"run_id": 1, "steps": [{}], "totals": {}}),

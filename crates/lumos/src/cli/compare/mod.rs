@@ -30,14 +30,14 @@ pub fn run(arguments: &Compare, home: Home, seed: u64) -> Result<u8, Failure> {
     let mut is_cancelled = false;
     let (comparison, gate) = match (&arguments.dataset, &arguments.scenario) {
         (Some(path), _) => {
-            let dataset = eval::dataset(path, &bundles[0], scoring, false)?;
+            let dataset = eval::dataset(path, &bundles[0], &scoring.rows, false)?;
             let gate = eval::gate(scoring, &dataset, &names)?;
             let mut bundles = bundles;
             for bundle in &mut bundles {
                 // An answer that another deployment was given first would be no answer of one's own.
                 eval::cache(bundle, scoring.is_cached);
             }
-            let options = eval::options(scoring, seed);
+            let options = eval::options(&scoring.rows, seed);
             let (evaluations, is_ended) = eval::carry_out(home, &bundles, &dataset, (scoring, options))?;
             is_cancelled = is_ended;
             eval::warn_of_losses(&evaluations);
@@ -148,7 +148,7 @@ fn of_records(
             workflow: Some(workflow.clone()),
             deployment: Some(name.clone()),
             since: arguments.since.map(super::runs::Moment::rfc3339),
-            limit: arguments.scoring.limit.map_or(usize::MAX, |limit| limit as usize),
+            limit: arguments.scoring.rows.limit.map_or(usize::MAX, |limit| limit as usize),
             ..Kind::default()
         };
         let mut records = Vec::new();

@@ -9,12 +9,12 @@ use lumos::decide::eval::{
     ByWorkflow, CommandScorer, Custom, Dataset, ExternalScorer, Externals, ScorerKind, judge_bundle,
 };
 
-use super::arguments::Scoring;
+use super::arguments::Rows;
 use crate::cli::failure::{COMMAND_LINE, Failure};
 use crate::cli::session::Session;
 
 /// Those of a data set. Judges are bound by one deployment, whichever is judged: two judges would be no comparison.
-pub fn of(session: &Session, dataset: &Dataset, bundles: &[Bundle], scoring: &Scoring) -> Result<Externals, Failure> {
+pub fn of(session: &Session, dataset: &Dataset, bundles: &[Bundle], rows: &Rows) -> Result<Externals, Failure> {
     let mut externals = Externals::new();
     let labels = labels(bundles);
     for scorer in dataset.rows.iter().flat_map(|row| &row.scorers).filter(|scorer| scorer.is_external()) {
@@ -24,14 +24,14 @@ pub fn of(session: &Session, dataset: &Dataset, bundles: &[Bundle], scoring: &Sc
         }
         let external: Arc<dyn ExternalScorer> = match &scorer.kind {
             ScorerKind::Judge { rubric, alias, min, max } => {
-                let deployment = deployment(bundles, scoring)?;
+                let deployment = deployment(bundles, rows)?;
                 check_alias(&deployment, alias, &text)?;
                 let bundle = judge_bundle((rubric, alias), (*min, *max), &labels, deployment);
                 Arc::new(by_workflow(session, &bundle)?)
             }
             ScorerKind::Custom(Custom::Command(command)) => Arc::new(CommandScorer { command: command.clone() }),
             ScorerKind::Custom(Custom::Workflow(path)) => {
-                let deployment = deployment(bundles, scoring).ok();
+                let deployment = deployment(bundles, rows).ok();
                 let (mut bundle, warnings) = Bundle::open(Path::new(path), None).map_err(Failure::Invalid)?;
                 crate::cli::failure::warn(&warnings);
                 bundle.deployment = deployment;
@@ -55,9 +55,9 @@ fn by_workflow(session: &Session, bundle: &Bundle) -> Result<ByWorkflow, Failure
 }
 
 /// The deployment that judges are bound by.
-fn deployment(bundles: &[Bundle], scoring: &Scoring) -> Result<DeploymentSource, Failure> {
+fn deployment(bundles: &[Bundle], rows: &Rows) -> Result<DeploymentSource, Failure> {
     let first = &bundles[0];
-    if let Some(named) = &scoring.judges {
+    if let Some(named) = &rows.judges {
         return DeploymentSource::load(named, &first.workflow.folder).map_err(Failure::Invalid);
     }
     first.deployment.clone().ok_or_else(|| {

@@ -7,6 +7,7 @@ pub mod screen;
 use std::path::Path;
 use std::sync::Arc;
 
+use indexmap::IndexSet;
 use indicatif::{ProgressBar, ProgressStyle};
 use lumos::Home;
 use lumos::core::Problem;
@@ -24,7 +25,7 @@ use super::arguments::Format;
 use super::failure::{self, COMMAND_LINE, FAILED, Failure, INTERRUPTED};
 use super::output;
 use super::session::Session;
-use arguments::{Eval, Scoring};
+use arguments::{Eval, Rows, Scoring};
 
 pub fn run(arguments: &Eval, home: Home, seed: u64) -> Result<u8, Failure> {
     let workflow = &arguments.workflow;
@@ -32,12 +33,12 @@ pub fn run(arguments: &Eval, home: Home, seed: u64) -> Result<u8, Failure> {
     let (mut bundle, warnings) = Bundle::open(workflow, deployment.as_deref()).map_err(Failure::Invalid)?;
     failure::warn(&warnings);
     let scoring = &arguments.scoring;
-    let dataset = dataset(&arguments.dataset, &bundle, scoring, true)?;
+    let dataset = dataset(&arguments.dataset, &bundle, &scoring.rows, true)?;
     let gate = gate(scoring, &dataset, &[deployment_of(&bundle)])?;
     if scoring.is_cached {
         cache(&mut bundle, true);
     }
-    let options = options(scoring, seed);
+    let options = options(&scoring.rows, seed);
     let bundles = [bundle];
     let (mut evaluations, is_cancelled) = carry_out(home, &bundles, &dataset, (scoring, options))?;
     let evaluation = evaluations.pop().unwrap_or_default();
@@ -83,14 +84,14 @@ pub fn deployment_of(bundle: &Bundle) -> String {
 }
 
 /// How runs are made.
-pub fn options(scoring: &Scoring, seed: u64) -> EvalOptions {
-    EvalOptions { seed, concurrency: scoring.concurrency as usize, repeats: scoring.repeats }
+pub fn options(rows: &Rows, seed: u64) -> EvalOptions {
+    EvalOptions { seed, concurrency: rows.concurrency as usize, repeats: rows.repeats }
 }
 
 /// The data set of a command, checked against the workflow.
-pub fn dataset(path: &Path, bundle: &Bundle, scoring: &Scoring, needs_scores: bool) -> Result<Arc<Dataset>, Failure> {
+pub fn dataset(path: &Path, bundle: &Bundle, rows: &Rows, needs_scores: bool) -> Result<Arc<Dataset>, Failure> {
     let (mut scorers, mut problems) = (Vec::new(), Vec::new());
-    for text in &scoring.scorers {
+    for text in &rows.scorers {
         match Scorer::read(text) {
             Ok(scorer) => scorers.push(scorer),
             Err(message) => {
@@ -103,15 +104,19 @@ pub fn dataset(path: &Path, bundle: &Bundle, scoring: &Scoring, needs_scores: bo
         return Err(Failure::Invalid(problems));
     }
     let mut dataset = Dataset::open(path, bundle, &scorers, needs_scores).map_err(Failure::Invalid)?;
-    dataset.rows.truncate(scoring.limit.map_or(usize::MAX, |limit| limit as usize));
+    dataset.rows.truncate(rows.limit.map_or(usize::MAX, |limit| limit as usize));
     Ok(Arc::new(dataset))
 }
 
 /// The gate of a command.
 pub fn gate(scoring: &Scoring, dataset: &Dataset, deployments: &[String]) -> Result<Option<Gate>, Failure> {
-    let scorers: Vec<String> =
-        dataset.rows.iter().flat_map(|row| &row.scorers).map(|scorer| scorer.label.clone()).collect();
-    gate_of(scoring, &scorers, deployments)
+    gate_of(scoring, &labels(dataset), deployments)
+}
+
+/// The names of all scorers of a data set, each once.
+pub fn labels(dataset: &Dataset) -> Vec<String> {
+    let all = dataset.rows.iter().flat_map(|row| &row.scorers).map(|scorer| scorer.label.clone());
+    all.collect::<IndexSet<_>>().into_iter().collect()
 }
 
 /// The gate of a command over these scorers.
@@ -151,14 +156,14 @@ pub fn carry_out(
         let mut sides = Vec::new();
         for bundle in bundles {
             let program = session.ready(bundle)?;
-            let notes = Notes::open(&folder, program.definition(), options.seed, scoring.is_fresh);
+            let notes = Notes::open(&folder, program.definition(), options.seed, scoring.rows.is_fresh);
             let notes = notes.map_err(|error| {
                 let hint = Some("point --home or LUMOS_HOME to a folder that can be written".to_owned());
                 Failure::Failed { message: format!("cannot note in {}: {error}", folder.display()), hint }
             })?;
-            sides.push(Side { program, notes });
+            sides.push(Side { program, notes, after: None });
         }
-        let externals: Externals = externals::of(session, dataset, bundles, scoring)?;
+        let externals: Externals = externals::of(session, dataset, bundles, &scoring.rows)?;
         let total = dataset.rows.len() as u64 * u64::from(options.repeats) * bundles.len() as u64;
         let live = Live::new(total);
         let told = |_: usize, outcome: &Outcome| live.take(outcome);
@@ -172,7 +177,7 @@ pub fn carry_out(
             &told,
         );
         let evaluations = session.finish(work);
-        live.bar.finish_and_clear();
+        live.finish();
         let resumed: u64 = evaluations.iter().map(|evaluation| evaluation.resumed).sum();
         if resumed > 0 {
             output::log(&format!("went on: {resumed} of {total} runs were made before\n"));
@@ -189,13 +194,14 @@ pub fn warn_of_losses<'a>(evaluations: impl IntoIterator<Item = &'a Evaluation>)
 }
 
 /// How far it is.
-struct Live {
+pub struct Live {
     bar: ProgressBar,
     failed: std::sync::atomic::AtomicU64,
 }
 
 impl Live {
-    fn new(total: u64) -> Self {
+    /// Of so many runs.
+    pub fn new(total: u64) -> Self {
         let bar = if output::shows_progress() { ProgressBar::new(total) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} runs, {elapsed}, {eta} left{msg}") {
             bar.set_style(style);
@@ -203,12 +209,18 @@ impl Live {
         Self { bar, failed: std::sync::atomic::AtomicU64::new(0) }
     }
 
-    fn take(&self, outcome: &Outcome) {
+    /// A run has ended.
+    pub fn take(&self, outcome: &Outcome) {
         use std::sync::atomic::Ordering;
         if outcome.status != Status::Succeeded {
             let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
             self.bar.set_message(format!(", {failed} failed"));
         }
         self.bar.inc(1);
+    }
+
+    /// All have.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }

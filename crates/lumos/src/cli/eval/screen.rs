@@ -196,6 +196,16 @@ fn unknown() -> String {
     figure::UNKNOWN.to_owned()
 }
 
+/// `0.83 (0.55 – 0.95)`, where something else says where it comes from.
+pub fn cell_of(figure: &Figure, shown: &dyn Fn(f64) -> String) -> String {
+    cell(&Figure { basis: None, ..*figure }, shown).trim_end().to_owned()
+}
+
+/// The same of an amount.
+pub fn amount_of(it: &Amount) -> String {
+    amount(&Amount { basis: None, ..*it }).trim_end().to_owned()
+}
+
 /// `0.83 (0.55 – 0.95) measured`.
 fn cell(figure: &Figure, shown: &dyn Fn(f64) -> String) -> String {
     let Some(value) = figure.value else { return unknown() };
