@@ -45,12 +45,24 @@ fn break_even(comparison: &Value) -> String {
     let api = text(&comparison["api"]);
     let point = &comparison["runs_per_month"];
     let Some(runs) = number(&point["value"]) else {
-        return format!("own machines are never cheaper than {api}: a run costs no less on them");
+        let beyond = (number(&comparison["beyond_capacity"]), number(&comparison["capacity_per_month"]));
+        return match beyond {
+            (Some(beyond), Some(most)) => format!(
+                "own machines are never cheaper than {api} at this fleet's capacity: that would be from {} runs a month on, and \
+                 it bears {} within the SLO (simulated)",
+                digits(beyond),
+                digits(most)
+            ),
+            _ if comparison["fleet_per_run_usd"].is_null() || comparison["api_per_run_usd"].is_null() => {
+                format!("own machines cannot be compared with {api}: a price is not known, or no run succeeds")
+            }
+            _ => format!("own machines are never cheaper than {api}: a run costs no less on them"),
+        };
     };
     let half = number(&point["half"]).map(|half| format!(" ± {}", digits(half))).unwrap_or_default();
     let reached = match comparison["is_reached"].as_bool() {
-        Some(true) => "which is within what they serve",
-        _ => "which is more than they serve",
+        Some(true) => "which is within the scenario's load",
+        _ => "which is more than the scenario's load",
     };
     format!("own machines are cheaper than {api} from {}{half} runs a month on, {reached} (simulated)", digits(runs))
 }
@@ -88,23 +100,23 @@ fn volume(page: &mut Builder, comparison: &Value) -> String {
     };
     let point = number(&comparison["runs_per_month"]["value"]);
     let served = number(&comparison["served_per_month"]).unwrap_or_default();
-    let most = (served.max(point.unwrap_or_default()) * 1.15).max(1.0);
-    let line = |name: &str, fixed: f64, each: f64| Curve {
+    let borne = number(&comparison["capacity_per_month"]);
+    let most = (served.max(point.unwrap_or_default()).max(borne.unwrap_or_default()) * 1.15).max(1.0);
+    // What the machines don't bear has no price there.
+    let end = borne.filter(|_| comparison["capacity_is_at_least"] != true).unwrap_or(most);
+    let line = |name: &str, fixed: f64, each: f64, end: f64| Curve {
         name: name.to_owned(),
-        points: (0..=POINTS)
-            .map(|at| most * f64::from(at) / f64::from(POINTS))
-            .map(|x| (x, fixed + each * x))
-            .collect(),
+        points: (0..=POINTS).map(|at| end * f64::from(at) / f64::from(POINTS)).map(|x| (x, fixed + each * x)).collect(),
         is_stepped: false,
     };
-    let lines = [line("own machines", month, here), line(api, 0.0, at_api)];
+    let lines = [line("own machines", month, here, end), line(api, 0.0, at_api, most)];
     let top = (month + here * most).max(at_api * most);
     let mut plot = curves(&lines, ("runs a month", "dollars a month"));
     if let Some(point) = point {
         upright(&mut plot, ("break-even", DashType::Dash), point, top);
     }
     if served > 0.0 {
-        upright(&mut plot, ("served within the SLO", DashType::Dot), served, top);
+        upright(&mut plot, ("the scenario's load", DashType::Dot), served, top);
     }
     let mut table = Table::new(&["", "a month", "a run"]);
     let dollars = |amount: f64| format!("${}", digits(amount));
@@ -112,7 +124,8 @@ fn volume(page: &mut Builder, comparison: &Value) -> String {
     table.row([api.to_owned(), dollars(0.0), dollars(at_api)]);
     let runs = |runs: f64| format!("{} runs a month", digits(runs));
     table.row(["break-even".to_owned(), point.map_or_else(|| "never".to_owned(), runs), String::new()]);
-    table.row(["served within the SLO".to_owned(), runs(served), String::new()]);
+    table.row(["the scenario's load".to_owned(), runs(served), String::new()]);
+    table.row(["borne within the SLO".to_owned(), borne.map_or_else(|| "?".to_owned(), runs), String::new()]);
     page.figure(&format!("Cost against volume: own machines and {api}"), &plot, &table)
 }
 
@@ -139,4 +152,28 @@ fn assumptions(page: &mut Builder, comparison: &Value) -> String {
     }
     let caption = "How far single assumptions move the break-even";
     page.figure(caption, &tornado(&rows, middle, "runs a month"), &table)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_break_even_is_told_only_where_the_fleet_bears_it_and_prices_are_known() {
+        let found = |point: Value, beyond: Value, price: Value| {
+            break_even(&json!({
+                "api": "bought", "runs_per_month": point, "beyond_capacity": beyond, "capacity_per_month": 14_900_000,
+                "is_reached": true, "fleet_per_run_usd": "0.00001", "api_per_run_usd": price,
+            }))
+        };
+        let told = found(json!({ "value": 9_070_000, "half": null }), Value::Null, json!("0.0003"));
+        assert!(told.contains("cheaper than bought from") && told.contains("within the scenario's load"), "{told}");
+        let told = found(Value::Null, json!(15_600_000), json!("0.0003"));
+        assert!(told.contains("never cheaper than bought at this fleet's capacity"), "{told}");
+        let told = found(Value::Null, Value::Null, Value::Null);
+        assert!(told.contains("cannot be compared with bought"), "{told}");
+        assert!(found(Value::Null, Value::Null, json!("0.0003")).contains("a run costs no less on them"));
+    }
 }
