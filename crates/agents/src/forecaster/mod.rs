@@ -1,9 +1,10 @@
-//! The forecaster: the best of several models by backtest.
+//! The forecaster: the best of several models by backtest, or all of them by their weights.
 //!
 //! Its value is `{series, model, season, horizon, level, last, last_total, mean, lower, upper, total, backtest,
 //! observations, start, end}`. `total` is the sum of `mean`, `last_total` that of as many observations, the latest
 //! ones; `null` when there are fewer. `backtest` is `{metric, folds, horizon, error, errors, smape}`: `errors` holds every model's error in
-//! the metric that chose, `null` where a model could not be fitted. Figures are rounded to at least two decimals, to
+//! the metric that chose, `null` where a model could not be fitted. With `combine` the model is `combined`, `weights` says how much
+//! each counts, and `error` is the mean of their errors by weight, which its own MASE there cannot exceed. Figures are rounded to at least two decimals, to
 //! more for small values. A series that is too short, has gaps, or holds anything but finite numbers is refused.
 
 mod backtest;
@@ -44,7 +45,16 @@ struct Plan {
     models: Vec<ForecastModel>,
     level: f64,
     folds: usize,
+    combine: bool,
     min: Option<f64>,
+}
+
+/// What a forecast was made with.
+enum Made {
+    /// The best model alone.
+    By(ForecastModel),
+    /// Models by their weights, the best first.
+    Of(Vec<(ForecastModel, f64)>),
 }
 
 /// Where named series come from.
@@ -110,7 +120,8 @@ impl Forecaster {
             }
         };
         let (season, level, folds) = (spec.season as usize, spec.level, spec.folds as usize);
-        Ok(Self(Arc::new(Plan { source, season, models, level, folds, min: spec.min })))
+        let (combine, min) = (spec.combine, spec.min);
+        Ok(Self(Arc::new(Plan { source, season, models, level, folds, combine, min })))
     }
 }
 
@@ -190,41 +201,48 @@ impl Plan {
         if values.iter().any(|value| value.abs() > 1e15) {
             return Err(AgentError::fatal(format!("{name} holds values beyond 1e15")).with_hint("choose a larger unit"));
         }
-        let (model, forecast, backtest) = self
+        let (made, forecast, backtest) = self
             .choose(values, horizon)
             .map_err(|error| AgentError { message: format!("{name}: {}", error.message), ..error })?;
-        Ok(self.value(series, horizon, model, &forecast, backtest.as_ref()))
+        Ok(self.value(series, horizon, &made, &forecast, backtest.as_ref()))
     }
 
-    /// The model with the least error and its forecast; a constant series needs no test.
-    fn choose(
-        &self,
-        values: &[f64],
-        horizon: usize,
-    ) -> Result<(ForecastModel, Forecast, Option<Backtest>), AgentError> {
+    /// The model with the least error and its forecast, or all of them by weight; a constant series needs no test.
+    fn choose(&self, values: &[f64], horizon: usize) -> Result<(Made, Forecast, Option<Backtest>), AgentError> {
         if values.iter().all(|value| *value == values[0]) {
             let forecast = Forecast::constant(values[0], horizon).at_least(self.min);
-            return Ok((ForecastModel::SeasonalNaive, forecast, None));
+            return Ok((Made::By(ForecastModel::SeasonalNaive), forecast, None));
         }
         let backtest = backtest::run(&self.models, values, self.season, horizon, self.folds, self.level);
+        let mut parts = Vec::new();
         for (model, scores) in backtest.ranking() {
             match models::forecast(model, values, self.season, horizon, self.level) {
                 Ok(forecast) => {
-                    let forecast = forecast.widened(&scores, self.level).at_least(self.min);
-                    return Ok((model, forecast, Some(backtest)));
+                    let forecast = forecast.widened(&scores, self.level);
+                    if !self.combine {
+                        return Ok((Made::By(model), forecast.at_least(self.min), Some(backtest)));
+                    }
+                    parts.push((model, backtest.metric()(&scores), forecast));
                 }
                 Err(why) => tracing::debug!(model = word(model), why, "a model that passed its test cannot be fitted"),
             }
         }
-        Err(AgentError::fatal("none of the models can be fitted")
-            .with_hint("add `SeasonalNaive` to `models`, it fits every series"))
+        let Some((_, least, _)) = parts.first() else {
+            return Err(AgentError::fatal("none of the models can be fitted")
+                .with_hint("add `SeasonalNaive` to `models`, it fits every series"));
+        };
+        let weights = weights(*least, parts.iter().map(|(_, error, _)| *error));
+        let models = parts.iter().zip(&weights).map(|((model, ..), weight)| (*model, *weight)).collect();
+        let parts: Vec<_> = weights.into_iter().zip(parts).map(|(weight, (.., forecast))| (weight, forecast)).collect();
+        let forecast = Forecast::mean_of(&parts, horizon).at_least(self.min);
+        Ok((Made::Of(models), forecast, Some(backtest)))
     }
 
     fn value(
         &self,
         series: &Series,
         horizon: usize,
-        model: ForecastModel,
+        made: &Made,
         forecast: &Forecast,
         backtest: Option<&Backtest>,
     ) -> Value {
@@ -244,14 +262,14 @@ impl Plan {
                 "metric": backtest.metric_word(),
                 "folds": backtest.folds,
                 "horizon": backtest.horizon,
-                "error": errors[word(model)],
+                "error": made.error(backtest),
                 "errors": errors,
                 "smape": tested(|scores| scores.smape, backtest),
             })
         });
-        json!({
+        let mut value = json!({
             "series": series.name,
-            "model": word(model),
+            "model": made.word(),
             "season": self.season,
             "horizon": horizon,
             "level": self.level,
@@ -265,8 +283,47 @@ impl Plan {
             "observations": series.values.len(),
             "start": series.span.as_ref().map(|span| &span.0),
             "end": series.span.as_ref().map(|span| &span.1),
-        })
+        });
+        if let Made::Of(models) = made {
+            let weights = models.iter().map(|(model, weight)| (word(*model).to_owned(), json!(round(*weight, 4))));
+            value["weights"] = Value::Object(weights.collect());
+        }
+        value
     }
+}
+
+impl Made {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::By(model) => word(*model),
+            Self::Of(_) => "combined",
+        }
+    }
+
+    /// Its error in the metric that chose: of several models, the mean of theirs by weight.
+    fn error(&self, backtest: &Backtest) -> Value {
+        let metric = backtest.metric();
+        let of = |wanted: ForecastModel| {
+            let found = backtest.scores.iter().find(|(model, _)| *model == wanted);
+            found.and_then(|(_, scores)| scores.as_ref()).map(metric)
+        };
+        let error = match self {
+            Self::By(model) => of(*model),
+            Self::Of(models) => models.iter().map(|(model, weight)| Some(of(*model)? * weight)).sum(),
+        };
+        error.map_or(Value::Null, |error| json!(round(error, 4)))
+    }
+}
+
+/// How much models count that have these errors, of which `least` is the least: the fourth power of the inverse, so that a model
+/// that is half as good counts for a sixteenth. Models that made no error share all.
+fn weights(least: f64, errors: impl Iterator<Item = f64>) -> Vec<f64> {
+    let raw: Vec<f64> = errors
+        .map(|error| if error == least { 1.0 } else { (least / error).powi(4) })
+        .map(|weight| if weight.is_finite() { weight } else { 0.0 })
+        .collect();
+    let sum: f64 = raw.iter().sum();
+    raw.into_iter().map(|weight| weight / sum).collect()
 }
 
 impl Source {

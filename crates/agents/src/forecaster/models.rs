@@ -45,6 +45,14 @@ impl Forecast {
         Self { mean: self.mean, lower, upper }
     }
 
+    /// The weighted mean of forecasts over the same steps; weights add up to 1.
+    pub(super) fn mean_of(parts: &[(f64, Self)], horizon: usize) -> Self {
+        let mean = |of: fn(&Self) -> &Vec<f64>| -> Vec<f64> {
+            (0..horizon).map(|at| parts.iter().map(|(weight, part)| weight * of(part)[at]).sum()).collect()
+        };
+        Self { mean: mean(|it| &it.mean), lower: mean(|it| &it.lower), upper: mean(|it| &it.upper) }
+    }
+
     /// Nothing below `min`.
     pub(super) fn at_least(mut self, min: Option<f64>) -> Self {
         if let Some(min) = min {

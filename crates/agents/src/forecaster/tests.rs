@@ -15,6 +15,7 @@ fn spec(season: u32) -> ForecasterSpec {
         models: vec![ForecastModel::SeasonalNaive, ForecastModel::Ets, ForecastModel::Mstl],
         level: 0.9,
         folds: 3,
+        combine: false,
         min: None,
     }
 }
@@ -67,6 +68,45 @@ async fn a_trend_with_a_season_beats_repeating_the_last_one() {
     assert_eq!(backtest["error"], errors["mstl"]);
     assert!((value["total"].as_f64().unwrap() - mean.iter().sum::<f64>()).abs() < 0.01);
     assert_eq!((&value["observations"], &value["series"], &value["start"]), (&json!(72), &Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn models_are_averaged_by_how_well_they_did() {
+    let values: Vec<_> = (0..72).map(|t| wave(t) + 40.0 * noise(t)).collect();
+    let arguments = [("series", json!(values)), ("horizon", json!(6))];
+    let value = async |models: &[ForecastModel], combine| {
+        let agent = forecaster(&ForecasterSpec { models: models.to_vec(), combine, ..spec(12) }).unwrap();
+        attempt(&agent, None, &arguments).await.unwrap().value
+    };
+    let all = [ForecastModel::SeasonalNaive, ForecastModel::Ets, ForecastModel::Mstl];
+    let combined = value(&all, true).await;
+    assert_eq!(combined["model"], "combined");
+    let (errors, weights) = (&combined["backtest"]["errors"], &combined["weights"]);
+    let of = |of: &Value, model: &str| of[model].as_f64().unwrap();
+    let words = ["seasonal_naive", "ets", "mstl"];
+    assert!((words.iter().map(|model| of(weights, model)).sum::<f64>() - 1.0).abs() < 1e-3, "{weights}");
+    let ratio = of(weights, "mstl") / of(weights, "seasonal_naive");
+    let wanted = (of(errors, "seasonal_naive") / of(errors, "mstl")).powi(4);
+    assert!((ratio / wanted - 1.0).abs() < 0.05, "{weights} {errors}");
+    let mut mean = [0.0; 6];
+    for (model, word) in all.iter().zip(words) {
+        let alone = value(&[*model], false).await;
+        assert!(alone.get("weights").is_none());
+        for (sum, value) in mean.iter_mut().zip(numbers(&alone["mean"])) {
+            *sum += of(weights, word) * value;
+        }
+    }
+    for (found, wanted) in numbers(&combined["mean"]).into_iter().zip(mean) {
+        assert!((found - wanted).abs() < 0.5, "{found} is not {wanted}");
+    }
+    let error = combined["backtest"]["error"].as_f64().unwrap();
+    assert!(of(errors, "mstl") <= error && error <= of(errors, "ets").max(of(errors, "seasonal_naive")));
+}
+
+#[test]
+fn a_model_without_errors_counts_for_all() {
+    assert_eq!(weights(0.0, [0.0, 0.0, 2.0].into_iter()), [0.5, 0.5, 0.0]);
+    assert_eq!(weights(1.0, [1.0, 2.0, f64::INFINITY].into_iter()), [16.0 / 17.0, 1.0 / 17.0, 0.0]);
 }
 
 #[tokio::test]

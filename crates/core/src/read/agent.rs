@@ -69,6 +69,7 @@ fn role(reader: &mut Reader<'_>, fields: &mut Fields<'_>, role: &str) -> Option<
                 .unwrap_or_else(|| vec![ForecastModel::SeasonalNaive, ForecastModel::Ets, ForecastModel::Mstl]),
             level: fields.take(reader, "level").unwrap_or(0.9),
             folds: fields.take(reader, "folds").unwrap_or(3),
+            combine: fields.take(reader, "combine").unwrap_or_default(),
             min: fields.take(reader, "min"),
         }),
         "Guard" => AgentSpec::Guard(GuardSpec {

@@ -274,6 +274,9 @@ pub struct ForecasterSpec {
     /// Rolling origins of the backtest, at least 1.
     #[serde(default = "folds")]
     pub folds: u32,
+    /// Whether the models are averaged, the better ones with more weight, instead of the best being taken alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub combine: bool,
     /// The least possible value, e.g. 0 for sales: no forecast and no bound goes below it.
     #[serde(default)]
     pub min: Option<f64>,
