@@ -130,7 +130,9 @@ impl History {
             if let Some(backends) = boundaries.remove(&number) {
                 earlier.push((reached(&state), backends));
                 // A fork asks people anew.
-                asked.values_mut().for_each(|asked_us| *asked_us = committed_us);
+                for asked_us in asked.values_mut() {
+                    *asked_us = committed_us;
+                }
             }
             number += 1;
             state.handle(&program, event, &mut commands);
