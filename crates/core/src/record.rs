@@ -110,6 +110,9 @@ pub struct RunRecord {
     /// The run whose log it shares the beginning of; absent unless it is a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<String>,
+    /// The run that it goes on with under changed files; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// What it was given.
     pub inputs: IndexMap<String, Value>,
     /// Sums over its attempts, those of the run that it was forked from left out.

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use lumos_core::admission::End;
 use lumos_core::program::{LiveValue, Program, ProgramNode};
 use lumos_core::record::Status;
-use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, RunState, StepId, Timer};
+use lumos_core::scheduler::{AttemptId, Bill, By, Command, Decision, Event, EventKind, RunState, StepId, Timer};
 use lumos_core::{Clock, Usd};
 use tokio_util::sync::CancellationToken;
 
@@ -154,8 +154,14 @@ impl<'a> Driver<'a> {
                 }
                 Command::SetTimer { timer, at_us } => self.timers.push(Reverse((at_us, timer))),
                 Command::CancelAttempt(id) => self.cancel(id),
-                // The run pauses once nothing else goes on.
-                Command::AskHuman(_) | Command::Finish => {}
+                // Without an answer the run pauses once nothing else goes on.
+                Command::AskHuman(step) => {
+                    let recall = self.journal.as_ref().and_then(|journal| journal.recall.as_ref());
+                    if recall.is_some_and(|recall| recall.is_agreed(self.bound.program(), &self.state, step)) {
+                        self.handle(EventKind::Decided(step, Decision::Approved { by: By::Person }));
+                    }
+                }
+                Command::Finish => {}
             }
         }
         Ok(())

@@ -79,6 +79,7 @@ pub struct FinishedRun {
 struct Past {
     earlier: Earlier,
     forked_from: Option<String>,
+    continues: Option<String>,
     /// When people were asked about steps, in microseconds since the Unix epoch.
     asked: BTreeMap<StepId, u64>,
 }
@@ -89,6 +90,7 @@ impl Past {
         Self {
             earlier: history.earlier.clone(),
             forked_from: history.forked_from.clone(),
+            continues: history.continues.clone(),
             asked: history.folded.asked.clone(),
         }
     }
@@ -115,6 +117,7 @@ impl FinishedRun {
             deployment: self.bound.deployment().to_owned(),
             started_at: self.stamp.started_at(),
             forked_from: self.past.as_ref().and_then(|past| past.forked_from.clone()),
+            continues: self.past.as_ref().and_then(|past| past.continues.clone()),
             shared: self.shared(),
             due: history::due(self.bound.program(), &self.state, |step| self.asked_us(step)),
             inputs: history::inputs(&self.inputs),
@@ -265,15 +268,50 @@ impl Engine {
             store.abandon(header.ulid());
             EngineError::from(error)
         };
+        refuse_replaced(store, &header).map_err(abandon)?;
         let history = store.read(|reader| History::read(reader, &header)).map_err(abandon)?;
-        // What a person decides too late changes nothing.
+        let recall = self.replaced(store, bound, &header).await?;
+        // What a person decides too late changes nothing. What was in flight is lost before anything else happens.
         let overdue = history.overdue().into_iter().map(|step| EventKind::TimerFired(Timer::Approval(step)));
         let decided = decisions.into_iter().map(|(step, decision)| EventKind::Decided(step, decision));
-        let first: Vec<_> = overdue.chain(decided).chain([EventKind::Resumed]).collect();
+        let mut first: Vec<_> = overdue.chain(decided).collect();
+        if !first.is_empty() {
+            first.insert(0, EventKind::Resumed);
+        }
+        // Whoever began it may have come no further.
+        first.push(if history.folded.events == 0 { EventKind::Started } else { EventKind::Resumed });
         let trace_parent = header.trace_parent.clone();
         let (mut begun, log) = Begun::of(history, Stamp::of(header.ulid(), &header.started_at), first);
-        begun.journal = Some(Box::new(Journal::resume(store.clone(), header.ulid(), log, bound.durability())));
+        let mut journal = Journal::resume(store.clone(), header.ulid(), log, bound.durability());
+        journal.recall = recall;
+        begun.journal = Some(Box::new(journal));
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
+    }
+
+    /// What is known from the run, if any, that a run goes on with under changed files; that one is ended, if whoever began
+    /// this could not any more.
+    async fn replaced(
+        &self,
+        store: &RecordStore,
+        bound: &BoundProgram,
+        header: &store::Header,
+    ) -> Result<Option<Recall>, EngineError> {
+        let Some((parent, 0)) = header.parent else { return Ok(None) };
+        let found = store.read(|reader| {
+            let Some(old) = reader.header(parent)? else { return Ok(None) };
+            let history = History::read(reader, &old)?;
+            let bundle = bound.definition().bundle();
+            let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
+            let recall = Recall::read(reader, &old, &history, (&bundle, bound.program()), &|_| true)?;
+            Ok(Some((old, history, recall)))
+        })?;
+        let Some((old, history, recall)) = found else { return Ok(None) };
+        if matches!(old.status, Status::Paused | Status::Interrupted)
+            && let Ok(old) = store.take(&old.run_id)
+        {
+            cancel_old(store, &old, history).await?;
+        }
+        Ok(Some(recall))
     }
 
     /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's
@@ -297,7 +335,7 @@ impl Engine {
         // People are asked anew.
         let now_us = UnixClock.now_us();
         history.folded.asked = state.asked().map(|step| (step, now_us)).collect();
-        (history.earlier, history.forked_from) = (earlier, Some(parent.run_id.clone()));
+        (history.earlier, history.forked_from, history.continues) = (earlier, Some(parent.run_id.clone()), None);
         let (mut begun, _) = Begun::of(history, Stamp::now(), first);
         let parent = Some((&parent, events));
         begun.journal = self.journal(bound).map(|store| {
@@ -327,6 +365,7 @@ impl Engine {
             store.abandon(header.ulid());
             EngineError::from(error)
         };
+        refuse_replaced(store, &header).map_err(abandon)?;
         let (history, recall) = store
             .read(|reader| {
                 let history = History::read(reader, &header)?;
@@ -339,6 +378,7 @@ impl Engine {
         let trace_parent = header.trace_parent.clone();
         let of = (Some((&header, 0)), trace_parent.as_deref());
         let mut begun = self.begin(bound, inputs, header.seed, of, Stamp::now());
+        begun.past.get_or_insert_default().continues = Some(header.run_id.clone());
         if let Some(journal) = &mut begun.journal {
             journal.recall = Some(recall);
             // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
@@ -504,6 +544,14 @@ async fn end(
     match result {
         Ok(()) => Ok(run),
         Err(error) => Err(EngineError::Store { record: record(), error }),
+    }
+}
+
+/// A run that another one goes on with under changed files is not gone on with any more.
+fn refuse_replaced(store: &RecordStore, header: &store::Header) -> Result<(), StoreError> {
+    match store.successor(&header.run_id)? {
+        Some(by) => Err(StoreError::Replaced { run_id: header.run_id.clone(), by }),
+        None => Ok(()),
     }
 }
 

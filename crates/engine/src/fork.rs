@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use lumos_core::TraceContext;
 use lumos_core::program::LiveValue;
 use lumos_core::record::Status;
-use lumos_core::scheduler::{AttemptId, Event, EventKind, StepId};
+use lumos_core::scheduler::{AttemptId, Event, EventKind, StepId, Timer};
 use serde_json::Value;
 
 use crate::history::History;
@@ -33,8 +33,8 @@ pub(crate) struct Forked {
     /// Number of the events that both share.
     pub(crate) events: u64,
     pub(crate) history: History,
-    /// What the fork's own log begins with: new inputs, how attempts in flight at that point ended later, and that
-    /// another driver goes on.
+    /// What the fork's own log begins with: how attempts in flight at that point ended later, new inputs, and that another
+    /// driver goes on.
     pub(crate) first: Vec<EventKind<LiveValue>>,
 }
 
@@ -45,24 +45,27 @@ impl Fork {
         let events = self.point(reader, &parent)?;
         let seed = self.seed.unwrap_or(parent.seed);
         let mut history = History::read_until(reader, &parent, events, seed)?;
-        let mut first = Vec::new();
+        let mut first = answers(reader, &parent, events, &history)?;
         if !self.inputs.is_empty() {
             let mut inputs = history.inputs.json().as_object().cloned().unwrap_or_default();
             inputs.extend(self.inputs.clone());
             history.inputs = LiveValue::from(Value::Object(inputs));
             first.push(EventKind::Rebound(history.inputs.clone()));
         }
-        first.extend(answers(reader, &parent, events, &history)?);
         first.push(EventKind::Resumed);
         Ok(Forked { parent, events, history, first })
     }
 
-    /// The number of events before the first that is about the step; for one that no event is about, such as a
+    /// The number of events before the first that is about the step, a decision about it included: a fork asks anew. For one that no event is about, such as a
     /// sub-workflow's, those up to the one that made it.
     fn point(&self, reader: &mut Reader<'_>, parent: &Header) -> Result<u64, StoreError> {
         let (mut number, mut about) = (0, None);
         reader.events(parent, u64::MAX, &mut |event, _| {
-            if about.is_none() && subject(&event.kind).is_some_and(|attempt| attempt.step == self.at) {
+            let step = match &event.kind {
+                EventKind::Decided(step, _) | EventKind::TimerFired(Timer::Approval(step)) => Some(*step),
+                kind => subject(kind).map(|attempt| attempt.step),
+            };
+            if about.is_none() && step == Some(self.at) {
                 about = Some(number);
             }
             number += 1;

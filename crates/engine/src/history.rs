@@ -82,6 +82,8 @@ pub struct History {
     pub(crate) earlier: Earlier,
     /// The run that it was forked from.
     pub(crate) forked_from: Option<String>,
+    /// The run that it goes on with under changed files.
+    pub(crate) continues: Option<String>,
     pub(crate) folded: Folded,
 }
 
@@ -117,7 +119,7 @@ impl History {
         let blueprint = blueprint.ok_or_else(|| StoreError::NoLog(header.run_id.clone()))?;
         let program = blueprint.program().map_err(|reason| reader.damaged(header, reason))?;
         let (inputs, first_inputs) = (reader.inputs(header)?, reader.first_inputs(header)?);
-        let forked_from = reader.forked_from(header)?;
+        let (forked_from, continues) = (reader.forked_from(header)?, reader.continues(header)?);
         let mut state = RunState::new(&program, first_inputs, seed);
         let mut boundaries: BTreeMap<u64, Vec<Vec<BackendRef>>> = BTreeMap::new();
         for (earlier, events) in lineage {
@@ -147,7 +149,7 @@ impl History {
         earlier.extend(boundaries.into_values().map(|backends| (reached(&state), backends)));
         let folded = Folded { program, state, timers, asked, digest, events };
         let (run_id, started_at) = (header.run_id.clone(), header.started_at.clone());
-        Ok(Self { run_id, started_at, blueprint, inputs, earlier: Earlier(earlier), forked_from, folded })
+        Ok(Self { run_id, started_at, blueprint, inputs, earlier: Earlier(earlier), forked_from, continues, folded })
     }
 
     /// Everything that has happened.
@@ -157,6 +159,7 @@ impl History {
             deployment: self.blueprint.deployment.clone(),
             started_at: self.started_at.clone(),
             forked_from: self.forked_from.clone(),
+            continues: self.continues.clone(),
             shared: self.earlier.shared(),
             due: due(&self.folded.program, &self.folded.state, |step| self.folded.asked.get(&step).copied()),
             inputs: inputs(&self.inputs),

@@ -1,11 +1,11 @@
 //! Answers of an earlier run that are given again: those of steps whose definition and request are what they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use lumos_core::load::Bundle;
 use lumos_core::program::{LiveValue, Program};
-use lumos_core::scheduler::{AttemptId, Bill, EventKind, RunState, StepId};
+use lumos_core::scheduler::{AttemptId, Bill, By, Decision, EventKind, RunState, StepId};
 use lumos_core::{Basis, CallReport, Usage, Usd};
 
 use crate::history::History;
@@ -17,6 +17,8 @@ type Key = (String, Hash, u64);
 /// Answers of a run, by where they were given, by what defined the step, and by what was asked.
 pub(crate) struct Recall {
     answers: BTreeMap<Key, (LiveValue, Bill)>,
+    /// What a person has agreed to: where, how the step was defined, what was asked and what would be done.
+    agreed: BTreeSet<(String, Hash, Hash)>,
     /// The definition of each node as it is now, by its position.
     definitions: Vec<Hash>,
     /// How many answers have been given again.
@@ -53,7 +55,20 @@ impl Recall {
             }
             _ => {}
         })?;
-        Ok(Self { answers, definitions: self::definitions(now.0, now.1), given: 0 })
+        let ids = (0..state.steps().len() as u32).map(StepId);
+        let agreed = ids.filter(|id| matches!(state.decision(*id), Some(Decision::Approved { by: By::Person })));
+        let agreed = agreed.filter_map(|id| {
+            let position = program.node(state.graph_of(id), state.step(id).node).position;
+            Some((place(program, state, id), *definitions.get(position)?, question(program, state, id)?))
+        });
+        Ok(Self { answers, agreed: agreed.collect(), definitions: self::definitions(now.0, now.1), given: 0 })
+    }
+
+    /// Whether a person has agreed to the very same before.
+    pub(crate) fn is_agreed(&self, program: &Program, state: &RunState<Program>, id: StepId) -> bool {
+        let position = program.node(state.graph_of(id), state.step(id).node).position;
+        let key = self.definitions.get(position).zip(question(program, state, id));
+        key.is_some_and(|(definition, asked)| self.agreed.contains(&(place(program, state, id), *definition, asked)))
     }
 
     /// The answer to the same request at the same place, as something that costs nothing now.
@@ -84,6 +99,12 @@ fn given_again(bill: Bill) -> Bill {
         ..CallReport::new(Basis::Measured)
     };
     Bill { cost: Some(Usd::ZERO), report: Some(Box::new(report)) }
+}
+
+/// What a person is asked about a step and what would be done.
+fn question(program: &Program, state: &RunState<Program>, id: StepId) -> Option<Hash> {
+    let asked = (state.question(id)?, program.arguments(state, id).ok()?);
+    Some(Hash::of(&serde_json::to_vec(&asked).ok()?))
 }
 
 /// Where a step stands, by names: the same in two versions of a workflow that have the node at the same place.

@@ -75,6 +75,7 @@ pub(crate) fn record(steps: Vec<StepRecord>) -> RunRecord {
         error: None,
         started_at: "2026-11-24T10:00:00Z".to_owned(),
         forked_from: None,
+        continues: None,
         inputs: IndexMap::new(),
         totals: Totals {
             duration_us: 1_240_000,

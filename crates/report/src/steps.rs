@@ -193,10 +193,16 @@ pub(crate) fn circumstances(record: &RunRecord) -> Vec<String> {
         None if known == 0 => Some("how much left the boundary is unknown".to_owned()),
         None => Some(format!("at least {} left the boundary", figure::bytes(known))),
     });
+    if let Some(old) = &record.continues {
+        facts.push(format!("goes on with run {} under changed files", crate::table::clean(old)));
+    }
     if let Some(parent) = &record.forked_from {
         let shared = record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.shared).count();
-        let tries =
-            if shared == 1 { "1 try is".to_owned() } else { format!("{} tries are", figure::count(shared as u64)) };
+        let tries = match shared {
+            0 => "no try is".to_owned(),
+            1 => "1 try is".to_owned(),
+            _ => format!("{} tries are", figure::count(shared as u64)),
+        };
         facts.push(format!("{tries} run {}'s, which paid for them", crate::table::clean(parent)));
     }
     facts

@@ -328,6 +328,7 @@ mod tests {
         let program = program();
         let header = || Header {
             forked_from: None,
+            continues: None,
             shared: Shared::default(),
             due: BTreeMap::new(),
             run_id: String::new(),

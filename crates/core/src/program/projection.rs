@@ -39,7 +39,9 @@ pub struct Header {
     pub started_at: String,
     /// The run that it was forked from.
     pub forked_from: Option<String>,
-    /// What of it is that run's.
+    /// The run that it goes on with under changed files.
+    pub continues: Option<String>,
+    /// What of it is the run's that it was forked from.
     pub shared: Shared,
     /// When the defaults hold for steps that people are asked about, in RFC 3339, UTC.
     pub due: BTreeMap<StepId, String>,
@@ -140,6 +142,7 @@ pub fn record<'r, S: Projected>(
         error: outcome.and_then(Outcome::failure).map(error_record),
         started_at: header.started_at,
         forked_from: header.forked_from,
+        continues: header.continues,
         inputs: header.inputs,
         totals: outline.totals,
         steps: outline.steps.into_iter().map(|step| step_record(semantics, state, step, due)).collect(),

@@ -457,7 +457,7 @@ impl<S: Semantics> RunState<S> {
             EventKind::Cancelled => self.finish(Outcome::Cancelled, out),
             EventKind::Decided(step, decision) => self.decided(semantics, step, decision, out),
             EventKind::Resumed => self.resumed(plan, out),
-            EventKind::Rebound(inputs) => self.scopes[ScopeId::ROOT.0 as usize].inputs = inputs,
+            EventKind::Rebound(inputs) => self.rebound(semantics, inputs, out),
         }
         self.work_off(semantics, out);
         if !self.held.is_empty() {

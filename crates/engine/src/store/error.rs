@@ -67,6 +67,14 @@ pub enum StoreError {
         /// How it ended.
         status: Status,
     },
+    /// Another run goes on with it, under changed files.
+    #[error("run {by} goes on with run {run_id}")]
+    Replaced {
+        /// The run.
+        run_id: String,
+        /// The other run.
+        by: String,
+    },
     /// Only the record of the run was kept.
     #[error("run {0} has no log: only its record was kept")]
     NoLog(String),
@@ -87,6 +95,7 @@ impl StoreError {
             Self::Held(_) => "wait until it ends, or end that process",
             Self::Fenced(_) => "`lumos runs show` shows what becomes of it there",
             Self::Ended { .. } => "`lumos fork` starts a new run from one of its steps",
+            Self::Replaced { .. } => "go on with that one",
             Self::NoLog(_) => "runs keep a log unless their deployment says otherwise",
         }
     }

@@ -186,6 +186,17 @@ impl RecordStore {
         })
     }
 
+    /// The run that goes on with a run under changed files.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn successor(&self, id: &str) -> Result<Option<String>, StoreError> {
+        self.read(|reader| {
+            let header = reader.find(id)?;
+            reader.successor(&header)
+        })
+    }
+
     /// Reads in one transaction, so that all of it is of one moment.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut connection = open_to_read(&self.path)?;

@@ -69,9 +69,9 @@ impl Header {
         })
     }
 
-    /// Whether its totals count what it shares with the run that it was forked from, as they once did.
-    pub(crate) fn counts_shared(&self) -> bool {
-        self.form == 1 && self.parent.is_some()
+    /// Whether the tables may say of it what an earlier version counted otherwise.
+    pub(crate) fn is_of_first_form(&self) -> bool {
+        self.form == 1
     }
 
     /// The digest that a log of this run begins with. `parent` is the id of the run whose log it shares.
@@ -155,6 +155,20 @@ impl<'a> Reader<'a> {
     /// The run whose log a run shares.
     fn parent(&self, header: &Header, parent: i64) -> Result<Header, StoreError> {
         self.header(parent)?.ok_or_else(|| self.damaged(header, "the run whose log it shares is not there"))
+    }
+
+    /// The run that goes on with a run under changed files: it shares nothing of its log.
+    pub(crate) fn successor(&self, header: &Header) -> Result<Option<String>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT run_id FROM runs WHERE parent = ?1 AND parent_events = 0 ORDER BY id LIMIT 1")
+            .and_then(|mut query| query.query_row([header.id], |row| row.get(0)).optional())
+            .map_err(|error| self.fail(&error))
+    }
+
+    /// The id of the run that a run goes on with under changed files.
+    pub(crate) fn continues(&self, header: &Header) -> Result<Option<String>, StoreError> {
+        let Some((parent, 0)) = header.parent else { return Ok(None) };
+        Ok(Some(self.parent(header, parent)?.run_id))
     }
 
     /// The id of the run that a run was forked from.

@@ -1,12 +1,14 @@
 //! Looking for damage, as `fsck` does.
 
+use lumos_core::TraceContext;
 use lumos_core::record::Status;
+use lumos_core::scheduler::Event;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use serde::Serialize;
 
 use super::StoreError;
-use super::log::Hash;
+use super::log::{Hash, Kept};
 use super::reader::{Header, Reader};
 use super::rows::{Rows, int, nano};
 use crate::history::History;
@@ -39,7 +41,7 @@ pub(super) fn verify(reader: &mut Reader<'_>, id: Option<&str>) -> Result<Verifi
         return Ok(verified);
     }
     let of_the_file = |message| Flaw { run_id: None, message };
-    let checks = [damaged_pages, damaged_values, orphans];
+    let checks = [damaged_pages, schema, damaged_values, impossible, orphans];
     for check in checks {
         let mut messages = Vec::new();
         if let Err(error) = check(reader.connection, &mut messages) {
@@ -103,6 +105,38 @@ fn damaged_pages(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::
     Ok(())
 }
 
+/// Views and indexes that are not there.
+fn schema(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut query = connection.prepare("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2)")?;
+    for (kind, name) in [("view", "steps"), ("view", "attempts"), ("index", "log_of_run")] {
+        if !query.query_row([kind, name], |row| row.get(0))? {
+            flaws.push(format!("the {kind} `{name}` is not there"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs with values that no version of lumos writes.
+fn impossible(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut query = connection.prepare(
+        "SELECT id, trace_parent, typeof(epoch) <> 'integer' OR form NOT IN (1, 2)
+                OR (parent IS NULL) <> (parent_events IS NULL) OR (definition IS NULL) = (record IS NULL)
+         FROM runs ORDER BY id",
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let read = || -> rusqlite::Result<bool> {
+            let parent: Option<String> = row.get(1)?;
+            Ok(row.get(2)? || parent.is_some_and(|parent| TraceContext::of_headers(&parent).is_none()))
+        };
+        if read().unwrap_or(true) {
+            flaws.push(format!("row {id} of `runs` has values that it cannot have"));
+        }
+    }
+    Ok(())
+}
+
 /// Values that are not what their names say.
 fn damaged_values(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<()> {
     let mut blobs = connection.prepare("SELECT rowid, hash, data FROM blobs")?;
@@ -130,7 +164,8 @@ fn orphans(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let run: Value = row.get(0)?;
-            flaws.push(format!("`{table}` has rows of a run that is not there, number {run:?}"));
+            let number = if let Value::Integer(number) = run { number.to_string() } else { format!("{run:?}") };
+            flaws.push(format!("`{table}` has rows of a run that is not there, number {number}"));
         }
     }
     Ok(())
@@ -143,6 +178,7 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
         return Ok((0, Vec::new()));
     }
     let history = History::read(reader, header)?;
+    references(reader, header)?;
     let by_its_log = history.folded.state.status();
     let has_ended = history.folded.state.outcome().is_some();
     let mut flaws = Vec::new();
@@ -152,13 +188,41 @@ fn of_a_run(reader: &mut Reader<'_>, header: &Header) -> Result<(u64, Vec<String
         }
         Status::Running | Status::Interrupted => {}
         // What an earlier version counted otherwise cannot be compared.
-        status if status == by_its_log && header.counts_shared() => {}
+        status if status == by_its_log && header.is_of_first_form() => {}
         status if status == by_its_log => flaws.extend(of_the_tables(reader, header, &history)?),
         status => {
             flaws.push(format!("it is `{}` by its log and `{}` in the table", by_its_log.as_str(), status.as_str()));
         }
     }
     Ok((history.folded.events, flaws))
+}
+
+/// Finds rows of the log that refer to other values than they list: what is not listed goes when runs are pruned.
+fn references(reader: &Reader<'_>, header: &Header) -> Result<(), StoreError> {
+    let fail = |error: rusqlite::Error| reader.fail(&error);
+    let mut query = reader
+        .connection
+        .prepare_cached("SELECT seq, events, blobs FROM log WHERE run = ?1 ORDER BY seq")
+        .map_err(fail)?;
+    let mut rows = query.query([header.id]).map_err(fail)?;
+    while let Some(row) = rows.next().map_err(fail)? {
+        let read =
+            || -> rusqlite::Result<(i64, String, Option<Vec<u8>>)> { Ok((row.get(0)?, row.get(1)?, row.get(2)?)) };
+        let (seq, events, listed) = read().map_err(|error| reader.damaged(header, error.to_string()))?;
+        let events: Vec<Event<Kept>> =
+            serde_json::from_str(&events).map_err(|error| reader.damaged(header, format!("event {seq}: {error}")))?;
+        let listed: Vec<&[u8]> = listed.as_deref().unwrap_or_default().chunks(32).collect();
+        for event in events {
+            event.map(|kept| match kept {
+                Kept::Blob(hash) if !listed.contains(&&hash.0[..]) => {
+                    let reason = format!("the row of event {seq} does not list the value {}", hash.hex());
+                    Err(reader.damaged(header, reason))
+                }
+                _ => Ok(()),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn of_the_tables(reader: &Reader<'_>, header: &Header, history: &History) -> Result<Vec<String>, StoreError> {

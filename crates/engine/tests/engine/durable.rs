@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
+use lumos_core::load::Bundle;
 use lumos_core::program::Program;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{By, Decision, StepId};
-use lumos_core::spec::{ApprovalSpec, Durability, NodeSpec, Verdict, WorkflowSpec};
+use lumos_core::spec::{ApprovalSpec, Durability, InputSpec, NodeSpec, Verdict, WorkflowSpec};
 use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, TraceContext};
 use lumos_engine::{
     BoundProgram, CancellationToken, Engine, EngineError, EventSink, Fork, Kind, NodeBinding, RecordStore, RunEvent,
@@ -278,12 +279,20 @@ async fn every_changed_byte_is_found() {
         "UPDATE runs SET parent = id, parent_events = 1",
         "UPDATE runs SET parent = 99, parent_events = 1",
         "DELETE FROM runs WHERE parent IS NULL",
+        "UPDATE runs SET trace_parent = 'zz'",
+        "UPDATE runs SET epoch = 'zz'",
+        "UPDATE runs SET record = 'zz'",
+        "UPDATE runs SET form = 7",
+        "UPDATE runs SET parent = 1",
+        "UPDATE log SET blobs = NULL WHERE blobs IS NOT NULL",
+        "DROP VIEW steps",
+        "DROP INDEX log_of_run",
     ];
     for damage in damages {
         std::fs::write(&file, &whole).unwrap();
         let database = Connection::open(&file).unwrap();
         database.pragma_update(None, "foreign_keys", false).unwrap();
-        assert!(database.execute(damage, []).unwrap() > 0, "{damage}");
+        assert!(database.execute(damage, []).unwrap() > 0 || damage.starts_with("DROP"), "{damage}");
         drop(database);
         let store = RecordStore::reader(home.path());
         let flaws = store.verify(None).unwrap().flaws;
@@ -293,8 +302,10 @@ async fn every_changed_byte_is_found() {
             assert!(flaws.iter().all(|flaw| flaw.run_id.is_none()), "{damage}: {flaws:?}");
             continue;
         };
-        assert!(!verified.flaws.is_empty(), "{damage}: {flaws:?}");
-        if damage.contains("log") || damage.contains("blobs") {
+        let is_of_the_file = flaws.iter().all(|flaw| flaw.run_id.is_none());
+        assert!(!verified.flaws.is_empty() || is_of_the_file, "{damage}: {flaws:?}");
+        let is_read = !damage.starts_with("DROP") && !damage.contains("SET blobs");
+        if is_read && (damage.contains("log") || damage.contains("blobs")) {
             let error = store.replay(&bound, &id).unwrap_err();
             assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error}");
         }
@@ -484,4 +495,118 @@ impl EventSink for Parents {
         self.0.lock().unwrap().push(parent.cloned());
         Some(true)
     }
+}
+
+#[tokio::test]
+async fn a_fork_asks_again_about_what_was_agreed_to_before() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("pays")
+        .input("p", InputSpec::text().default_value("2"))
+        .node("quote", node("{{ inputs.p }}"))
+        .node("pay", node("{{ inputs.p }}").approve("Pay {{ inputs.p }}?").after("quote"))
+        .output("{{ pay.got }}");
+    let agent = Counts::new(10);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home.path());
+    let engine = engine(&store);
+    let cancel = CancellationToken::new();
+    let paused = engine.run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let agreed = || vec![(StepId(1), Decision::Approved { by: By::Person })];
+    engine.resume(&bound, &paused.run_id, agreed(), &cancel).await.unwrap();
+    assert_eq!(agent.calls(), 2);
+    let inputs: IndexMap<String, Value> = [("p".to_owned(), json!("1000000"))].into_iter().collect();
+    for (inputs, question) in [(IndexMap::new(), "Pay 2?"), (inputs, "Pay 1000000?")] {
+        let fork = Fork { run_id: paused.run_id.clone(), at: StepId(1), inputs, ..Fork::default() };
+        let forked = engine.fork(&bound, &fork, &cancel).await.unwrap().record();
+        assert_eq!((forked.status, agent.calls()), (Status::Paused, 2));
+        assert_eq!(forked.steps[1].question.as_deref(), Some(question));
+        assert_eq!(store.load(&forked.run_id).unwrap(), forked);
+        assert_eq!(store.replay(&bound, &forked.run_id).unwrap().difference, None);
+    }
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_in_flight_is_interrupted_before_a_rejection_ends_the_run() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("rejects")
+        .node("asked", node("1").approve("Go on?"))
+        .node("slow", node("2"))
+        .output("{{ asked.got }}{{ slow.got }}");
+    let (_, bound, id) = interrupted(home.path(), workflow, 0).await;
+    let store = store(home.path());
+    let rejected = vec![(StepId(0), Decision::Rejected { reason: None, by: By::Person })];
+    let record = engine(&store).resume(&bound, &id, rejected, &CancellationToken::new()).await.unwrap().record();
+    let slow = &record.steps[1].attempts[0];
+    assert_eq!((record.status, slow.status), (Status::Refused, Status::Interrupted));
+    assert_eq!(store.replay(&bound, &id).unwrap().difference, None);
+}
+
+/// A program that knows how it was defined.
+fn defined(workflow: &WorkflowSpec, agent: &Arc<Counts>) -> (Arc<BoundProgram>, Bundle) {
+    let bundle = Bundle::in_memory(workflow.clone());
+    let bound = Arc::into_inner(bind(workflow.clone(), agent, Durability::Full)).expect("nobody else has it");
+    (Arc::new(bound.defined_by(bundle.definition())), bundle)
+}
+
+/// Two steps, one after the other, that people are asked about, and one after them.
+fn asks_twice(end: &str) -> WorkflowSpec {
+    WorkflowSpec::new("twice")
+        .node("a", node("1").approve("First?"))
+        .node("b", node("{{ a.got }}").approve("Then?"))
+        .node("end", node(end))
+        .output("{{ end.got }}")
+}
+
+#[tokio::test]
+async fn under_changed_files_nothing_is_asked_or_done_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(10);
+    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
+    let store = store(home.path());
+    let cancel = CancellationToken::new();
+    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
+    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
+    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
+
+    let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
+    let new = engine(&store).resume_changed((&changed, &bundle), &old.run_id, &cancel).await.unwrap().record();
+    assert_eq!((new.status, agent.calls(), &new.continues), (Status::Paused, 1, &Some(old.run_id.clone())));
+    assert_eq!((new.steps[0].status, new.steps[1].status), (Status::Succeeded, Status::Paused));
+    assert_eq!(store.load(&new.run_id).unwrap(), new);
+    assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
+    let done = engine(&store).resume(&changed, &new.run_id, agreed(1), &cancel).await.unwrap().record();
+    assert_eq!((done.status, &done.output, agent.calls()), (Status::Succeeded, &json!("1!"), 3));
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
+async fn who_dies_while_going_on_under_changed_files_leaves_one_run_to_go_on_with() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(10);
+    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
+    let store = store(home.path());
+    let cancel = CancellationToken::new();
+    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
+    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
+    // The new run's row was written, and nothing more.
+    let new = "01M8EQ6QNCNJA00VB3A0XVF026";
+    let database = Connection::open(home.path().join("lumos.db")).unwrap();
+    database
+        .execute(
+            "INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, parent, parent_events, definition,
+                               inputs, form)
+             SELECT ?1, workflow, deployment, seed, 'running', started_at, id, 0, definition, inputs, 2 FROM runs",
+            [new],
+        )
+        .unwrap();
+    assert_eq!(store.successor(&old.run_id).unwrap().as_deref(), Some(new));
+    let refused = engine(&store).resume(&bound, &old.run_id, agreed(1), &cancel).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, EngineError::Unreadable(StoreError::Replaced { .. })), "{refused}");
+    let taken = engine(&store).resume(&bound, new, Vec::new(), &cancel).await.unwrap().record();
+    assert_eq!((taken.status, agent.calls(), taken.steps[0].status), (Status::Paused, 1, Status::Succeeded));
+    assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
+    assert!(store.verify(None).unwrap().flaws.is_empty());
 }

@@ -40,6 +40,13 @@ fn too_late(history: &History, step: StepId) -> Failure {
 
 fn decision(arguments: &Approve, history: &History, step: StepId) -> Result<Decision<LiveValue>, Failure> {
     let by = By::Person;
+    if arguments.reason.is_some() && !arguments.is_rejected {
+        return Err(Failure::invalid(
+            COMMAND_LINE,
+            "`--reason` says why a step is rejected",
+            Some("add `--reject`".to_owned()),
+        ));
+    }
     if arguments.is_rejected {
         return Ok(Decision::Rejected { reason: arguments.reason.clone(), by });
     }

@@ -198,6 +198,7 @@ impl From<StoreError> for Failure {
             StoreError::UnknownRun(_)
             | StoreError::Ambiguous { .. }
             | StoreError::Ended { .. }
+            | StoreError::Replaced { .. }
             | StoreError::NoLog(_) => Self::invalid(COMMAND_LINE, message, hint),
             _ => Self::Failed { message, hint },
         }

@@ -120,5 +120,12 @@ fn waiting(session: &Session) -> Result<Vec<String>, Failure> {
         }
     }
     ids.sort();
-    Ok(ids)
+    let mut waiting = Vec::new();
+    for id in ids {
+        // What another run goes on with ends with the first step of that one.
+        if store.successor(&id)?.is_none() {
+            waiting.push(id);
+        }
+    }
+    Ok(waiting)
 }

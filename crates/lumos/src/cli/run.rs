@@ -118,6 +118,9 @@ pub fn ending(record: &RunRecord) -> String {
         };
         return output::error(&what, hint.as_deref());
     }
-    let kept = format!("`lumos runs show {}` shows what finished", record.run_id);
+    let kept = match record.status {
+        Status::Interrupted => format!("`lumos resume {}` goes on with it", record.run_id),
+        _ => format!("`lumos runs show {}` shows what finished", record.run_id),
+    };
     output::error(status, Some(&kept))
 }

@@ -43,6 +43,7 @@ impl Driver<'_> {
         let arrived = Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_micros(since_us));
         let header = Header {
             forked_from: None,
+            continues: None,
             shared: Shared::default(),
             due: BTreeMap::new(),
             run_id: run.number.to_string(),

@@ -1,7 +1,9 @@
 //! People: a step whose node asks for approval waits for a decision before its first attempt.
 
 use super::super::event::{By, Decision};
-use super::{Command, Failure, Outcome, Phase, Plan, RunState, Semantics, Status, StepId, StepTrace, Timer};
+use super::{
+    Command, Failure, Outcome, Phase, Plan, RunState, ScopeId, Semantics, Status, StepId, StepTrace, Timer, Usd,
+};
 use crate::graph::Approval;
 
 /// What a person was asked about a step, and what was decided.
@@ -28,6 +30,32 @@ impl<S: Semantics> RunState<S> {
             out.push(Command::SetTimer { timer: Timer::Approval(id), at_us });
         }
         out.push(Command::AskHuman(id));
+    }
+
+    /// Gives the run other inputs. People are asked again about what they were asked, or have agreed to, and which has not
+    /// been done: it may be something else now. What they have put in the place of arguments stays.
+    pub(super) fn rebound(&mut self, semantics: &S, inputs: S::Value, out: &mut Vec<Command>) {
+        self.scopes[ScopeId::ROOT.0 as usize].inputs = inputs;
+        for index in 0..self.steps.len() {
+            let id = StepId(index as u32);
+            let step = &self.steps[index];
+            let lane = step.lane.clone();
+            let is_open = matches!(lane.phase, Phase::Ended | Phase::Open(_) | Phase::Judged);
+            let agreed = matches!(self.decision(id), Some(Decision::Approved { .. }));
+            if self.outcome.is_some() || is_open || !(lane.phase == Phase::Asked || agreed) {
+                continue;
+            }
+            if lane.phase == Phase::Asked {
+                self.asked -= 1;
+            } else {
+                if let Some(hedge) = self.steps[index].hedge.take() {
+                    self.lose(id, &hedge);
+                }
+                self.lose(id, &lane);
+                self.steps[index].lane.reserved = Usd::ZERO;
+            }
+            self.ask(semantics, id, out);
+        }
     }
 
     /// Lets the default hold for a step that nobody has decided about in time.

@@ -56,7 +56,7 @@ impl<S: Semantics> RunState<S> {
     }
 
     /// Takes an attempt off the run's accounts. What it cost, if it had been started, will not be known.
-    fn lose(&mut self, step: StepId, lane: &Lane) {
+    pub(super) fn lose(&mut self, step: StepId, lane: &Lane) {
         if lane.phase != Phase::Held {
             self.reserved = self.reserved - lane.reserved;
         }
