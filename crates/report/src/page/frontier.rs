@@ -44,7 +44,8 @@ fn list_of(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn about(document: &Value) -> String {
     let effort = &document["effort"];
-    let count = |name: &str| number(&effort[name]).map_or_else(|| "?".to_owned(), digits);
+    let count =
+        |name: &str| effort[name].as_u64().map_or_else(|| crate::figure::UNKNOWN.to_owned(), crate::figure::count);
     let quality = if document["is_unscored"] == true { " Quality is the share of runs that succeed." } else { "" };
     format!(
         "From {} over {}, with the seed {}: {} runs of the base, {} with one node elsewhere and {} that verify, where every \

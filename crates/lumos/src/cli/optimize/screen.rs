@@ -29,6 +29,7 @@ pub fn text(found: &Optimization, written: Option<&Path>) -> String {
         let names: Vec<String> = found.apart.iter().map(|it| clean(&it.name)).collect();
         let _ = writeln!(text, "{} {}; {note}", output::bold("kept apart:"), names.join(", "));
     }
+    text.push('\n');
     text.push_str(&off(found));
     text.push_str(&fixed(found));
     let all = effort.runs_of_all.map_or_else(|| "more than can be counted".to_owned(), figure::count);
@@ -142,7 +143,7 @@ fn off(found: &Optimization) -> String {
         let cells = vec![bindings(choice), quality, share("cost_usd"), share("latency_s"), share("bytes_outside")];
         table.row(Role::Row, cells);
     }
-    output::lines(&table.lines())
+    output::lines(&table.lines()) + "\n"
 }
 
 fn relative(off: &Off) -> String {
