@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use lumos_core::admission::End;
 use lumos_core::program::{LiveValue, Program, ProgramNode};
 use lumos_core::record::Status;
-use lumos_core::scheduler::{AttemptId, Bill, By, Command, Decision, Event, EventKind, RunState, StepId, Timer};
+use lumos_core::scheduler::{AttemptId, Bill, Command, Event, EventKind, RunState, StepId, Timer};
 use lumos_core::{Clock, Usd};
 use tokio_util::sync::CancellationToken;
 
@@ -157,8 +157,9 @@ impl<'a> Driver<'a> {
                 // Without an answer the run pauses once nothing else goes on.
                 Command::AskHuman(step) => {
                     let recall = self.journal.as_ref().and_then(|journal| journal.recall.as_ref());
-                    if recall.is_some_and(|recall| recall.is_agreed(self.bound.program(), &self.state, step)) {
-                        self.handle(EventKind::Decided(step, Decision::Approved { by: By::Person }));
+                    let decided = recall.and_then(|recall| recall.decision(self.bound.program(), &self.state, step));
+                    if let Some(decision) = decided {
+                        self.handle(EventKind::Decided(step, decision));
                     }
                 }
                 Command::Finish => {}

@@ -288,7 +288,7 @@ impl Engine {
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
     }
 
-    /// What is known from the run, if any, that a run goes on with under changed files; that one is ended, if whoever began
+    /// What is known from the runs, if any, that a run goes on with under changed files; they are ended, if whoever began
     /// this could not any more.
     async fn replaced(
         &self,
@@ -299,18 +299,12 @@ impl Engine {
         let Some((parent, 0)) = header.parent else { return Ok(None) };
         let found = store.read(|reader| {
             let Some(old) = reader.header(parent)? else { return Ok(None) };
-            let history = History::read(reader, &old)?;
             let bundle = bound.definition().bundle();
             let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
-            let recall = Recall::read(reader, &old, &history, (&bundle, bound.program()), &|_| true)?;
-            Ok(Some((old, history, recall)))
+            known(reader, old, (&bundle, bound.program())).map(Some)
         })?;
-        let Some((old, history, recall)) = found else { return Ok(None) };
-        if matches!(old.status, Status::Paused | Status::Interrupted)
-            && let Ok(old) = store.take(&old.run_id)
-        {
-            cancel_old(store, &old, history).await?;
-        }
+        let Some((recall, replaced)) = found else { return Ok(None) };
+        end_replaced(store, replaced).await?;
         Ok(Some(recall))
     }
 
@@ -366,13 +360,9 @@ impl Engine {
             EngineError::from(error)
         };
         refuse_replaced(store, &header).map_err(abandon)?;
-        let (history, recall) = store
-            .read(|reader| {
-                let history = History::read(reader, &header)?;
-                let recall = Recall::read(reader, &header, &history, (bundle, bound.program()), &|_| true)?;
-                Ok((history, recall))
-            })
-            .map_err(abandon)?;
+        let (recall, mut replaced) =
+            store.read(|reader| known(reader, header.clone(), (bundle, bound.program()))).map_err(abandon)?;
+        let (_, history) = replaced.remove(0);
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
         let trace_parent = header.trace_parent.clone();
@@ -385,6 +375,7 @@ impl Engine {
             journal.commit().await?;
         }
         cancel_old(store, &header, history).await?;
+        end_replaced(store, replaced).await?;
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
     }
 
@@ -553,6 +544,38 @@ fn refuse_replaced(store: &RecordStore, header: &store::Header) -> Result<(), St
         Some(by) => Err(StoreError::Replaced { run_id: header.run_id.clone(), by }),
         None => Ok(()),
     }
+}
+
+/// What is known from a run and those that it goes on with under changed files, and these runs, the newest first; `now` is
+/// how the workflow is defined now.
+fn known(
+    reader: &mut store::Reader<'_>,
+    first: store::Header,
+    now: (&Bundle, &Program),
+) -> Result<(Recall, Vec<(store::Header, History)>), StoreError> {
+    let history = History::read(reader, &first)?;
+    let mut recall = Recall::read(reader, &first, &history, now, &|_| true)?;
+    let mut runs = vec![(first, history)];
+    while let Some((parent, 0)) = runs.last().and_then(|(header, _)| header.parent)
+        && let Some(earlier) = reader.header(parent)?
+    {
+        let history = History::read(reader, &earlier)?;
+        recall = recall.or(Recall::read(reader, &earlier, &history, now, &|_| true)?);
+        runs.push((earlier, history));
+    }
+    Ok((recall, runs))
+}
+
+/// Ends runs that another one goes on with, unless they have ended or another process ends them.
+async fn end_replaced(store: &RecordStore, replaced: Vec<(store::Header, History)>) -> Result<(), StoreError> {
+    for (old, history) in replaced {
+        if matches!(old.status, Status::Paused | Status::Interrupted)
+            && let Ok(old) = store.take(&old.run_id)
+        {
+            cancel_old(store, &old, history).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends a run that this process has taken over.

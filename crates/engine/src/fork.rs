@@ -50,6 +50,9 @@ impl Fork {
             let mut inputs = history.inputs.json().as_object().cloned().unwrap_or_default();
             inputs.extend(self.inputs.clone());
             history.inputs = LiveValue::from(Value::Object(inputs));
+        }
+        if !self.inputs.is_empty() || history.folded.state.has_asked() {
+            // People are asked anew about what this run does again.
             first.push(EventKind::Rebound(history.inputs.clone()));
         }
         first.push(EventKind::Resumed);

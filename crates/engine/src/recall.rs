@@ -1,11 +1,13 @@
 //! Answers of an earlier run that are given again: those of steps whose definition and request are what they were.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use lumos_core::graph::{Body, GraphId, Node, NodeId};
 use lumos_core::load::Bundle;
 use lumos_core::program::{LiveValue, Program};
 use lumos_core::scheduler::{AttemptId, Bill, By, Decision, EventKind, RunState, StepId};
+use lumos_core::spec::WorkflowSpec;
 use lumos_core::{Basis, CallReport, Usage, Usd};
 
 use crate::history::History;
@@ -17,8 +19,9 @@ type Key = (String, Hash, u64);
 /// Answers of a run, by where they were given, by what defined the step, and by what was asked.
 pub(crate) struct Recall {
     answers: BTreeMap<Key, (LiveValue, Bill)>,
-    /// What a person has agreed to: where, how the step was defined, what was asked and what would be done.
-    agreed: BTreeSet<(String, Hash, Hash)>,
+    /// What a person has agreed to, changed arguments included: where, how the step was defined, what was asked and what
+    /// would have been done.
+    agreed: BTreeMap<(String, Hash, Hash), Decision<LiveValue>>,
     /// The definition of each node as it is now, by its position.
     definitions: Vec<Hash>,
     /// How many answers have been given again.
@@ -56,19 +59,40 @@ impl Recall {
             _ => {}
         })?;
         let ids = (0..state.steps().len() as u32).map(StepId);
-        let agreed = ids.filter(|id| matches!(state.decision(*id), Some(Decision::Approved { by: By::Person })));
-        let agreed = agreed.filter_map(|id| {
+        let agreed = ids.filter_map(|id| {
             let position = program.node(state.graph_of(id), state.step(id).node).position;
-            Some((place(program, state, id), *definitions.get(position)?, question(program, state, id)?))
+            let decision = state.decision(id).filter(|decision| match decision {
+                Decision::Approved { by } => *by == By::Person,
+                Decision::Edited(_) => true,
+                Decision::Rejected { .. } => false,
+            })?;
+            let key = (place(program, state, id), *definitions.get(position)?, question(program, state, id)?);
+            Some((key, decision.clone()))
         });
         Ok(Self { answers, agreed: agreed.collect(), definitions: self::definitions(now.0, now.1), given: 0 })
     }
 
-    /// Whether a person has agreed to the very same before.
-    pub(crate) fn is_agreed(&self, program: &Program, state: &RunState<Program>, id: StepId) -> bool {
+    /// The same, with what only an earlier run knows.
+    pub(crate) fn or(mut self, earlier: Self) -> Self {
+        for (key, answer) in earlier.answers {
+            self.answers.entry(key).or_insert(answer);
+        }
+        for (key, decision) in earlier.agreed {
+            self.agreed.entry(key).or_insert(decision);
+        }
+        self
+    }
+
+    /// What a person decided when asked the very same before.
+    pub(crate) fn decision(
+        &self,
+        program: &Program,
+        state: &RunState<Program>,
+        id: StepId,
+    ) -> Option<Decision<LiveValue>> {
         let position = program.node(state.graph_of(id), state.step(id).node).position;
-        let key = self.definitions.get(position).zip(question(program, state, id));
-        key.is_some_and(|(definition, asked)| self.agreed.contains(&(place(program, state, id), *definition, asked)))
+        let key = (place(program, state, id), *self.definitions.get(position)?, question(program, state, id)?);
+        self.agreed.get(&key).cloned()
     }
 
     /// The answer to the same request at the same place, as something that costs nothing now.
@@ -103,7 +127,7 @@ fn given_again(bill: Bill) -> Bill {
 
 /// What a person is asked about a step and what would be done.
 fn question(program: &Program, state: &RunState<Program>, id: StepId) -> Option<Hash> {
-    let asked = (state.question(id)?, program.arguments(state, id).ok()?);
+    let asked = (state.question(id)?, program.proposed(state, id).ok()?);
     Some(Hash::of(&serde_json::to_vec(&asked).ok()?))
 }
 
@@ -124,18 +148,31 @@ fn place(program: &Program, state: &RunState<Program>, id: StepId) -> String {
     place
 }
 
-/// What determines the answers of each node beside its request: its kind, its arguments and its agent.
+/// What determines the answers of each node beside its request: its kind, its arguments and its agent, or all that its
+/// sub-workflow is made of.
 fn definitions(bundle: &Bundle, program: &Program) -> Vec<Hash> {
-    let graphs = bundle.sources().map(|source| &source.parsed.spec).zip(program.plan().graphs());
-    let nodes = graphs.flat_map(|(spec, graph)| graph.nodes().iter().map(move |node| spec.nodes.get(&*node.name)));
-    let definition = |(spec, node): (Option<&lumos_core::spec::NodeSpec>, &lumos_core::program::ProgramNode)| {
-        let agent = node.agent.as_ref().and_then(|agent| bundle.agents.get(agent));
+    let specs: Vec<&WorkflowSpec> = bundle.sources().map(|source| &source.parsed.spec).collect();
+    let graphs = (0..specs.len().min(program.plan().graphs().len())).map(|at| GraphId(at as u32));
+    let nodes = graphs.flat_map(|id| of_graph(bundle, program, &specs, id));
+    nodes.collect()
+}
+
+/// The definitions of a graph's nodes; sub-workflows are nested as deep as files may be.
+fn of_graph(bundle: &Bundle, program: &Program, specs: &[&WorkflowSpec], id: GraphId) -> Vec<Hash> {
+    let definition = |(at, node): (usize, &Node)| {
+        let spec = specs.get(id.index()).and_then(|spec| spec.nodes.get(&*node.name));
+        let agent = program.node(id, NodeId(at as u32)).agent.as_ref().and_then(|agent| bundle.agents.get(agent));
+        let inner = match node.body {
+            Body::Graph(inner) => of_graph(bundle, program, specs, inner),
+            Body::Agent | Body::Guard => Vec::new(),
+        };
         let parts = (
             spec.map(|spec| (&spec.kind, &spec.options.with)),
             agent.map(|agent| (agent.spec(), agent.user_prompt.as_deref())),
+            inner,
         );
         // Specifications have no map whose keys are not texts: writing them cannot fail.
         Hash::of(&serde_json::to_vec(&parts).unwrap_or_default())
     };
-    nodes.zip(program.nodes()).map(definition).collect()
+    program.plan().graph(id).nodes().iter().enumerate().map(definition).collect()
 }

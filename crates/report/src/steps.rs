@@ -199,11 +199,14 @@ pub(crate) fn circumstances(record: &RunRecord) -> Vec<String> {
     if let Some(parent) = &record.forked_from {
         let shared = record.steps.iter().flat_map(|step| &step.attempts).filter(|attempt| attempt.shared).count();
         let tries = match shared {
-            0 => "no try is".to_owned(),
+            0 => "nothing of what was tried is".to_owned(),
             1 => "1 try is".to_owned(),
             _ => format!("{} tries are", figure::count(shared as u64)),
         };
-        facts.push(format!("{tries} run {}'s, which paid for them", crate::table::clean(parent)));
+        facts.push(format!(
+            "forked from run {}: {tries} part of that run and paid for there",
+            crate::table::clean(parent)
+        ));
     }
     facts
 }

@@ -49,9 +49,16 @@ impl Program {
         self.render_arguments(state.view(step))
     }
 
+    /// The arguments of a step as they would be had no person changed them.
+    ///
+    /// # Errors
+    /// As for [`Self::arguments`].
+    pub fn proposed(&self, state: &RunState<Self>, step: StepId) -> Result<Arguments, Failure> {
+        self.render_templates(state.view(step), None)
+    }
+
     fn render_arguments(&self, view: View<'_, Self>) -> Result<Arguments, Failure> {
         let node = self.node_in(view)?;
-        let names = Names { program: self, view, output: None };
         let edited = match view.edited().map(LiveValue::json) {
             None => None,
             Some(Value::Object(edited)) => Some(edited),
@@ -64,6 +71,17 @@ impl Program {
         if let Some(edited) = edited.filter(|_| node.judged.is_none()) {
             return Ok(edited.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
         }
+        self.render_templates(view, edited)
+    }
+
+    /// `edited` are the arguments that a person gave to the step whose answer this one judges.
+    fn render_templates(
+        &self,
+        view: View<'_, Self>,
+        edited: Option<&Map<String, Value>>,
+    ) -> Result<Arguments, Failure> {
+        let node = self.node_in(view)?;
+        let names = Names { program: self, view, output: None };
         let mut arguments = Arguments::with_capacity(node.arguments.len());
         for (name, argument) in &node.arguments {
             let value = match argument {

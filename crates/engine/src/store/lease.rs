@@ -55,7 +55,12 @@ pub(super) fn take(
         }
         Status::Interrupted | Status::Paused => {}
         Status::Running => return Err(StoreError::Held(header.run_id)),
-        status => return Err(StoreError::Ended { run_id: header.run_id, status }),
+        status => {
+            return Err(match Reader::new(&transaction, path).successor(&header)? {
+                Some(by) => StoreError::Replaced { run_id: header.run_id, by },
+                None => StoreError::Ended { run_id: header.run_id, status },
+            });
+        }
     }
     let claim = "UPDATE runs SET epoch = epoch + 1, owner = ?2, status = 'running' WHERE id = ?1 RETURNING epoch";
     let epoch = transaction.query_row(claim, (header.id, owner), |row| row.get(0)).map_err(fail)?;

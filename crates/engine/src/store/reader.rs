@@ -157,10 +157,15 @@ impl<'a> Reader<'a> {
         self.header(parent)?.ok_or_else(|| self.damaged(header, "the run whose log it shares is not there"))
     }
 
-    /// The run that goes on with a run under changed files: it shares nothing of its log.
+    /// The last of the runs that go on with a run under changed files: they share nothing of its log.
     pub(crate) fn successor(&self, header: &Header) -> Result<Option<String>, StoreError> {
+        let query = "WITH RECURSIVE later (id) AS (
+                         SELECT id FROM runs WHERE parent = ?1 AND parent_events = 0 AND id > ?1
+                         UNION SELECT runs.id FROM runs JOIN later ON runs.parent = later.id AND parent_events = 0
+                     )
+                     SELECT run_id FROM runs WHERE id = (SELECT max(id) FROM later)";
         self.connection
-            .prepare_cached("SELECT run_id FROM runs WHERE parent = ?1 AND parent_events = 0 ORDER BY id LIMIT 1")
+            .prepare_cached(query)
             .and_then(|mut query| query.query_row([header.id], |row| row.get(0)).optional())
             .map_err(|error| self.fail(&error))
     }

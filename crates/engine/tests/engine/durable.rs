@@ -576,8 +576,15 @@ async fn under_changed_files_nothing_is_asked_or_done_twice() {
     assert_eq!((new.steps[0].status, new.steps[1].status), (Status::Succeeded, Status::Paused));
     assert_eq!(store.load(&new.run_id).unwrap(), new);
     assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
-    let done = engine(&store).resume(&changed, &new.run_id, agreed(1), &cancel).await.unwrap().record();
-    assert_eq!((done.status, &done.output, agent.calls()), (Status::Succeeded, &json!("1!"), 3));
+    // Once more: what the first run knows is not forgotten.
+    let (changed, bundle) = defined(&asks_twice("{{ b.got }}?"), &agent);
+    let newer = engine(&store).resume_changed((&changed, &bundle), &new.run_id, &cancel).await.unwrap().record();
+    assert_eq!((newer.status, agent.calls(), newer.steps[0].status), (Status::Paused, 1, Status::Succeeded));
+    for id in [&old.run_id, &new.run_id] {
+        assert_eq!(store.successor(id).unwrap().as_ref(), Some(&newer.run_id));
+    }
+    let done = engine(&store).resume(&changed, &newer.run_id, agreed(1), &cancel).await.unwrap().record();
+    assert_eq!((done.status, &done.output, agent.calls()), (Status::Succeeded, &json!("1?"), 3));
     assert!(store.verify(None).unwrap().flaws.is_empty());
 }
 
@@ -609,4 +616,85 @@ async fn who_dies_while_going_on_under_changed_files_leaves_one_run_to_go_on_wit
     assert_eq!((taken.status, agent.calls(), taken.steps[0].status), (Status::Paused, 1, Status::Succeeded));
     assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
     assert!(store.verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
+async fn changed_arguments_that_a_person_gave_stay_under_changed_files() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(10);
+    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
+    let store = store(home.path());
+    let cancel = CancellationToken::new();
+    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let edited = vec![(StepId(0), Decision::Edited(json!({ "x": "7" }).into()))];
+    let old = engine(&store).resume(&bound, &old.run_id, edited, &cancel).await.unwrap().record();
+    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
+    let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
+    let new = engine(&store).resume_changed((&changed, &bundle), &old.run_id, &cancel).await.unwrap().record();
+    assert_eq!((&new.steps[0].output, agent.calls()), (&json!({ "got": "7" }), 1));
+    assert_eq!(new.steps[0].decision.as_ref().unwrap().verdict, "edited");
+}
+
+#[tokio::test]
+async fn a_sub_workflow_that_changed_is_agreed_to_again() {
+    let home = tempfile::tempdir().unwrap();
+    let agent = Counts::new(10);
+    let of = |x: &str| {
+        let inner = WorkflowSpec::new("inner").node("does", node(x)).output("{{ does.got }}");
+        let outer = WorkflowSpec::new("outer")
+            .node("sub", NodeSpec::workflow("inner.ron").approve("Do it?"))
+            .node("end", node("{{ sub }}").approve("Go on?"))
+            .output("{{ end.got }}");
+        let bundle = Bundle::in_memory(outer).with_subworkflow("inner.ron", inner);
+        let program = Program::compile(&bundle.workflows()).unwrap();
+        let bound = BoundProgram::new(program, "test", |_| {
+            Ok::<_, std::convert::Infallible>(NodeBinding { agent: Some(agent.clone()), backends: Vec::new() })
+        });
+        (Arc::new(bound.unwrap().defined_by(bundle.definition())), bundle)
+    };
+    let (bound, _) = of("1");
+    let store = store(home.path());
+    let cancel = CancellationToken::new();
+    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let agreed = vec![(StepId(0), Decision::Approved { by: By::Person })];
+    let old = engine(&store).resume(&bound, &old.run_id, agreed, &cancel).await.unwrap().record();
+    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
+    for (x, status) in [("1", Status::Succeeded), ("2", Status::Paused)] {
+        let (changed, bundle) = of(x);
+        let id = store.successor(&old.run_id).unwrap().unwrap_or(old.run_id.clone());
+        let new = engine(&store).resume_changed((&changed, &bundle), &id, &cancel).await.unwrap().record();
+        assert_eq!((new.steps[0].status, agent.calls()), (status, 1), "{x}");
+    }
+}
+
+#[tokio::test]
+async fn a_fork_asks_about_what_was_agreed_to_and_not_done() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("pays")
+        .node("pay", node("1").approve("Pay?"))
+        .node("other", node("2").approve("Go on?"))
+        .output("{{ pay.got }}{{ other.got }}");
+    let agent = Counts::new(0);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home.path());
+    let cancel = CancellationToken::new();
+    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
+    let id = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record().run_id;
+    let task = tokio::spawn({
+        let (engine, bound, id, decided) = (engine(&store), bound.clone(), id.clone(), agreed(0));
+        async move { engine.resume(&bound, &id, decided, &CancellationToken::new()).await.map(|_| ()) }
+    });
+    while agent.calls() < 1 {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    task.await.unwrap_err();
+    agent.permits.add_permits(10);
+    engine(&store).resume(&bound, &id, agreed(1), &cancel).await.unwrap();
+    let calls = agent.calls();
+    let fork = Fork { run_id: id, at: StepId(1), ..Fork::default() };
+    let forked = engine(&store).fork(&bound, &fork, &cancel).await.unwrap().record();
+    assert_eq!((forked.status, agent.calls()), (Status::Paused, calls));
+    assert!(forked.steps.iter().all(|step| step.status == Status::Paused && step.decision.is_none()));
+    assert_eq!(store.load(&forked.run_id).unwrap(), forked);
 }

@@ -15,6 +15,7 @@ use super::{inputs, resume, run};
 pub fn run(arguments: &Approve, home: Home) -> Result<u8, Failure> {
     let driven = Session::with(home, arguments.printing.stream, |session| {
         let history = session.lumos.history(&arguments.id)?;
+        resume::refuse_replaced(session, history.run_id())?;
         let step = asked_step(&history, arguments.step.as_deref())?;
         if history.overdue().contains(&step) {
             return Err(too_late(&history, step));
@@ -40,13 +41,6 @@ fn too_late(history: &History, step: StepId) -> Failure {
 
 fn decision(arguments: &Approve, history: &History, step: StepId) -> Result<Decision<LiveValue>, Failure> {
     let by = By::Person;
-    if arguments.reason.is_some() && !arguments.is_rejected {
-        return Err(Failure::invalid(
-            COMMAND_LINE,
-            "`--reason` says why a step is rejected",
-            Some("add `--reject`".to_owned()),
-        ));
-    }
     if arguments.is_rejected {
         return Ok(Decision::Rejected { reason: arguments.reason.clone(), by });
     }

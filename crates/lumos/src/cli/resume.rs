@@ -4,7 +4,7 @@ use lumos::core::Status;
 use lumos::core::load::Definition;
 use lumos::core::program::LiveValue;
 use lumos::core::scheduler::{Decision, StepId};
-use lumos::engine::{History, Kind};
+use lumos::engine::{History, Kind, StoreError};
 use lumos::{Change, Error, Home};
 use serde_json::json;
 
@@ -22,9 +22,22 @@ pub fn run(arguments: &Resume, home: Home) -> Result<u8, Failure> {
     run::told(driven, arguments.printing.of_result())
 }
 
+/// Says which run goes on with one that was left for changed files.
+///
+/// # Errors
+/// When there is one.
+pub fn refuse_replaced(session: &Session, run_id: &str) -> Result<(), Failure> {
+    let store = session.lumos.store().ok_or_else(|| Failure::failed("no runs are kept"))?;
+    match store.successor(run_id)? {
+        Some(by) => Err(StoreError::Replaced { run_id: run_id.to_owned(), by }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Goes on with one run.
 fn one(session: &Session, id: &str, accept_changes: bool) -> Result<Driven, Failure> {
     let (run_id, blueprint) = session.lumos.blueprint(id)?;
+    refuse_replaced(session, &run_id)?;
     let changes = lumos::changes(&blueprint.definition).map_err(Failure::Invalid)?;
     if changes.is_empty() || !accept_changes {
         return go_on(session, &run_id, &blueprint.definition, changes, Vec::new());

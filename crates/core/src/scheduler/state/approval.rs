@@ -33,7 +33,7 @@ impl<S: Semantics> RunState<S> {
     }
 
     /// Gives the run other inputs. People are asked again about what they were asked, or have agreed to, and which has not
-    /// been done: it may be something else now. What they have put in the place of arguments stays.
+    /// been done: it may be something else now, or be done a second time.
     pub(super) fn rebound(&mut self, semantics: &S, inputs: S::Value, out: &mut Vec<Command>) {
         self.scopes[ScopeId::ROOT.0 as usize].inputs = inputs;
         for index in 0..self.steps.len() {
@@ -41,7 +41,7 @@ impl<S: Semantics> RunState<S> {
             let step = &self.steps[index];
             let lane = step.lane.clone();
             let is_open = matches!(lane.phase, Phase::Ended | Phase::Open(_) | Phase::Judged);
-            let agreed = matches!(self.decision(id), Some(Decision::Approved { .. }));
+            let agreed = self.decision(id).is_some();
             if self.outcome.is_some() || is_open || !(lane.phase == Phase::Asked || agreed) {
                 continue;
             }
@@ -119,6 +119,11 @@ impl<S: Semantics> RunState<S> {
     pub fn asked(&self) -> impl Iterator<Item = StepId> + '_ {
         let asked = self.steps.iter().enumerate().filter(|(_, step)| step.lane.phase == Phase::Asked);
         asked.map(|(index, _)| StepId(index as u32)).take(self.asked as usize)
+    }
+
+    /// Whether a person has been asked about anything.
+    pub fn has_asked(&self) -> bool {
+        self.steps.iter().any(|step| step.question.is_some())
     }
 
     /// What a person is, or was, asked about a step; `None` for steps that need no approval or never became ready.

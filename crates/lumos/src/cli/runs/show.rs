@@ -19,12 +19,16 @@ pub fn run(arguments: &Show, home: &Home) -> Result<u8, Failure> {
     match (&arguments.attempt, arguments.format) {
         (Some(named), format) => attempt(&record, named, format, home)?,
         (None, Format::Json) => output::json(&record)?,
-        (None, Format::Human) => output::styled(&text(&record, arguments))?,
+        (None, Format::Human) => {
+            let by = super::store(home).map(|store| store.successor(&record.run_id)).transpose()?.flatten();
+            output::styled(&text(&record, arguments, by.as_deref()))?;
+        }
     }
     Ok(0)
 }
 
-fn text(record: &RunRecord, arguments: &Show) -> String {
+/// `by` is the run that goes on with it under changed files.
+fn text(record: &RunRecord, arguments: &Show, by: Option<&str>) -> String {
     let mut text = format!(
         "{} {} {}\n",
         output::bold(&lumos_report::clean(&record.workflow)),
@@ -40,7 +44,10 @@ fn text(record: &RunRecord, arguments: &Show) -> String {
         text.push_str(&run::answer(&record.output));
         text.push('\n');
     }
-    text.push_str(&run::ending(record));
+    match by {
+        Some(by) => text.push_str(&format!("run {by} goes on with it under changed files\n")),
+        None => text.push_str(&run::ending(record)),
+    }
     if arguments.shows_steps {
         text.push_str(&run::steps(record));
     } else {
