@@ -233,7 +233,14 @@ impl Desk<'_> {
             let hint = error.hint().or_else(|| Some("`lumos prices list` shows what there is".to_owned()));
             Unanswered::Question { message: error.to_string(), hint }
         })?;
-        let usage = Usage { input_tokens: Some(input), output_tokens: Some(output), ..Usage::default() };
+        // Nothing is read from a cache or written to one: what is not known would be priced at its worst.
+        let usage = Usage {
+            input_tokens: Some(input),
+            cached_input_tokens: Some(0),
+            cache_write_tokens: Some(0),
+            output_tokens: Some(output),
+            ..Usage::default()
+        };
         let cost = entry.price.cost(&usage, false).map(|cost| cost.usd);
         let mut document = serde_json::to_value(entry).unwrap_or_default();
         document["cost_usd"] = json!(cost);

@@ -294,6 +294,14 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
                     span(sink, at, outage.from_s, outage.for_s);
                     if let Some(slower) = outage.slower {
                         above_zero(sink, &at("slower"), slower, 1e6);
+                        if slower > 0.0 && slower < 1.0 {
+                            let message = format!("a brown-out of {} makes answers faster", shown(slower));
+                            sink.error(
+                                &at("slower"),
+                                message,
+                                "at least 1: how many times as long they take".to_owned(),
+                            );
+                        }
                     }
                 }
             }

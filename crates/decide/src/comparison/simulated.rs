@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use lumos_core::{Basis, Usd};
-use lumos_sim::results::{NodeResult, Percentiles, Results};
+use lumos_sim::results::{NodeResult, Percentiles, Results, Verdict};
 
 use super::{Comparison, Difference, Side, Source};
 use crate::statistics::{Estimate, student_interval};
@@ -18,9 +18,11 @@ type Named = (&'static str, fn(&Results) -> Option<f64>);
 
 /// The figures whose differences are told.
 const FIGURES: &[Named] = &[
-    ("cost_usd", |it| it.cost_per_run_usd.filter(|_| it.cost_complete).map(nanos)),
-    ("reserved_cost_usd", |it| it.reserved_cost_per_run_usd.filter(|_| it.cost_complete).map(nanos)),
-    ("failures", |it| (it.runs > 0).then(|| (it.runs - it.succeeded) as f64 / it.runs as f64)),
+    ("cost_usd", |it| it.cost_per_run_usd.filter(|_| it.cost_complete && !is_unstable(it)).map(nanos)),
+    ("reserved_cost_usd", |it| {
+        it.reserved_cost_per_run_usd.filter(|_| it.cost_complete && !is_unstable(it)).map(nanos)
+    }),
+    ("failures", |it| (it.runs > 0 && !is_unstable(it)).then(|| (it.runs - it.succeeded) as f64 / it.runs as f64)),
     ("input_tokens", |it| per_run(it, |node| node.input_tokens)),
     ("output_tokens", |it| per_run(it, |node| node.output_tokens)),
     ("latency_s.p50", |it| it.latency_s.map(|times| times.p50)),
@@ -29,6 +31,11 @@ const FIGURES: &[Named] = &[
     ("ttft_s.p50", |it| first(it).map(|times| times.p50)),
     ("ttft_s.p95", |it| first(it).map(|times| times.p95)),
 ];
+
+/// Whether a queue grows without bound: whatever ended meanwhile says nothing of what is to come.
+fn is_unstable(results: &Results) -> bool {
+    matches!(results.verdict, Verdict::Unstable { .. })
+}
 
 fn nanos(usd: Usd) -> f64 {
     usd.nanos() as f64
@@ -90,11 +97,13 @@ fn side(seeds: &[Results]) -> Side {
             p99: part(|it| it.p99),
         })
     };
+    let unstable = seeds.iter().any(is_unstable);
     let amount = |of: Of<'_>| {
         let least = || Usd::from_nanos(0);
         match estimate(of) {
             Some(it) => Amount::of(Usd::from_nanos(it.value.round() as i128), Some(it), Basis::Simulated),
             // What a backend without a price costs comes on top of what the others cost.
+            None if unstable => Amount::UNKNOWN,
             None => Amount { at_least: known(seeds).filter(|usd| *usd > least()), ..Amount::UNKNOWN },
         }
     };
@@ -120,6 +129,9 @@ fn side(seeds: &[Results]) -> Side {
         Amount { at_least: Some(total).filter(|total| *total > Usd::ZERO), ..Amount::UNKNOWN }
     };
     let mut assumptions: Vec<String> = Vec::new();
+    if unstable {
+        assumptions.push(format!("{} is unstable under this load: a queue grows without bound", name(seeds)));
+    }
     for assumption in seeds.iter().flat_map(|results| &results.assumptions) {
         if !assumptions.contains(assumption) {
             assumptions.push(assumption.clone());

@@ -43,6 +43,9 @@ pub(super) fn show(page: &mut Builder, document: &Value) {
 
 fn break_even(comparison: &Value) -> String {
     let api = text(&comparison["api"]);
+    if comparison["api_side"]["meets_slo"] == false {
+        return format!("{api} misses the SLO under this load: it is no choice, whatever it costs (simulated)");
+    }
     let point = &comparison["runs_per_month"];
     let Some(runs) = number(&point["value"]) else {
         let beyond = (number(&comparison["beyond_capacity"]), number(&comparison["capacity_per_month"]));
@@ -59,7 +62,9 @@ fn break_even(comparison: &Value) -> String {
             _ => format!("own machines are never cheaper than {api}: a run costs no less on them"),
         };
     };
-    let half = number(&point["half"]).map(|half| format!(" ± {}", digits(half))).unwrap_or_default();
+    // Seeds that agree are no proof to the single run.
+    let half = number(&point["half"]).filter(|half| *half >= runs / 1000.0);
+    let half = half.map(|half| format!(" ± {}", digits(half))).unwrap_or_default();
     let reached = match comparison["is_reached"].as_bool() {
         Some(true) => "which is within the scenario's load",
         _ => "which is more than the scenario's load",

@@ -36,7 +36,7 @@ pub fn text(found: &Optimization, written: Option<&Path>) -> String {
     let cost = effort.cost_usd.map_or_else(|| "an unknown amount".to_owned(), figure::money);
     let _ = writeln!(
         text,
-        "{} {} runs of the base, {} with one node elsewhere, {} that verify: {} attempts, {cost}; every combination would \
+        "{} {} runs of the base, {} with one node elsewhere, {} that verify: {} attempts, answers that were given again among them, {cost}; every combination would \
          have taken {all} runs",
         output::bold("took"),
         figure::count(effort.base_runs),

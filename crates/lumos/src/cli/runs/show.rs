@@ -45,7 +45,7 @@ fn text(record: &RunRecord, arguments: &Show, by: Option<&str>) -> String {
         text.push('\n');
     }
     match by {
-        Some(by) => text.push_str(&format!("run {by} goes on with it under changed files\n")),
+        Some(by) => _ = writeln!(text, "run {by} goes on with it under changed files"),
         None => text.push_str(&run::ending(record)),
     }
     if arguments.shows_steps {
