@@ -62,7 +62,11 @@ impl Session {
             .build()
             .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
         let cancel = CancellationToken::new();
-        runtime.spawn(watch_signals(cancel.clone()));
+        let signals = {
+            let _within = runtime.enter();
+            Signals::listen()
+        };
+        runtime.spawn(watch_signals(signals, cancel.clone()));
         let live = shows.then(|| Arc::new(Live::start()));
         let stream = is_stream.then(|| Arc::new(Stream::start(cancel.clone())));
         let mut builder = Lumos::builder(home).secrets(Arc::new(|name| std::env::var(name).ok()));
@@ -186,29 +190,57 @@ fn loading(program: &BoundProgram) -> String {
     program.backends().iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// The first signal cancels, and what finished is kept; the second ends the process at once.
-async fn watch_signals(cancel: CancellationToken) {
-    signal().await;
-    cancel.cancel();
-    signal().await;
-    std::process::exit(INTERRUPTED.into());
+/// The signals that end a command. They are listened for from the moment this is made.
+#[cfg(unix)]
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
+impl Signals {
+    /// Must be made within a runtime. A signal that cannot be listened for ends the process as it always does.
+    fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
 
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        Some(()) = terminate.recv() => {}
-        else => std::future::pending().await,
+        Self { interrupt: signal(SignalKind::interrupt()).ok(), terminate: signal(SignalKind::terminate()).ok() }
+    }
+
+    async fn next(&mut self) {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => _ = signal.recv().await,
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = of(&mut self.interrupt) => {}
+            () = of(&mut self.terminate) => {}
+        }
     }
 }
 
+/// The signals that end a command.
 #[cfg(not(unix))]
-async fn signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Self {
+        Self
     }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// The first signal cancels, and what finished is kept; the second ends the process at once.
+async fn watch_signals(mut signals: Signals, cancel: CancellationToken) {
+    signals.next().await;
+    cancel.cancel();
+    signals.next().await;
+    std::process::exit(INTERRUPTED.into());
 }
