@@ -9,7 +9,7 @@ use lumos_core::graph::GraphId;
 use lumos_core::load::Bundle;
 use lumos_core::program::{BackendRef, Header, LiveValue, Outline, Program, Shared};
 use lumos_core::record::{RunRecord, Status};
-use lumos_core::scheduler::{Decision, Event, EventKind, Outcome, RunState, StepId, Timer};
+use lumos_core::scheduler::{Decision, EventKind, Outcome, RunState, StepId, Timer};
 use lumos_core::spec::Durability;
 use lumos_core::{BackendError, Clock, TraceContext};
 use serde_json::Value;
@@ -20,9 +20,10 @@ use crate::clock::{Stamp, SystemClock, UnixClock};
 use crate::driver::Driver;
 use crate::event::{Audience, RunEvent, SharedSink};
 use crate::fork::{Fork, Forked};
-use crate::history::{self, Earlier, Folded, History};
+use crate::history::{self, Earlier, History};
 use crate::journal::Journal;
 use crate::recall::Recall;
+use crate::replaced;
 use crate::store::{self, Begin, Blob, Digest, Kept, RecordStore, Rows, StoreError, first_digest};
 use crate::trace::RunTrace;
 
@@ -268,9 +269,9 @@ impl Engine {
             store.abandon(header.ulid());
             EngineError::from(error)
         };
-        refuse_replaced(store, &header).map_err(abandon)?;
+        replaced::refuse(store, &header).map_err(abandon)?;
         let history = store.read(|reader| History::read(reader, &header)).map_err(abandon)?;
-        let recall = self.replaced(store, bound, &header).await?;
+        let recall = replaced::taken_over(store, bound, &header).await.map_err(abandon)?;
         // What a person decides too late changes nothing. What was in flight is lost before anything else happens.
         let overdue = history.overdue().into_iter().map(|step| EventKind::TimerFired(Timer::Approval(step)));
         let decided = decisions.into_iter().map(|(step, decision)| EventKind::Decided(step, decision));
@@ -286,26 +287,6 @@ impl Engine {
         journal.recall = recall;
         begun.journal = Some(Box::new(journal));
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
-    }
-
-    /// What is known from the runs, if any, that a run goes on with under changed files; they are ended, if whoever began
-    /// this could not any more.
-    async fn replaced(
-        &self,
-        store: &RecordStore,
-        bound: &BoundProgram,
-        header: &store::Header,
-    ) -> Result<Option<Recall>, EngineError> {
-        let Some((parent, 0)) = header.parent else { return Ok(None) };
-        let found = store.read(|reader| {
-            let Some(old) = reader.header(parent)? else { return Ok(None) };
-            let bundle = bound.definition().bundle();
-            let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
-            known(reader, old, (&bundle, bound.program())).map(Some)
-        })?;
-        let Some((recall, replaced)) = found else { return Ok(None) };
-        end_replaced(store, replaced).await?;
-        Ok(Some(recall))
     }
 
     /// Starts a run that shares the beginning of another's log. `bound` must be made by the blueprint of that run's
@@ -332,11 +313,9 @@ impl Engine {
         (history.earlier, history.forked_from, history.continues) = (earlier, Some(parent.run_id.clone()), None);
         let (mut begun, _) = Begun::of(history, Stamp::now(), first);
         let parent = Some((&parent, events));
-        begun.journal = self.journal(bound).map(|store| {
-            let mut journal = begun.new_journal(store, bound, parent, fork.trace_parent.as_deref());
-            begun.state.asked().for_each(|step| journal.ask(step));
-            Box::new(journal)
-        });
+        begun.journal = self
+            .journal(bound)
+            .map(|store| Box::new(begun.new_journal(store, bound, parent, fork.trace_parent.as_deref())));
         self.drive(bound, Box::new(begun), fork.trace_parent.clone(), cancel).await
     }
 
@@ -359,9 +338,9 @@ impl Engine {
             store.abandon(header.ulid());
             EngineError::from(error)
         };
-        refuse_replaced(store, &header).map_err(abandon)?;
+        replaced::refuse(store, &header).map_err(abandon)?;
         let (recall, mut replaced) =
-            store.read(|reader| known(reader, header.clone(), (bundle, bound.program()))).map_err(abandon)?;
+            store.read(|reader| replaced::known(reader, header.clone(), (bundle, bound.program()))).map_err(abandon)?;
         let (_, history) = replaced.remove(0);
         let given = history::inputs(&history.inputs);
         let inputs = complete(bound.program(), given);
@@ -374,8 +353,8 @@ impl Engine {
             // The new run is there before the old one ends, so that at any moment one of them can be gone on with.
             journal.commit().await?;
         }
-        cancel_old(store, &header, history).await?;
-        end_replaced(store, replaced).await?;
+        replaced::cancel(store, &header, history).await?;
+        replaced::end(store, replaced).await?;
         self.drive(bound, Box::new(begun), trace_parent, cancel).await
     }
 
@@ -395,8 +374,7 @@ impl Engine {
         let (recall, header, inputs) = store.read(|reader| {
             let header = reader.find(run_id)?;
             let history = History::read(reader, &header)?;
-            let bundle = bound.definition().bundle();
-            let bundle = bundle.map_err(|_| reader.damaged(&header, "its definition cannot be read any more"))?;
+            let bundle = reader.bundle(&header, bound.definition())?;
             let backends = &history.blueprint.backends;
             let is_same = |position: usize| {
                 let now = bound.binding(position).backends.iter().map(|bound| &bound.reference);
@@ -536,56 +514,6 @@ async fn end(
         Ok(()) => Ok(run),
         Err(error) => Err(EngineError::Store { record: record(), error }),
     }
-}
-
-/// A run that another one goes on with under changed files is not gone on with any more.
-fn refuse_replaced(store: &RecordStore, header: &store::Header) -> Result<(), StoreError> {
-    match store.successor(&header.run_id)? {
-        Some(by) => Err(StoreError::Replaced { run_id: header.run_id.clone(), by }),
-        None => Ok(()),
-    }
-}
-
-/// What is known from a run and those that it goes on with under changed files, and these runs, the newest first; `now` is
-/// how the workflow is defined now.
-fn known(
-    reader: &mut store::Reader<'_>,
-    first: store::Header,
-    now: (&Bundle, &Program),
-) -> Result<(Recall, Vec<(store::Header, History)>), StoreError> {
-    let history = History::read(reader, &first)?;
-    let mut recall = Recall::read(reader, &first, &history, now, &|_| true)?;
-    let mut runs = vec![(first, history)];
-    while let Some((parent, 0)) = runs.last().and_then(|(header, _)| header.parent)
-        && let Some(earlier) = reader.header(parent)?
-    {
-        let history = History::read(reader, &earlier)?;
-        recall = recall.or(Recall::read(reader, &earlier, &history, now, &|_| true)?);
-        runs.push((earlier, history));
-    }
-    Ok((recall, runs))
-}
-
-/// Ends runs that another one goes on with, unless they have ended or another process ends them.
-async fn end_replaced(store: &RecordStore, replaced: Vec<(store::Header, History)>) -> Result<(), StoreError> {
-    for (old, history) in replaced {
-        if matches!(old.status, Status::Paused | Status::Interrupted)
-            && let Ok(old) = store.take(&old.run_id)
-        {
-            cancel_old(store, &old, history).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Ends a run that this process has taken over.
-async fn cancel_old(store: &RecordStore, header: &store::Header, mut history: History) -> Result<(), StoreError> {
-    let Folded { program, state, digest, events, .. } = &mut history.folded;
-    let mut journal = Journal::resume(store.clone(), header.ulid(), (*digest, *events), Durability::Full);
-    let event = Event { at_us: state.now_us(), kind: EventKind::Cancelled };
-    journal.append(event.clone());
-    state.handle(program, event, &mut Vec::new());
-    journal.end(Rows::of(&history.outline())).await
 }
 
 /// A run that a driver is to take up.

@@ -131,10 +131,6 @@ impl History {
         let (digest, events) = reader.events(header, until, &mut |event, committed_us| {
             if let Some(backends) = boundaries.remove(&number) {
                 earlier.push((reached(&state), backends));
-                // A fork asks people anew.
-                for asked_us in asked.values_mut() {
-                    *asked_us = committed_us;
-                }
             }
             number += 1;
             state.handle(&program, event, &mut commands);

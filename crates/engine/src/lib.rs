@@ -20,6 +20,7 @@ mod occupancy;
 mod owner;
 mod recall;
 mod recorded;
+mod replaced;
 mod replay;
 mod sent;
 mod store;

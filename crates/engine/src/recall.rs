@@ -38,8 +38,7 @@ impl Recall {
         now: (&Bundle, &Program),
         meant: &dyn Fn(usize) -> bool,
     ) -> Result<Self, StoreError> {
-        let bundle = history.blueprint.definition.bundle();
-        let bundle = bundle.map_err(|_| reader.damaged(header, "its definition cannot be read any more"))?;
+        let bundle = reader.bundle(header, &history.blueprint.definition)?;
         let (program, state) = (&history.folded.program, &history.folded.state);
         let definitions = definitions(&bundle, program);
         let mut asked: BTreeMap<AttemptId, u64> = BTreeMap::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lumos_core::load::{Bundle, Definition};
 use lumos_core::program::LiveValue;
 use lumos_core::record::{RunRecord, Status};
 use lumos_core::scheduler::Event;
@@ -116,6 +117,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn damaged(&self, header: &Header, reason: impl Into<String>) -> StoreError {
         let path = self.path.to_path_buf();
         StoreError::Damaged { path, run_id: header.run_id.clone(), reason: reason.into() }
+    }
+
+    /// What a definition that belongs to a run is made of.
+    pub(crate) fn bundle(&self, header: &Header, definition: &Definition) -> Result<Bundle, StoreError> {
+        definition.bundle().map_err(|_| self.damaged(header, "its definition cannot be read any more"))
     }
 
     fn home(&self) -> &'a Path {
