@@ -143,3 +143,12 @@ fn a_sub_workflow_fails_once_although_several_wait_for_its_failed_node() {
     );
     assert_eq!(steps(&toy, &state), "sub failed, sub/x failed, b succeeded, sub/z failed, c succeeded");
 }
+
+#[test]
+fn a_mapped_router_that_cannot_choose_fails_and_not_what_came_before_it() {
+    let outer = vec![node("a", &[]), node("sub", &["a"]).runs(1).any()];
+    let inner = vec![node("r", &[]).map(None).routes(&[&["x"]]), node("x", &[])];
+    let toy = Toy::new(vec![graph(outer), graph(inner)]).fix("r", Ask::Width, 0).fix("r", Ask::Branch, 5);
+    let state = play(&toy, &[("start", "prepare a@1"), ("done a", "finish failed")]);
+    assert_eq!(steps(&toy, &state), "a succeeded, sub failed, sub/r failed");
+}

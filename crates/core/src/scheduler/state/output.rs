@@ -90,14 +90,17 @@ impl<S: Semantics> RunState<S> {
         let plan = semantics.plan();
         let node = self.graph(plan, scope).node(id);
         if !node.routes.is_empty() {
-            let view = View { state: self, scope, node: Some(id), step: cause };
-            let chosen = match semantics.branch(view, &value) {
-                Ok(branch) if branch < node.routes.len() => branch,
-                Ok(_) => {
-                    let failure = Failure::fatal("the router chose a branch that is not there");
-                    return self.router_failed(plan, scope, id, cause, failure, out);
-                }
-                Err(failure) => return self.router_failed(plan, scope, id, cause, failure, out),
+            // A map has no step of its own: its cause is the entry that ended last, or, without entries, something else.
+            let own = cause.filter(|_| node.policy.map.is_none());
+            let view = View { state: self, scope, node: Some(id), step: own };
+            let chosen = semantics.branch(view, &value).and_then(|branch| {
+                let failure = || Failure::fatal("the router chose a branch that is not there");
+                (branch < node.routes.len()).then_some(branch).ok_or_else(failure)
+            });
+            let chosen = match (chosen, own) {
+                (Ok(branch), _) => branch,
+                (Err(failure), Some(step)) => return self.give_up(plan, step, failure, out),
+                (Err(failure), None) => return self.give_up_node(plan, scope, id, cause, failure, out),
             };
             for target in node.routes.iter().flatten() {
                 if !node.routes[chosen].contains(target) {
@@ -110,24 +113,6 @@ impl<S: Semantics> RunState<S> {
         self.slots[slot].value = Some(value);
         self.slots[slot].progress = Progress::Resolved;
         self.todo.push(Todo::Resolved(scope, id, cause, Resolution::Succeeded));
-    }
-
-    /// A router that cannot choose has failed, although its step gave a value; mapped ones get a step of their own.
-    fn router_failed(
-        &mut self,
-        plan: &Plan,
-        scope: ScopeId,
-        node: NodeId,
-        cause: Option<StepId>,
-        failure: Failure,
-        out: &mut Vec<Command>,
-    ) {
-        match cause {
-            Some(step) if plan.graph(self.graph_of(step)).node(node).policy.map.is_none() => {
-                self.give_up(plan, step, failure, out);
-            }
-            _ => self.give_up_node(plan, scope, node, cause, failure, out),
-        }
     }
 
     pub(super) fn scope_ended(&mut self, semantics: &S, scope: ScopeId, cause: Option<StepId>, out: &mut Vec<Command>) {
