@@ -1,7 +1,7 @@
 //! What a step's value leads to: the next round or entry, a gathered list, a branch, the end of its scope.
 
 use super::{
-    Body, Command, Failure, NodeId, Outcome, Plan, Progress, Resolution, RunState, ScopeId, Semantics, Status, StepId,
+    Body, Command, Failure, NodeId, Outcome, Progress, Resolution, RunState, ScopeId, Semantics, Status, StepId,
     StepTrace, Todo, View,
 };
 
