@@ -212,6 +212,8 @@ impl RecordStore {
         let mut connection = connect(&self.path)?;
         let lease_us = self.lease.as_micros() as u64;
         let pen = self.pen.as_ref().ok_or_else(|| self.gone())?;
+        // This process may have left the run a moment ago.
+        pen.writer.settle();
         let (header, key) = lease::take(&mut connection, &self.path, id, &pen.owner.id, lease_us)?;
         pen.writer.send(Message::Taken(header.ulid(), key));
         Ok(header)

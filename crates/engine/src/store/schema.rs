@@ -177,7 +177,8 @@ const VERSION_1: &str = "
     );
 ";
 
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+/// From nothing to this version, step by step.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Version of the tables, kept in SQLite's `user_version`.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;

@@ -3,14 +3,15 @@
 use lumos_core::TraceContext;
 use lumos_core::record::Status;
 use lumos_core::scheduler::Event;
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::StoreError;
 use super::log::{Hash, Kept};
 use super::reader::{Header, Reader};
 use super::rows::{Rows, int, nano};
+use super::schema::MIGRATIONS;
 use crate::history::History;
 
 /// What was looked at, and what is wrong with it.
@@ -105,12 +106,23 @@ fn damaged_pages(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::
     Ok(())
 }
 
-/// Views and indexes that are not there.
+/// Tables, views and indexes that are not there, or not as this version of the file has them. Others may be there.
 fn schema(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<()> {
-    let mut query = connection.prepare("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2)")?;
-    for (kind, name) in [("view", "steps"), ("view", "attempts"), ("index", "log_of_run")] {
-        if !query.query_row([kind, name], |row| row.get(0))? {
-            flaws.push(format!("the {kind} `{name}` is not there"));
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let fresh = Connection::open_in_memory()?;
+    for migration in MIGRATIONS.iter().take(version as usize) {
+        fresh.execute_batch(migration)?;
+    }
+    let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE type = ?1 AND name = ?2")?;
+    let mut expected =
+        fresh.prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")?;
+    let mut rows = expected.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, name, sql): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        match query.query_row([&kind, &name], |row| row.get::<_, String>(0)).optional()? {
+            None => flaws.push(format!("the {kind} `{name}` is not there")),
+            Some(found) if found != sql => flaws.push(format!("the {kind} `{name}` is not what it should be")),
+            Some(_) => {}
         }
     }
     Ok(())
@@ -119,7 +131,7 @@ fn schema(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<
 /// Runs with values that no version of lumos writes.
 fn impossible(connection: &Connection, flaws: &mut Vec<String>) -> rusqlite::Result<()> {
     let mut query = connection.prepare(
-        "SELECT id, trace_parent, typeof(epoch) <> 'integer' OR form NOT IN (1, 2)
+        "SELECT id, trace_parent, typeof(epoch) <> 'integer' OR epoch < 0 OR typeof(form) <> 'integer' OR form NOT IN (1, 2)
                 OR (parent IS NULL) <> (parent_events IS NULL) OR (definition IS NULL) = (record IS NULL)
          FROM runs ORDER BY id",
     )?;

@@ -56,6 +56,8 @@ pub(super) enum Message {
     Append(Box<Append>, Done),
     /// This process goes on with a run no longer, and it has not ended.
     Abandoned(Ulid),
+    /// Somebody waits until what was sent before has been written, which is when this is dropped.
+    Awaited(#[allow(dead_code, reason = "tells by its end")] mpsc::Sender<()>),
 }
 
 /// A run that begins.
@@ -143,6 +145,15 @@ impl Writer {
             self.desk.waiting.fetch_add(1, Ordering::Relaxed);
             // If the writer is gone, the message is dropped and whoever waits for it learns so.
             let _ = sender.send(message);
+        }
+    }
+
+    /// Waits until everything that was sent has been written, or could not be.
+    pub(super) fn settle(&self) {
+        if self.desk.waiting.load(Ordering::Relaxed) > 0 {
+            let (sender, receiver) = mpsc::channel();
+            self.send(Message::Awaited(sender));
+            let _ = receiver.recv();
         }
     }
 
@@ -265,7 +276,8 @@ impl State {
                 tracing::warn!(%error, "runs cannot be kept");
                 for message in group {
                     // A log with a hole could not be read: nothing more of the run is written, and others may have it.
-                    self.lost.extend(self.runs.remove(&message.run()).map(|held| held.key));
+                    let lost = message.run().and_then(|run| self.runs.remove(&run));
+                    self.lost.extend(lost.map(|held| held.key));
                     if let Message::Append(append, done) = message {
                         let _ = done.send((Err(error.clone()), append));
                     }
@@ -298,6 +310,7 @@ impl State {
                     self.lost.extend(self.runs.remove(run).map(|held| held.key));
                     Written::Yes
                 }
+                Message::Awaited(_) => Written::Yes,
                 Message::Append(append, _) => statements.append(&mut self.runs, append, (&self.owner, version))?,
             });
         }
@@ -318,10 +331,12 @@ impl State {
 }
 
 impl Message {
-    fn run(&self) -> Ulid {
+    /// The run that it is about.
+    fn run(&self) -> Option<Ulid> {
         match self {
-            Self::Taken(run, _) | Self::Abandoned(run) => *run,
-            Self::Append(append, _) => append.run,
+            Self::Taken(run, _) | Self::Abandoned(run) => Some(*run),
+            Self::Append(append, _) => Some(append.run),
+            Self::Awaited(_) => None,
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
-use lumos_core::load::Bundle;
 use lumos_core::program::Program;
 use lumos_core::record::Status;
 use lumos_core::scheduler::{By, Decision, StepId};
-use lumos_core::spec::{ApprovalSpec, Durability, InputSpec, NodeSpec, Verdict, WorkflowSpec};
+use lumos_core::spec::{Durability, NodeSpec, WorkflowSpec};
 use lumos_core::{Agent, AgentCall, AgentError, AgentOutput, TraceContext};
 use lumos_engine::{
     BoundProgram, CancellationToken, Engine, EngineError, EventSink, Fork, Kind, NodeBinding, RecordStore, RunEvent,
@@ -21,9 +20,9 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// Counts its calls, and answers with its argument once there is a permit.
-struct Counts {
+pub struct Counts {
     calls: AtomicU32,
-    permits: Semaphore,
+    pub permits: Semaphore,
 }
 
 #[async_trait]
@@ -36,16 +35,16 @@ impl Agent for Counts {
 }
 
 impl Counts {
-    fn new(permits: usize) -> Arc<Self> {
+    pub fn new(permits: usize) -> Arc<Self> {
         Arc::new(Self { calls: AtomicU32::new(0), permits: Semaphore::new(permits) })
     }
 
-    fn calls(&self) -> u32 {
+    pub fn calls(&self) -> u32 {
         self.calls.load(Ordering::SeqCst)
     }
 }
 
-fn bind(workflow: WorkflowSpec, agent: &Arc<Counts>, durability: Durability) -> Arc<BoundProgram> {
+pub fn bind(workflow: WorkflowSpec, agent: &Arc<Counts>, durability: Durability) -> Arc<BoundProgram> {
     let program = Program::compile(&Arc::new(workflow).into()).unwrap();
     let bound = BoundProgram::new(program, "test", |_| {
         Ok::<_, std::convert::Infallible>(NodeBinding { agent: Some(agent.clone()), backends: Vec::new() })
@@ -53,12 +52,12 @@ fn bind(workflow: WorkflowSpec, agent: &Arc<Counts>, durability: Durability) -> 
     Arc::new(bound.unwrap().durable(durability))
 }
 
-fn node(x: &str) -> NodeSpec {
+pub fn node(x: &str) -> NodeSpec {
     NodeSpec::custom("counts").with("x", x)
 }
 
 /// Three steps in a row, two of them with a long value.
-fn chain() -> WorkflowSpec {
+pub fn chain() -> WorkflowSpec {
     let mut spec = WorkflowSpec::new("chain")
         .node("a", node("{{ 'long ' * 200 }}"))
         .node("b", node("{{ a.got }}"))
@@ -68,11 +67,11 @@ fn chain() -> WorkflowSpec {
     spec
 }
 
-fn store(home: &Path) -> RecordStore {
+pub fn store(home: &Path) -> RecordStore {
     RecordStore::open(home).unwrap()
 }
 
-fn engine(store: &RecordStore) -> Engine {
+pub fn engine(store: &RecordStore) -> Engine {
     Engine::builder().store(store.clone()).build()
 }
 
@@ -81,7 +80,11 @@ fn newest(store: &RecordStore) -> String {
 }
 
 /// Starts a run, lets its agent answer `permits` times, and drops it when it has been called once more.
-async fn interrupted(home: &Path, workflow: WorkflowSpec, permits: usize) -> (Arc<Counts>, Arc<BoundProgram>, String) {
+pub async fn interrupted(
+    home: &Path,
+    workflow: WorkflowSpec,
+    permits: usize,
+) -> (Arc<Counts>, Arc<BoundProgram>, String) {
     let agent = Counts::new(permits);
     let bound = bind(workflow, &agent, Durability::Full);
     let store = store(home);
@@ -282,17 +285,21 @@ async fn every_changed_byte_is_found() {
         "UPDATE runs SET trace_parent = 'zz'",
         "UPDATE runs SET epoch = 'zz'",
         "UPDATE runs SET record = 'zz'",
+        "UPDATE runs SET epoch = -1",
         "UPDATE runs SET form = 7",
         "UPDATE runs SET parent = 1",
         "UPDATE log SET blobs = NULL WHERE blobs IS NOT NULL",
         "DROP VIEW steps",
         "DROP INDEX log_of_run",
+        "DROP VIEW steps; CREATE VIEW steps AS SELECT run, 1 AS step FROM endings",
+        "DROP INDEX log_of_run; CREATE INDEX log_of_run ON log (seq)",
     ];
     for damage in damages {
         std::fs::write(&file, &whole).unwrap();
         let database = Connection::open(&file).unwrap();
         database.pragma_update(None, "foreign_keys", false).unwrap();
-        assert!(database.execute(damage, []).unwrap() > 0 || damage.starts_with("DROP"), "{damage}");
+        database.execute_batch(damage).unwrap();
+        assert!(database.changes() > 0 || damage.starts_with("DROP"), "{damage}");
         drop(database);
         let store = RecordStore::reader(home.path());
         let flaws = store.verify(None).unwrap().flaws;
@@ -395,66 +402,6 @@ async fn records_of_version_1_stay() {
     assert!(store.verify(None).unwrap().flaws.is_empty());
 }
 
-/// A step that waits for a person for so many seconds.
-fn asked(timeout_s: f64, default: Verdict) -> NodeSpec {
-    let mut node = node("1");
-    let ask = "Go on?".to_owned();
-    node.options.approve = Some(ApprovalSpec { ask, timeout_s: Some(timeout_s), default: Some(default) });
-    node
-}
-
-#[tokio::test]
-async fn a_default_holds_while_the_run_goes_on() {
-    let home = tempfile::tempdir().unwrap();
-    let workflow = WorkflowSpec::new("asks")
-        .node("asked", asked(0.001, Verdict::Approve))
-        .node("slow", node("2"))
-        .output("{{ asked.got }}{{ slow.got }}");
-    let agent = Counts::new(0);
-    let bound = bind(workflow, &agent, Durability::Full);
-    let store = store(home.path());
-    let task = tokio::spawn({
-        let engine = engine(&store);
-        async move { engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record() }
-    });
-    // The step begins beside the slow one, which has not ended.
-    while agent.calls() < 2 {
-        tokio::task::yield_now().await;
-    }
-    agent.permits.add_permits(2);
-    let record = task.await.unwrap();
-    assert_eq!((record.status, &record.output), (Status::Succeeded, &json!("12")));
-    assert_eq!(record.steps[0].decision.as_ref().unwrap().by, By::Timeout);
-    assert_eq!(store.load(&record.run_id).unwrap(), record);
-}
-
-#[tokio::test]
-async fn who_decides_too_late_changes_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    let workflow = WorkflowSpec::new("asks").node("asked", asked(0.001, Verdict::Reject)).output("{{ asked.got }}");
-    let agent = Counts::new(1);
-    let bound = bind(workflow, &agent, Durability::Full);
-    let store = store(home.path());
-    let engine = engine(&store);
-    let paused = engine.run(&bound, RunRequest::default(), &CancellationToken::new()).await.unwrap().record();
-    assert_eq!((paused.status, paused.steps[0].default.as_deref()), (Status::Paused, Some("rejected")));
-    let kept = store.load(&paused.run_id).unwrap();
-    assert!(kept.steps[0].due_at.is_some() && kept == paused);
-    while store.history(&paused.run_id).unwrap().overdue().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    // A fork asks anew.
-    let fork = Fork { run_id: paused.run_id.clone(), at: StepId(0), ..Fork::default() };
-    let forked = engine.fork(&bound, &fork, &CancellationToken::new()).await.unwrap().record();
-    assert_eq!((&forked, forked.status), (&store.load(&forked.run_id).unwrap(), Status::Paused));
-    assert!(forked.steps[0].due_at > kept.steps[0].due_at);
-    let late = vec![(StepId(0), Decision::Approved { by: By::Person })];
-    let record = engine.resume(&bound, &paused.run_id, late, &CancellationToken::new()).await.unwrap().record();
-    assert_eq!((record.status, agent.calls()), (Status::Refused, 0));
-    assert_eq!(record.steps[0].decision.as_ref().unwrap().by, By::Timeout);
-    assert_eq!(store.replay(&bound, &record.run_id).unwrap().difference, None);
-}
-
 #[tokio::test]
 async fn a_log_that_was_cut_off_is_no_replay() {
     let home = tempfile::tempdir().unwrap();
@@ -495,206 +442,4 @@ impl EventSink for Parents {
         self.0.lock().unwrap().push(parent.cloned());
         Some(true)
     }
-}
-
-#[tokio::test]
-async fn a_fork_asks_again_about_what_was_agreed_to_before() {
-    let home = tempfile::tempdir().unwrap();
-    let workflow = WorkflowSpec::new("pays")
-        .input("p", InputSpec::text().default_value("2"))
-        .node("quote", node("{{ inputs.p }}"))
-        .node("pay", node("{{ inputs.p }}").approve("Pay {{ inputs.p }}?").after("quote"))
-        .output("{{ pay.got }}");
-    let agent = Counts::new(10);
-    let bound = bind(workflow, &agent, Durability::Full);
-    let store = store(home.path());
-    let engine = engine(&store);
-    let cancel = CancellationToken::new();
-    let paused = engine.run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let agreed = || vec![(StepId(1), Decision::Approved { by: By::Person })];
-    engine.resume(&bound, &paused.run_id, agreed(), &cancel).await.unwrap();
-    assert_eq!(agent.calls(), 2);
-    let inputs: IndexMap<String, Value> = [("p".to_owned(), json!("1000000"))].into_iter().collect();
-    for (inputs, question) in [(IndexMap::new(), "Pay 2?"), (inputs, "Pay 1000000?")] {
-        let fork = Fork { run_id: paused.run_id.clone(), at: StepId(1), inputs, ..Fork::default() };
-        let forked = engine.fork(&bound, &fork, &cancel).await.unwrap().record();
-        assert_eq!((forked.status, agent.calls()), (Status::Paused, 2));
-        assert_eq!(forked.steps[1].question.as_deref(), Some(question));
-        assert_eq!(store.load(&forked.run_id).unwrap(), forked);
-        assert_eq!(store.replay(&bound, &forked.run_id).unwrap().difference, None);
-    }
-    assert!(store.verify(None).unwrap().flaws.is_empty());
-}
-
-#[tokio::test]
-async fn what_was_in_flight_is_interrupted_before_a_rejection_ends_the_run() {
-    let home = tempfile::tempdir().unwrap();
-    let workflow = WorkflowSpec::new("rejects")
-        .node("asked", node("1").approve("Go on?"))
-        .node("slow", node("2"))
-        .output("{{ asked.got }}{{ slow.got }}");
-    let (_, bound, id) = interrupted(home.path(), workflow, 0).await;
-    let store = store(home.path());
-    let rejected = vec![(StepId(0), Decision::Rejected { reason: None, by: By::Person })];
-    let record = engine(&store).resume(&bound, &id, rejected, &CancellationToken::new()).await.unwrap().record();
-    let slow = &record.steps[1].attempts[0];
-    assert_eq!((record.status, slow.status), (Status::Refused, Status::Interrupted));
-    assert_eq!(store.replay(&bound, &id).unwrap().difference, None);
-}
-
-/// A program that knows how it was defined.
-fn defined(workflow: &WorkflowSpec, agent: &Arc<Counts>) -> (Arc<BoundProgram>, Bundle) {
-    let bundle = Bundle::in_memory(workflow.clone());
-    let bound = Arc::into_inner(bind(workflow.clone(), agent, Durability::Full)).expect("nobody else has it");
-    (Arc::new(bound.defined_by(bundle.definition())), bundle)
-}
-
-/// Two steps, one after the other, that people are asked about, and one after them.
-fn asks_twice(end: &str) -> WorkflowSpec {
-    WorkflowSpec::new("twice")
-        .node("a", node("1").approve("First?"))
-        .node("b", node("{{ a.got }}").approve("Then?"))
-        .node("end", node(end))
-        .output("{{ end.got }}")
-}
-
-#[tokio::test]
-async fn under_changed_files_nothing_is_asked_or_done_twice() {
-    let home = tempfile::tempdir().unwrap();
-    let agent = Counts::new(10);
-    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
-    let store = store(home.path());
-    let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
-    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
-
-    let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
-    let new = engine(&store).resume_changed((&changed, &bundle), &old.run_id, &cancel).await.unwrap().record();
-    assert_eq!((new.status, agent.calls(), &new.continues), (Status::Paused, 1, &Some(old.run_id.clone())));
-    assert_eq!((new.steps[0].status, new.steps[1].status), (Status::Succeeded, Status::Paused));
-    assert_eq!(store.load(&new.run_id).unwrap(), new);
-    assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
-    // Once more: what the first run knows is not forgotten.
-    let (changed, bundle) = defined(&asks_twice("{{ b.got }}?"), &agent);
-    let newer = engine(&store).resume_changed((&changed, &bundle), &new.run_id, &cancel).await.unwrap().record();
-    assert_eq!((newer.status, agent.calls(), newer.steps[0].status), (Status::Paused, 1, Status::Succeeded));
-    for id in [&old.run_id, &new.run_id] {
-        assert_eq!(store.successor(id).unwrap().as_ref(), Some(&newer.run_id));
-    }
-    let done = engine(&store).resume(&changed, &newer.run_id, agreed(1), &cancel).await.unwrap().record();
-    assert_eq!((done.status, &done.output, agent.calls()), (Status::Succeeded, &json!("1?"), 3));
-    assert!(store.verify(None).unwrap().flaws.is_empty());
-}
-
-#[tokio::test]
-async fn who_dies_while_going_on_under_changed_files_leaves_one_run_to_go_on_with() {
-    let home = tempfile::tempdir().unwrap();
-    let agent = Counts::new(10);
-    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
-    let store = store(home.path());
-    let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
-    // The new run's row was written, and nothing more.
-    let new = "01M8EQ6QNCNJA00VB3A0XVF026";
-    let database = Connection::open(home.path().join("lumos.db")).unwrap();
-    database
-        .execute(
-            "INSERT INTO runs (run_id, workflow, deployment, seed, status, started_at, parent, parent_events, definition,
-                               inputs, form)
-             SELECT ?1, workflow, deployment, seed, 'running', started_at, id, 0, definition, inputs, 2 FROM runs",
-            [new],
-        )
-        .unwrap();
-    assert_eq!(store.successor(&old.run_id).unwrap().as_deref(), Some(new));
-    let refused = engine(&store).resume(&bound, &old.run_id, agreed(1), &cancel).await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, EngineError::Unreadable(StoreError::Replaced { .. })), "{refused}");
-    let taken = engine(&store).resume(&bound, new, Vec::new(), &cancel).await.unwrap().record();
-    assert_eq!((taken.status, agent.calls(), taken.steps[0].status), (Status::Paused, 1, Status::Succeeded));
-    assert_eq!(store.load(&old.run_id).unwrap().status, Status::Cancelled);
-    assert!(store.verify(None).unwrap().flaws.is_empty());
-}
-
-#[tokio::test]
-async fn changed_arguments_that_a_person_gave_stay_under_changed_files() {
-    let home = tempfile::tempdir().unwrap();
-    let agent = Counts::new(10);
-    let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
-    let store = store(home.path());
-    let cancel = CancellationToken::new();
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let edited = vec![(StepId(0), Decision::Edited(json!({ "x": "7" }).into()))];
-    let old = engine(&store).resume(&bound, &old.run_id, edited, &cancel).await.unwrap().record();
-    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
-    let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
-    let new = engine(&store).resume_changed((&changed, &bundle), &old.run_id, &cancel).await.unwrap().record();
-    assert_eq!((&new.steps[0].output, agent.calls()), (&json!({ "got": "7" }), 1));
-    assert_eq!(new.steps[0].decision.as_ref().unwrap().verdict, "edited");
-}
-
-#[tokio::test]
-async fn a_sub_workflow_that_changed_is_agreed_to_again() {
-    let home = tempfile::tempdir().unwrap();
-    let agent = Counts::new(10);
-    let of = |x: &str| {
-        let inner = WorkflowSpec::new("inner").node("does", node(x)).output("{{ does.got }}");
-        let outer = WorkflowSpec::new("outer")
-            .node("sub", NodeSpec::workflow("inner.ron").approve("Do it?"))
-            .node("end", node("{{ sub }}").approve("Go on?"))
-            .output("{{ end.got }}");
-        let bundle = Bundle::in_memory(outer).with_subworkflow("inner.ron", inner);
-        let program = Program::compile(&bundle.workflows()).unwrap();
-        let bound = BoundProgram::new(program, "test", |_| {
-            Ok::<_, std::convert::Infallible>(NodeBinding { agent: Some(agent.clone()), backends: Vec::new() })
-        });
-        (Arc::new(bound.unwrap().defined_by(bundle.definition())), bundle)
-    };
-    let (bound, _) = of("1");
-    let store = store(home.path());
-    let cancel = CancellationToken::new();
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let agreed = vec![(StepId(0), Decision::Approved { by: By::Person })];
-    let old = engine(&store).resume(&bound, &old.run_id, agreed, &cancel).await.unwrap().record();
-    assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
-    for (x, status) in [("1", Status::Succeeded), ("2", Status::Paused)] {
-        let (changed, bundle) = of(x);
-        let id = store.successor(&old.run_id).unwrap().unwrap_or(old.run_id.clone());
-        let new = engine(&store).resume_changed((&changed, &bundle), &id, &cancel).await.unwrap().record();
-        assert_eq!((new.steps[0].status, agent.calls()), (status, 1), "{x}");
-    }
-}
-
-#[tokio::test]
-async fn a_fork_asks_about_what_was_agreed_to_and_not_done() {
-    let home = tempfile::tempdir().unwrap();
-    let workflow = WorkflowSpec::new("pays")
-        .node("pay", node("1").approve("Pay?"))
-        .node("other", node("2").approve("Go on?"))
-        .output("{{ pay.got }}{{ other.got }}");
-    let agent = Counts::new(0);
-    let bound = bind(workflow, &agent, Durability::Full);
-    let store = store(home.path());
-    let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
-    let id = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record().run_id;
-    let task = tokio::spawn({
-        let (engine, bound, id, decided) = (engine(&store), bound.clone(), id.clone(), agreed(0));
-        async move { engine.resume(&bound, &id, decided, &CancellationToken::new()).await.map(|_| ()) }
-    });
-    while agent.calls() < 1 {
-        tokio::task::yield_now().await;
-    }
-    task.abort();
-    task.await.unwrap_err();
-    agent.permits.add_permits(10);
-    engine(&store).resume(&bound, &id, agreed(1), &cancel).await.unwrap();
-    let calls = agent.calls();
-    let fork = Fork { run_id: id, at: StepId(1), ..Fork::default() };
-    let forked = engine(&store).fork(&bound, &fork, &cancel).await.unwrap().record();
-    assert_eq!((forked.status, agent.calls()), (Status::Paused, calls));
-    assert!(forked.steps.iter().all(|step| step.status == Status::Paused && step.decision.is_none()));
-    assert_eq!(store.load(&forked.run_id).unwrap(), forked);
 }
