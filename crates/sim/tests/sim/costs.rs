@@ -6,24 +6,12 @@ use lumos_core::price::{Price, Rates, TokenPrice};
 use lumos_sim::results::{Results, summarize};
 use lumos_sim::{Options, simulate};
 
-use super::scenarios::{NO_MODELS, model_priced};
-
-const WORKFLOW: &str = r#"Workflow(
-    name: "ask",
-    nodes: { "say": Generator(agent: "writer", input: "hello") },
-    output: "done",
-)"#;
+use super::scenarios::{ASK, BOUGHT, NO_MODELS, model_priced};
 
 const OWN: &str = r#"Deployment(
     name: "own",
     backends: { "llama": Simulated(model: "llama-3.1-8b", hardware: "h100-sxm") },
     bind: { "*": "llama" },
-)"#;
-
-const BOUGHT: &str = r#"Deployment(
-    name: "bought",
-    backends: { "api": Remote(provider: OpenAi, model: "m", api_key: Env("KEY")) },
-    bind: { "*": "api" },
 )"#;
 
 fn usd(text: &str) -> Usd {
@@ -47,8 +35,8 @@ fn arriving(deployment: &str, price: &[(&str, Price)], workload: &str, output: u
     );
     let prices: IndexMap<String, Price> =
         price.iter().map(|(name, price)| ((*name).to_owned(), price.clone())).collect();
-    let model = model_priced(WORKFLOW, deployment, &scenario, &prices)
-        .unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let model =
+        model_priced(ASK, deployment, &scenario, &prices).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
     let measures = simulate(&model, Options::default()).expect("it can be");
     summarize(&model, &measures, 1.0, &[0])
 }
@@ -146,7 +134,7 @@ fn a_station_in_the_place_of_an_api_is_paid_by_the_token_as_that_is() {
         nodes: { "say": (duration_s: 1) }, services: { "api": Station(servers: 1) },
     )"#;
     let prices = [("api".to_owned(), by_token())].into_iter().collect();
-    let problems = model_priced(WORKFLOW, BOUGHT, text, &prices).map(|_| ()).expect_err("no lengths, no price");
+    let problems = model_priced(ASK, BOUGHT, text, &prices).map(|_| ()).expect_err("no lengths, no price");
     assert!(problems[0].contains("`say` asks a model, and nothing says how many input tokens"), "{problems:?}");
 }
 

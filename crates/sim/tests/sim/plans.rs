@@ -10,24 +10,12 @@ use lumos_sim::plan::{
     BreakEven, Capacity, Laboratory, PlanError, Sized, Space, break_even, capacity, chosen, smallest,
 };
 
-use super::scenarios::{checked, files};
-
-const WORKFLOW: &str = r#"Workflow(
-    name: "ask",
-    nodes: { "say": Generator(agent: "writer", input: "hello") },
-    output: "done",
-)"#;
+use super::scenarios::{ASK, BOUGHT, checked, files};
 
 const OWN: &str = r#"Deployment(
     name: "own",
     backends: { "llama": Simulated(model: "llama-3.1-8b", hardware: "l40s", cost: PerHour(usd: "0.90")) },
     bind: { "*": "llama" },
-)"#;
-
-const BOUGHT: &str = r#"Deployment(
-    name: "bought",
-    backends: { "api": Remote(provider: OpenAi, model: "m", api_key: Env("KEY")) },
-    bind: { "*": "api" },
 )"#;
 
 fn described(deployment: &str, workload: &str, input: u32, slo: &str) -> Scenario {
@@ -39,7 +27,7 @@ fn described(deployment: &str, workload: &str, input: u32, slo: &str) -> Scenari
             services: {{ {api} }}, slo: ({slo}),
         )"#
     );
-    checked(WORKFLOW, deployment, &text).unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
+    checked(ASK, deployment, &text).unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
 }
 
 fn sized(scenario: &Scenario, runs: Option<u64>, most_replicas: u32) -> Result<Sized, PlanError> {

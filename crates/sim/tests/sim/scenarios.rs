@@ -72,3 +72,17 @@ const WRITER: &str = r#"Generator(model: "m", prompt: (user: "{{ input }}"))"#;
 
 /// A deployment without models.
 pub const NO_MODELS: &str = r#"Deployment(name: "none", backends: { "x": Local(model: "m") }, bind: {})"#;
+
+/// One question to a model.
+pub const ASK: &str = r#"Workflow(
+    name: "ask",
+    nodes: { "say": Generator(agent: "writer", input: "hello") },
+    output: "done",
+)"#;
+
+/// A deployment that buys all answers.
+pub const BOUGHT: &str = r#"Deployment(
+    name: "bought",
+    backends: { "api": Remote(provider: OpenAi, model: "m", api_key: Env("KEY")) },
+    bind: { "*": "api" },
+)"#;

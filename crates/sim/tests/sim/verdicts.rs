@@ -3,7 +3,7 @@
 use lumos_sim::results::{Bottleneck, Span, Verdict, summarize};
 use lumos_sim::{Options, simulate};
 
-use super::scenarios::{NO_MODELS, model};
+use super::scenarios::{ASK, NO_MODELS, model};
 
 /// One station after another.
 const TWO: &str = r#"Workflow(
@@ -109,12 +109,6 @@ fn clients_that_wait_for_their_runs_never_make_a_queue_grow_without_bound() {
     assert_eq!(stations("Closed(clients: 9, think_s: 0)", 300, 1.0, 0.5, 1), Verdict::Stable);
 }
 
-const WORKFLOW: &str = r#"Workflow(
-    name: "ask",
-    nodes: { "say": Generator(agent: "writer", input: "hello") },
-    output: "done",
-)"#;
-
 fn asked(backend: &str, workload: &str, output: u32, service: &str) -> Verdict {
     let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
     let scenario = format!(
@@ -124,7 +118,7 @@ fn asked(backend: &str, workload: &str, output: u32, service: &str) -> Verdict {
             services: {{ {service} }}, slo: (run_s: 1000),
         )"#
     );
-    judged(WORKFLOW, &deployment, &scenario, 1)
+    judged(ASK, &deployment, &scenario, 1)
 }
 
 const REMOTE: &str = r#"Remote(provider: OpenAi, model: "m", api_key: Env("KEY"), LIMITS)"#;
@@ -184,8 +178,7 @@ fn all_that_is_told_is_the_same_iteration_by_iteration() {
         ("hedge_after_ms: 6000", scaling, day, ""),
         ("", "max_seqs: 4, engine: \"vllm-sync\"", "arrivals: Poisson(per_s: 3), runs: 700", ""),
     ] {
-        let workflow =
-            WORKFLOW.replace("input:", &format!("{policy}{} input:", if policy.is_empty() { "" } else { "," }));
+        let workflow = ASK.replace("input:", &format!("{policy}{} input:", if policy.is_empty() { "" } else { "," }));
         let deployment = format!(
             r#"Deployment(name: "it", backends: {{ "it": Simulated(model: "llama-3.1-8b", hardware: "l40s", {more},
                 cost: PerHour(usd: "0.90")) }}, bind: {{ "*": "it" }})"#
