@@ -410,7 +410,7 @@ fn verdict(loaded: &Loaded, pattern: Pattern) -> Verdict {
     let (mut came, mut there) = (0, 0);
     let last_us = loaded.runs.iter().map(|run| run.due_us).max().unwrap_or(0);
     for (at_us, comes) in changes.into_iter().take_while(|(at_us, _)| *at_us <= last_us) {
-        watch.look(at_us, &[Queue { came, waiting: 0, there }]);
+        watch.look(at_us, &[Queue { came, there, ..Queue::default() }]);
         came += u64::from(comes);
         there = if comes { there + 1 } else { there - 1 };
     }

@@ -345,17 +345,17 @@ impl<'m> Driver<'m> {
             let look_us = self.watch.next_us();
             let there = self.runs.len() as u64;
             let mut queues = Vec::with_capacity(self.services.len() + 1);
-            queues.push(Queue { came: self.measures.arrived, waiting: there, there });
+            queues.push(Queue { came: self.measures.arrived, waiting: there, there, is_partial: false });
             for (service, measures) in self.services.iter().zip(&self.measures.services) {
                 let held = service.gate.as_ref().map_or(0, Gate::waiting) as u64;
-                let waiting = match &service.work {
-                    Work::Station(_) => measures.here - measures.serving,
-                    Work::Api(_) => 0,
+                let (waiting, is_partial) = match &service.work {
+                    Work::Station(_) => (measures.here - measures.serving, false),
+                    Work::Api(api) => (0, api.is_impaired(look_us - 1)),
                     // What happens at that very moment comes after it.
-                    Work::Pool(pool, _) => pool.waiting(look_us - 1) as u64,
+                    Work::Pool(pool, _) => (pool.waiting(look_us - 1) as u64, pool.is_partial(look_us - 1)),
                 };
                 let (came, there) = (measures.requests + held, measures.here + held);
-                queues.push(Queue { came, waiting: waiting + held, there });
+                queues.push(Queue { came, waiting: waiting + held, there, is_partial });
             }
             self.watch.look(look_us, &queues);
         }

@@ -260,6 +260,13 @@ impl Pool {
         self.members.iter().map(|member| member.replica.queued()).sum()
     }
 
+    /// Whether more of its replicas may serve later than do now: some start, are down, or may still be started.
+    pub fn is_partial(&self, now_us: u64) -> bool {
+        let most = self.spec.scaling.map_or(self.spec.replicas, |scaling| scaling.max);
+        let mut paid = self.members.iter().filter(|member| member.since_us.is_some());
+        self.provisioned < most || paid.any(|member| member.ready_us > now_us)
+    }
+
     /// Requests that wait or run.
     pub fn outstanding(&self) -> u32 {
         self.members.iter().map(|member| member.replica.outstanding()).sum()

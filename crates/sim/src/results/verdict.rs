@@ -4,7 +4,7 @@
 use lumos_core::spec::ArrivalSpec;
 use serde::Serialize;
 
-use super::watch::Watch;
+use super::watch::{Queue, Watch};
 
 /// Windows into which the time of arrivals is cut to see whether a queue grows in all of them.
 const WINDOWS: usize = 16;
@@ -125,10 +125,14 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
     let states: Vec<State> = (0..watched.names.len()).map(|service| state(watches, service, watched)).collect();
     let mut growing: Vec<Bottleneck> = Vec::new();
     let mut unclear = Vec::new();
-    for (name, state) in watched.names.iter().zip(&states) {
+    let mut runs_per_s = 0.0;
+    for (service, (name, state)) in watched.names.iter().zip(&states).enumerate() {
         match state {
+            State::Grows { .. } if is_flooded(watches, service, &states) => unclear.push((*name).to_owned()),
             State::Grows { load, per_s } => {
                 growing.push(Bottleneck { service: (*name).to_owned(), load: *load, requests_per_s: *per_s });
+                // Of a run that asks several times, several wait.
+                runs_per_s += per_s / per_run(watches, service).max(1.0);
             }
             State::Unclear => unclear.push((*name).to_owned()),
             State::Served => {}
@@ -138,8 +142,9 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
         growing.sort_by(|a, b| {
             b.requests_per_s.total_cmp(&a.requests_per_s).then(b.load.unwrap_or(0.0).total_cmp(&a.load.unwrap_or(0.0)))
         });
-        let runs = growth(watches, None, 0.5, |queue| queue.there);
-        return Verdict::Unstable { runs_per_s: runs.per_s.max(0.0), services: growing };
+        // Batches that fill hold runs too, and are not there for ever.
+        let there = growth(watches, None, &late(&all), |queue| queue.there);
+        return Verdict::Unstable { runs_per_s: there.per_s.min(runs_per_s).max(0.0), services: growing };
     }
     if !unclear.is_empty() {
         return Verdict::Unclear { services: unclear };
@@ -158,7 +163,7 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
 pub fn verdict_of_runs(watch: &Watch, typical_us: Option<u64>, pattern: Pattern) -> Verdict {
     let Pattern::Steady { cycle_us } = pattern else { return Verdict::Stable };
     let watches = std::slice::from_ref(watch);
-    let late = growth(watches, None, 0.5, |queue| queue.there);
+    let late = growth(watches, None, &late(&all), |queue| queue.there);
     if late.t < GROWS_LATE {
         return Verdict::Stable;
     }
@@ -180,12 +185,18 @@ enum State {
 }
 
 fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
-    let whole = growth(watches, Some(service), 0.0, |queue| queue.waiting);
-    let late = growth(watches, Some(service), 0.5, |queue| queue.waiting);
+    // Before all that may serve does, a queue grows that will be worked off: nothing follows from that.
+    let whole_span = |watch: &Watch| longest_whole(watch, service);
+    let is_seen = watches.iter().all(|watch| {
+        let (from, to) = whole_span(watch);
+        to - from >= WINDOWS.min(watch.count())
+    });
+    let span: &dyn Fn(&Watch) -> (usize, usize) = if is_seen { &whole_span } else { &all };
+    let whole = growth(watches, Some(service), span, |queue| queue.waiting);
+    let late = growth(watches, Some(service), &late(span), |queue| queue.waiting);
     let shortest_us = watches.iter().map(Watch::until_us).min().unwrap_or(0);
-    let capacity = capacity(watches, service);
-    let load = capacity.map(|per_s| (whole.came as f64 / whole.seconds / per_s).max(1.0));
-    let per_s = late.per_s.max(whole.per_s);
+    let came_per_s = whole.came as f64 / whole.seconds;
+    let load = capacity(watches, service).map(|per_s| (came_per_s / per_s).max(1.0));
     let grows = match watched.pattern {
         // Over whole days, because what is left in the evening may be worked off at night.
         Pattern::Daily { day_us } => lasts(shortest_us, day_us) && load >= Some(1.02),
@@ -196,18 +207,27 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
         Pattern::Steady { cycle_us } => cycle_us,
         _ => 0,
     };
-    let is_enough = whole.came >= FEWEST && shortest_us >= cycle_us;
+    let seen_us = |watch: &Watch| match span(watch) {
+        span if span == all(watch) => watch.until_us(),
+        (from, to) => (to - from) as u64 * watch.slot_us(),
+    };
+    let is_enough = is_seen && whole.came >= FEWEST && watches.iter().all(|watch| seen_us(watch) >= cycle_us);
     let goes_on = match watched.pattern {
         Pattern::Steady { .. } => true,
         Pattern::Daily { day_us } => lasts(shortest_us, day_us),
         Pattern::Recorded | Pattern::Closed => false,
     };
+    let left = |load: f64| came_per_s * (1.0 - 1.0 / load);
     match offered(watches, service, &whole).filter(|_| goes_on) {
-        Some((load, true)) if is_enough => return State::Grows { load: Some(load), per_s: per_s.max(0.0) },
+        Some((load, true)) if is_enough => {
+            let per_s = late.per_s.max(whole.per_s).clamp(0.0, left(load));
+            return State::Grows { load: Some(load), per_s };
+        }
         Some(_) => return State::Unclear,
         None => {}
     }
     if grows {
+        let per_s = load.map_or(late.per_s.max(whole.per_s).min(came_per_s), left);
         return if is_enough { State::Grows { load, per_s } } else { State::Unclear };
     }
     if matches!(watched.pattern, Pattern::Steady { .. }) {
@@ -218,6 +238,54 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
         }
     }
     State::Served
+}
+
+/// All slots.
+fn all(watch: &Watch) -> (usize, usize) {
+    (0, watch.count())
+}
+
+/// The second half of some slots.
+fn late(span: &dyn Fn(&Watch) -> (usize, usize)) -> impl Fn(&Watch) -> (usize, usize) {
+    move |watch| {
+        let (from, to) = span(watch);
+        (from + (to - from) / 2, to)
+    }
+}
+
+/// The longest time in which all of a service served that may, in slots; the last of several.
+fn longest_whole(watch: &Watch, service: usize) -> (usize, usize) {
+    let is_whole = |slots: usize| !watch.at(Some(service), slots).is_partial;
+    let (mut longest, mut from) = ((0, 0), 0);
+    for slots in 0..watch.count() {
+        if !is_whole(slots) || !is_whole(slots + 1) {
+            from = slots + 1;
+        } else if slots + 1 - from >= longest.1 - longest.0 {
+            longest = (from, slots + 1);
+        }
+    }
+    longest
+}
+
+/// Whether what waits for a service may be no more than what another has held back while not all of it served.
+fn is_flooded(watches: &[Watch], service: usize, states: &[State]) -> bool {
+    let waits: u64 = watches.iter().map(|watch| watch.at(Some(service), watch.count()).waiting).sum();
+    let held = |other: usize| {
+        let most = watches.iter().filter_map(|watch| {
+            let looks = (0..=watch.count()).map(|slots| watch.at(Some(other), slots));
+            let is_partial = looks.clone().any(|queue| queue.is_partial);
+            looks.map(|queue| queue.waiting).max().filter(|_| is_partial)
+        });
+        most.sum::<u64>() as f64 * per_run(watches, service) / per_run(watches, other).max(f64::MIN_POSITIVE)
+    };
+    let others = (0..states.len()).filter(|other| *other != service && !matches!(states[*other], State::Grows { .. }));
+    waits > 0 && waits as f64 <= others.map(held).sum()
+}
+
+/// Requests of a run to a service, on average over runs.
+fn per_run(watches: &[Watch], service: usize) -> f64 {
+    let came = |of: Option<usize>| watches.iter().map(|watch| watch.at(of, watch.count()).came).sum::<u64>();
+    came(Some(service)) as f64 / came(None).max(1) as f64
 }
 
 /// Whether a day is over with its last arrival, which comes a little before its end.
@@ -249,20 +317,24 @@ struct Growth {
     dispersion: f64,
 }
 
-/// Growth from a share of the time on.
-fn growth(watches: &[Watch], service: Option<usize>, from: f64, of: impl Fn(super::watch::Queue) -> u64) -> Growth {
+/// Growth in the slots that `span` says of each watch.
+fn growth(
+    watches: &[Watch],
+    service: Option<usize>,
+    span: &dyn Fn(&Watch) -> (usize, usize),
+    of: impl Fn(Queue) -> u64,
+) -> Growth {
     let (mut grew, mut came, mut seconds) = (Vec::new(), Vec::new(), 0.0);
     for watch in watches {
-        let count = watch.count();
-        let first = (count as f64 * from) as usize;
-        let windows = WINDOWS.min(count - first);
-        let at = |window: usize| watch.at(service, first + window * (count - first) / windows.max(1));
+        let (from, to) = span(watch);
+        let windows = WINDOWS.min(to - from);
+        let at = |window: usize| watch.at(service, from + window * (to - from) / windows.max(1));
         for window in 0..windows {
             let (before, after) = (at(window), at(window + 1));
             grew.push(of(after) as f64 - of(before) as f64);
             came.push(after.came.saturating_sub(before.came) as f64);
         }
-        seconds += ((count - first) as u64 * watch.slot_us()) as f64 / 1e6;
+        seconds += ((to - from) as u64 * watch.slot_us()) as f64 / 1e6;
     }
     let (mean, variance) = moments(&grew);
     let (mean_came, variance_came) = moments(&came);
@@ -283,24 +355,32 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0))
 }
 
-/// Requests per second that end while a queue is never short of them; `None` where that is not seen. Of the times at which it
-/// is so, the second half counts: in the first a batch fills.
+/// Requests per second that are served while many wait and all serves that may, after the last arrival too; `None` where that
+/// is not seen.
 fn capacity(watches: &[Watch], service: usize) -> Option<f64> {
-    let queue = |watch: &Watch, slots: usize| watch.at(Some(service), slots);
-    let all = watches.iter().flat_map(|watch| (0..=watch.count()).map(move |slots| queue(watch, slots).waiting));
-    let enough = (all.max()? / 10).max(1);
-    let (mut ended, mut us) = (0, 0);
+    let (mut served, mut us) = (0.0, 0);
     for watch in watches {
-        let is_short =
-            |slots: &usize| queue(watch, *slots).waiting >= enough && queue(watch, slots + 1).waiting >= enough;
-        let slots: Vec<usize> = (0..watch.count()).filter(is_short).collect();
-        for slots in &slots[slots.len() / 2..] {
-            let ends = |slots: usize| queue(watch, slots).came.saturating_sub(queue(watch, slots).there);
-            ended += ends(slots + 1).saturating_sub(ends(*slots));
-            us += watch.slot_us();
+        let (from, to) = longest_whole(watch, service);
+        let enough = watch.enough(service, from..=to);
+        let queue = |slots: usize| watch.at(Some(service), slots);
+        for slots in from..to {
+            let (before, after) = (queue(slots), queue(slots + 1));
+            if before.waiting >= enough && after.waiting >= enough {
+                served += work(after) - work(before);
+                us += watch.slot_us();
+            }
+        }
+        if let Some((at_us, last)) = watch.tail(service).filter(|_| to == watch.count()) {
+            served += work(last) - work(queue(to));
+            us += at_us.saturating_sub(to as u64 * watch.slot_us());
         }
     }
-    (ended > 0).then(|| ended as f64 / (us as f64 / 1e6))
+    (served > 0.0 && us > 0).then(|| served / (us as f64 / 1e6))
+}
+
+/// Requests that have been served, of those in the middle of it half: a batch that fills ends nothing yet.
+fn work(queue: Queue) -> f64 {
+    queue.came.saturating_sub(queue.there) as f64 + queue.there.saturating_sub(queue.waiting) as f64 / 2.0
 }
 
 /// Whether somebody waited at every look of the second half, and more than hardly anybody at the end: such a queue may be on
@@ -314,7 +394,7 @@ fn never_empties(watch: &Watch, service: usize) -> bool {
 
 /// Whether batches still grow at the end of a load that is short beside one request: how many there will be is not seen.
 fn fills(watches: &[Watch], service: usize) -> bool {
-    let late = growth(watches, Some(service), 0.5, |queue| queue.there);
+    let late = growth(watches, Some(service), &late(&all), |queue| queue.there);
     if late.t < GROWS_LATE {
         return false;
     }

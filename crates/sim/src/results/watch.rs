@@ -12,7 +12,22 @@ pub struct Queue {
     pub waiting: u64,
     /// Requests that wait or are served.
     pub there: u64,
+    /// Whether more of it may serve later than does now: replicas start, may still be started, or something is down.
+    pub is_partial: bool,
 }
+
+/// A service after the last arrival: the last look at which its queue was still long.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tail {
+    at_us: u64,
+    queue: Queue,
+    /// What is long.
+    enough: u64,
+    is_over: bool,
+}
+
+/// Looks after the last arrival come this part of the time since then apart, so that any queue is worked off in a few.
+const TAIL_PART: u64 = 64;
 
 /// What was offered to a limit, as a multiple of what it lets pass in that time, and by how many requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -38,6 +53,9 @@ pub struct Watch {
     until_us: u64,
     /// By service; empty without limits.
     offered: Vec<Option<Offered>>,
+    /// By service, once the last run has arrived.
+    tails: Vec<Tail>,
+    is_closed: bool,
 }
 
 impl Watch {
@@ -52,6 +70,8 @@ impl Watch {
             highest: vec![0; services + 1],
             until_us: 0,
             offered: Vec::new(),
+            tails: Vec::new(),
+            is_closed: false,
         }
     }
 
@@ -69,6 +89,9 @@ impl Watch {
 
     /// What has been there since the last event, the runs first, told when the clock goes on to `now_us`.
     pub fn look(&mut self, now_us: u64, queues: &[Queue]) {
+        if self.is_closed {
+            return self.look_after(now_us, queues);
+        }
         while self.next_us <= now_us {
             self.looks.extend_from_slice(queues);
             for (highest, queue) in self.highest.iter_mut().zip(queues) {
@@ -90,9 +113,47 @@ impl Watch {
 
     /// The last run arrives now, and `offered` is what limits were asked for until then.
     pub fn close(&mut self, now_us: u64, offered: Vec<Option<Offered>>) {
-        if self.next_us < u64::MAX {
-            (self.until_us, self.next_us, self.offered) = (now_us, u64::MAX, offered);
+        if self.is_closed {
+            return;
         }
+        (self.until_us, self.offered, self.is_closed) = (now_us, offered, true);
+        let tail = |service: usize| {
+            let end = self.at(Some(service), self.count());
+            let enough = self.enough(service, 0..=self.count());
+            Tail { enough, is_over: end.is_partial || end.waiting < enough, ..Tail::default() }
+        };
+        self.tails = (0..self.width - 1).map(tail).collect();
+        self.note_next(now_us);
+    }
+
+    /// How queues are worked off after the last arrival.
+    fn look_after(&mut self, now_us: u64, queues: &[Queue]) {
+        for (tail, queue) in self.tails.iter_mut().zip(queues.iter().skip(1)) {
+            tail.is_over |= queue.is_partial || queue.waiting < tail.enough;
+            if !tail.is_over {
+                (tail.at_us, tail.queue) = (now_us, *queue);
+            }
+        }
+        self.note_next(now_us);
+    }
+
+    fn note_next(&mut self, now_us: u64) {
+        let passed_us = now_us - self.until_us;
+        let is_over = self.tails.iter().all(|tail| tail.is_over);
+        self.next_us = if is_over { u64::MAX } else { now_us + self.slot_us.max(passed_us / TAIL_PART) };
+    }
+
+    /// How many that wait for a service are many, of those that did at these looks.
+    pub(super) fn enough(&self, service: usize, looks: std::ops::RangeInclusive<usize>) -> u64 {
+        let waiting = |slots: usize| self.at(Some(service), slots).waiting;
+        let longest = looks.map(waiting).max().unwrap_or(0);
+        (longest / 10).max(1)
+    }
+
+    /// What was there of a service when its queue was last long, and when, if that was after the last arrival and it had been
+    /// long until then.
+    pub(super) fn tail(&self, service: usize) -> Option<(u64, Queue)> {
+        self.tails.get(service).filter(|tail| tail.at_us > 0).map(|tail| (tail.at_us, tail.queue))
     }
 
     /// Slots that lie in the time of arrivals.

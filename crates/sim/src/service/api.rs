@@ -47,6 +47,12 @@ impl ApiModel {
     pub fn has_outages(&self) -> bool {
         !self.outages.is_empty()
     }
+
+    /// What ails it at that time.
+    fn outage(&self, now_us: u64) -> Option<&OutageSpec> {
+        let now_s = now_us as f64 / 1e6;
+        self.outages.iter().find(|outage| now_s >= outage.from_s && now_s < outage.from_s + outage.for_s)
+    }
 }
 
 /// What becomes of a request.
@@ -109,11 +115,7 @@ impl<'a> Api<'a> {
         let model = self.model;
         let part = |purpose: u64| chance::combine(ask.draw, purpose);
         let round_trip_us = model.round_trip.us(part(1));
-        let outage = model.outages.iter().find(|outage| {
-            let now_s = now_us as f64 / 1e6;
-            now_s >= outage.from_s && now_s < outage.from_s + outage.for_s
-        });
-        let slower = match outage {
+        let slower = match model.outage(now_us) {
             Some(OutageSpec { slower: None, .. }) => return Answer::Failed { at_us: now_us + round_trip_us },
             Some(OutageSpec { slower: Some(slower), .. }) => *slower,
             None => 1.0,
@@ -137,6 +139,11 @@ impl<'a> Api<'a> {
         };
         let first_us = begin_us + round_trip_us + whole_us(ttft_us * slower);
         Answer::Tokens { first_us, done_us: first_us + whole_us(rest_us * slower), cached }
+    }
+
+    /// Whether it fails or is slower now.
+    pub fn is_impaired(&self, now_us: u64) -> bool {
+        self.model.outage(now_us).is_some()
     }
 
     /// A request that was answered with tokens ends.

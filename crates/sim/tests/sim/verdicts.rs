@@ -1,6 +1,6 @@
 //! What is called stable, overloaded, unstable, or too short to tell, and which service is blamed.
 
-use lumos_sim::results::{Bottleneck, Span, Verdict, summarize};
+use lumos_sim::results::{Bottleneck, Results, Span, Verdict, summarize};
 use lumos_sim::{Options, simulate};
 
 use super::scenarios::{ASK, NO_MODELS, model};
@@ -16,6 +16,10 @@ const TWO: &str = r#"Workflow(
 )"#;
 
 fn judged(workflow: &str, deployment: &str, scenario: &str, seeds: u64) -> Verdict {
+    found(workflow, deployment, scenario, seeds).verdict
+}
+
+fn found(workflow: &str, deployment: &str, scenario: &str, seeds: u64) -> Results {
     let model = model(workflow, deployment, scenario).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
     let with = |seed| simulate(&model, Options { seed, ..Options::default() }).expect("it can be");
     let mut found = with(1);
@@ -30,7 +34,7 @@ fn judged(workflow: &str, deployment: &str, scenario: &str, seeds: u64) -> Verdi
     }
     assert_eq!(results.latency_s.is_none(), matches!(results.verdict, Verdict::Unstable { .. }));
     assert!(results.good_share.is_none() || !matches!(results.verdict, Verdict::Unstable { .. }));
-    results.verdict
+    results
 }
 
 /// Stations with one server each, whose services take exponential times of these means.
@@ -110,6 +114,10 @@ fn clients_that_wait_for_their_runs_never_make_a_queue_grow_without_bound() {
 }
 
 fn asked(backend: &str, workload: &str, output: u32, service: &str) -> Verdict {
+    answered(backend, workload, output, service).verdict
+}
+
+fn answered(backend: &str, workload: &str, output: u32, service: &str) -> Results {
     let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
     let scenario = format!(
         r#"Scenario(
@@ -118,7 +126,7 @@ fn asked(backend: &str, workload: &str, output: u32, service: &str) -> Verdict {
             services: {{ {service} }}, slo: (run_s: 1000),
         )"#
     );
-    judged(ASK, &deployment, &scenario, 1)
+    found(ASK, &deployment, &scenario, 1)
 }
 
 const REMOTE: &str = r#"Remote(provider: OpenAi, model: "m", api_key: Env("KEY"), LIMITS)"#;
@@ -165,6 +173,83 @@ fn replicas_are_unstable_when_requests_wait_for_a_place_and_not_while_batches_fi
     assert_eq!(verdict, Verdict::Stable);
     let verdict = asked(&REPLICA.replace(", max_seqs: 8", ""), "arrivals: Constant(per_s: 50), runs: 100", 400, "");
     assert_eq!(verdict, Verdict::Unclear { services: vec!["it".to_owned()] });
+}
+
+/// Replicas that come with the load, a minute and a half after they are asked for.
+fn scaled(max_seqs: u32) -> String {
+    let scaling = "scaling: (min: 1, max: 4, target: 8, cold_start_s: 90)";
+    REPLICA.replace("max_seqs: 8", &format!("max_seqs: {max_seqs}, {scaling}"))
+}
+
+#[test]
+fn a_queue_that_grows_until_replicas_have_started_says_nothing() {
+    let load = |runs: u32| format!("arrivals: Poisson(per_s: 60), runs: {runs}");
+    let unclear = Verdict::Unclear { services: vec!["it".to_owned()] };
+    // One replica serves half of it, four all of it: after half a minute, when they serve, and when they have caught up.
+    for (runs, expected) in [(2000, &unclear), (6000, &unclear), (30_000, &Verdict::Stable)] {
+        assert_eq!(&asked(&scaled(128), &load(runs), 100, ""), expected, "{runs} runs");
+    }
+    // Four don't either.
+    assert_eq!(asked(&scaled(32), &load(2000), 100, ""), unclear);
+    let results = answered(&scaled(32), &load(30_000), 100, "");
+    let Verdict::Unstable { services, .. } = &results.verdict else { panic!("{:?}", results.verdict) };
+    let load = services[0].load.expect("it is seen");
+    // What all four carry, not what was carried while they started.
+    let per_s = results.throughput_per_s;
+    assert!((1.2..2.0).contains(&load) && load * per_s < 60.0, "{load} times {per_s}");
+}
+
+#[test]
+fn a_queue_behind_replicas_that_catch_up_says_nothing() {
+    let workflow = ASK.replace(
+        "},\n    output",
+        ", \"note\": Tool(agent: \"work\", after: [\"say\"], with: { \"expression\": \"1\" }) },\n    output",
+    );
+    let verdict = |backend: &str, runs: u32, note_s: f64| {
+        let deployment = format!(r#"Deployment(name: "it", backends: {{ "it": {backend} }}, bind: {{ "*": "it" }})"#);
+        let scenario = format!(
+            r#"Scenario(
+                name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Poisson(per_s: 60), runs: {runs}),
+                nodes: {{ "say": (input_tokens: 200, output_tokens: 100), "note": (service: "desk", duration_s: {note_s}) }},
+                services: {{ "desk": Station(servers: 1) }}, slo: (run_s: 1000),
+            )"#
+        );
+        judged(&workflow, &deployment, &scenario, 1)
+    };
+    // The desk bears 70 a second, and is given more while the replicas work off what had waited for them.
+    for runs in [7000, 8000, 9000] {
+        let verdict = verdict(&scaled(128), runs, 1.0 / 70.0);
+        assert!(!matches!(verdict, Verdict::Unstable { .. }), "{runs} runs: {verdict:?}");
+    }
+    assert_eq!(verdict(&scaled(128), 60_000, 1.0 / 70.0), Verdict::Stable);
+    assert_eq!(blamed(&verdict(&scaled(128), 30_000, 1.0 / 50.0)), ["desk"], "that bears less than comes");
+}
+
+#[test]
+fn a_queue_that_grows_while_something_is_down_says_nothing() {
+    let outage = "\"it\": Replicas(outages: [(replica: 0, from_s: 10, for_s: 300)])";
+    let two = REPLICA.replace("max_seqs: 8", "max_seqs: 64, replicas: 2");
+    for (runs, is_told) in [(2000, false), (60_000, true)] {
+        let verdict = asked(&two, &format!("arrivals: Poisson(per_s: 24), runs: {runs}"), 100, outage);
+        assert_eq!(matches!(verdict, Verdict::Overloaded { .. }), is_told, "{verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Unclear { .. }), !is_told, "{verdict:?}");
+    }
+}
+
+#[test]
+fn an_overload_is_what_comes_over_what_is_carried_whether_or_not_batches_are_full() {
+    let large = REPLICA.replace("max_seqs: 8", "max_seqs: 256");
+    for (runs, per_s, output) in [(2000, 60, 300), (8000, 60, 300), (8000, 60, 1200), (3000, 300, 900)] {
+        let results = answered(&large, &format!("arrivals: Poisson(per_s: {per_s}), runs: {runs}"), output, "");
+        let Verdict::Unstable { runs_per_s, services } = &results.verdict else { panic!("{:?}", results.verdict) };
+        let Bottleneck { load, requests_per_s, .. } = services[0];
+        let (came, carried) = (results.runs as f64 / results.duration_s, results.throughput_per_s);
+        let says = format!("{runs} of {output}: {:?}, {came} come and {carried} go", results.verdict);
+        assert!((load.expect("it is seen") * carried / came - 1.0).abs() < 0.1, "{says}");
+        for grows in [*runs_per_s, requests_per_s] {
+            assert!((grows + carried - came).abs() < 0.1 * carried && grows < came, "{says}");
+        }
+    }
 }
 
 #[test]
