@@ -284,6 +284,17 @@ fn services(sink: &mut Sink<'_>, scenario: &Scenario) {
                 if let Some(ttl_s) = api.cache_ttl_s {
                     above_zero(sink, &at("cache_ttl_s"), ttl_s, MAX_SECONDS);
                 }
+                for (field, tokens) in
+                    [("cache_min_tokens", api.cache_min_tokens), ("cache_step_tokens", api.cache_step_tokens)]
+                {
+                    if tokens.is_some() && api.cache_ttl_s.is_none() {
+                        let message = "nothing is cached without a `cache_ttl_s`".to_owned();
+                        sink.error(&at(field), message, "cache_ttl_s: 300".to_owned());
+                    }
+                }
+                if api.cache_step_tokens == Some(0) {
+                    sink.error(&at("cache_step_tokens"), "the value is 0".to_owned(), "at least 1".to_owned());
+                }
                 limits(sink, &format!("services.{name}"), &api.limits);
                 chance(sink, &at("fail"), api.fail);
                 if let Some(window) = api.batch_window_s {

@@ -205,6 +205,8 @@ impl Decode for ServiceSpec {
                     retry_after: fields.take(reader, "retry_after").unwrap_or(default.retry_after),
                     fail: fields.take(reader, "fail").unwrap_or_default(),
                     cache_ttl_s: fields.take(reader, "cache_ttl_s"),
+                    cache_min_tokens: fields.take(reader, "cache_min_tokens"),
+                    cache_step_tokens: fields.take(reader, "cache_step_tokens"),
                     outages: fields.take(reader, "outages").unwrap_or_default(),
                     batch_window_s: fields.take(reader, "batch_window_s"),
                     attempts: default.attempts,

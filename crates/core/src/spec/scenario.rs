@@ -277,6 +277,10 @@ pub struct ApiSpec {
     pub fail: f64,
     /// Seconds for which shared prompts stay cached after their last use; `None` caches nothing.
     pub cache_ttl_s: Option<f64>,
+    /// Tokens of the shortest shared prompt that is cached; `None` takes what the provider of the backend's model documents.
+    pub cache_min_tokens: Option<u32>,
+    /// Tokens in steps of which cached prompts grow beyond that; `None` as before.
+    pub cache_step_tokens: Option<u32>,
     /// When it does not work as usual.
     pub outages: Vec<OutageSpec>,
     /// The window in which requests are held back to be served together; `None` serves each at once.
@@ -296,6 +300,8 @@ impl Default for ApiSpec {
             retry_after: true,
             fail: 0.0,
             cache_ttl_s: None,
+            cache_min_tokens: None,
+            cache_step_tokens: None,
             outages: Vec::new(),
             batch_window_s: None,
             attempts: 0,

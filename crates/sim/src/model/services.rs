@@ -3,9 +3,9 @@
 use lumos_core::Problem;
 use lumos_core::admission::Rules;
 use lumos_core::load::{Bundle, Scenario};
-use lumos_core::price::Price;
+use lumos_core::price::{Price, PromptCaches};
 use lumos_core::program::BackendRef;
-use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, ServiceSpec};
+use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, Provider, ServiceSpec};
 
 use super::build::{Sources, problem};
 use super::{ServiceKind, ServiceModel};
@@ -76,7 +76,7 @@ impl<'a> Services<'a> {
             }
             (Some(ServiceSpec::Api(api)), _) => {
                 let basis = self.speed_of(name, api)?;
-                (ServiceKind::Api(Box::new(ApiModel::new(api))), basis)
+                (ServiceKind::Api(Box::new(ApiModel::new(&self.caching(name, api, backend)))), basis)
             }
             (Some(ServiceSpec::Profile { file, replicas, outages }), _) => {
                 self.calibrated(name, file, *replicas, outages)?
@@ -143,6 +143,42 @@ impl Services<'_> {
             }
         }
         Some(basis)
+    }
+}
+
+impl Services<'_> {
+    /// An API with what its provider is known to keep of prompts, where the scenario does not say it.
+    fn caching(&mut self, name: &str, api: &ApiSpec, backend: Option<&BackendSpec>) -> ApiSpec {
+        let mut api = api.clone();
+        let (Some(_), Some(BackendSpec::Remote(remote))) = (api.cache_ttl_s, backend) else { return api };
+        if remote.provider == Provider::Anthropic && remote.prompt_cache.is_none() {
+            let assumed = format!(
+                "`{name}` keeps no prompts: Anthropic is to be asked for it, with the deployment's `prompt_cache`"
+            );
+            self.assumed.push(assumed);
+            api.cache_ttl_s = None;
+            return api;
+        }
+        if api.cache_min_tokens.is_some() {
+            return api;
+        }
+        let caches = PromptCaches::builtin();
+        let Some(rule) = caches.of(remote.provider.as_str(), &remote.model) else {
+            self.assumed
+                .push(format!("`{name}` keeps what prompts share however short: no `cache_min_tokens` is given"));
+            return api;
+        };
+        api.cache_min_tokens = Some(rule.min_tokens);
+        api.cache_step_tokens = api.cache_step_tokens.or(Some(rule.step_tokens));
+        let steps = match api.cache_step_tokens {
+            Some(tokens) if tokens > 1 => format!(", in steps of {tokens}"),
+            _ => String::new(),
+        };
+        self.assumed.push(format!(
+            "`{name}` keeps what prompts share from {} tokens on{steps}: {} as of {}; `cache_min_tokens` says otherwise",
+            rule.min_tokens, rule.source, rule.as_of
+        ));
+        api
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lumos_core::chance::{self, unit};
+use lumos_core::price::cached_tokens;
 use lumos_core::spec::{ApiSpec, OutageSpec};
 
 use super::Buckets;
@@ -18,13 +19,21 @@ pub struct ApiModel {
     buckets: Buckets,
     retry_after: bool,
     fail: f64,
-    cache_ttl_us: Option<u64>,
+    cache: Option<Cache>,
     outages: Vec<OutageSpec>,
     batch_window_us: Option<u64>,
 }
 
+/// What is kept of prompts.
+#[derive(Debug, Clone, Copy)]
+struct Cache {
+    ttl_us: u64,
+    min_tokens: u32,
+    step_tokens: u32,
+}
+
 impl ApiModel {
-    /// The API that a scenario describes.
+    /// The API that a scenario describes. What it does not say of the cache is as it would be for any length of prompts.
     pub fn new(spec: &ApiSpec) -> Self {
         let us = |seconds: f64| (seconds * 1e6).round() as u64;
         Self {
@@ -35,7 +44,11 @@ impl ApiModel {
             buckets: Buckets::new(&spec.limits),
             retry_after: spec.retry_after,
             fail: spec.fail,
-            cache_ttl_us: spec.cache_ttl_s.map(us),
+            cache: spec.cache_ttl_s.map(|ttl_s| Cache {
+                ttl_us: us(ttl_s),
+                min_tokens: spec.cache_min_tokens.unwrap_or(0),
+                step_tokens: spec.cache_step_tokens.unwrap_or(1),
+            }),
             outages: spec.outages.clone(),
             batch_window_us: spec.batch_window_s.map(us).filter(|window| *window > 0),
         }
@@ -152,9 +165,10 @@ impl<'a> Api<'a> {
     }
 
     fn read_cache(&mut self, now_us: u64, shared: Option<(u64, u32)>) -> u32 {
-        let (Some(ttl_us), Some((name, tokens))) = (self.model.cache_ttl_us, shared) else { return 0 };
+        let (Some(cache), Some((name, tokens))) = (self.model.cache, shared) else { return 0 };
         let used = self.cached.insert(name, now_us);
-        if used.is_some_and(|used_us| now_us.saturating_sub(used_us) <= ttl_us) { tokens } else { 0 }
+        let is_kept = used.is_some_and(|used_us| now_us.saturating_sub(used_us) <= cache.ttl_us);
+        if is_kept { cached_tokens(tokens, cache.min_tokens, cache.step_tokens) } else { 0 }
     }
 }
 
@@ -183,6 +197,24 @@ mod tests {
         assert_eq!(api.send(0, &ask(200, 101)), tokens(600_000, 2_600_000, 0));
         assert_eq!(api.send(60_000_000, &ask(200, 1)), tokens(60_500_000, 60_500_000, 100));
         assert_eq!(api.send(120_000_001, &ask(200, 1)), tokens(120_600_001, 120_600_001, 0));
+    }
+
+    #[test]
+    fn short_prompts_are_not_cached() {
+        let model = |cache_min_tokens| {
+            let cached = ApiSpec { cache_ttl_s: Some(60.0), cache_step_tokens: Some(16), ..ApiSpec::default() };
+            ApiModel::new(&ApiSpec { cache_min_tokens, ..cached })
+        };
+        for (min_tokens, expected) in [(None, 96), (Some(64), 96), (Some(100), 100), (Some(101), 0)] {
+            let model = model(min_tokens);
+            let mut api = Api::new(&model);
+            api.send(0, &ask(200, 1));
+            let answer = api.send(1, &ask(200, 1));
+            assert!(
+                matches!(answer, Answer::Tokens { cached, .. } if cached == expected),
+                "{min_tokens:?}: {answer:?}"
+            );
+        }
     }
 
     #[test]

@@ -123,6 +123,61 @@ fn what_fails_is_paid_by_what_succeeds() {
     assert_eq!((none.succeeded, none.cost_usd, none.cost_per_succeeded_run_usd), (0, Some(Usd::ZERO), None));
 }
 
+/// Prompts of 6,000 tokens, `shared` of which come again each second, at an API that keeps them as `cache` says.
+fn shared(backend: &str, shared: u32, cache: &str) -> Results {
+    let deployment = format!(r#"Deployment(name: "it", backends: {{ "api": {backend} }}, bind: {{ "*": "api" }})"#);
+    let scenario = format!(
+        r#"Scenario(
+            name: "costs", workflow: "ask", deployments: ["it"],
+            workload: (arrivals: Constant(per_s: 1), runs: 101),
+            nodes: {{ "say": (input_tokens: 6000, output_tokens: 5, shared_tokens: {shared}) }},
+            services: {{ "api": Api(ttft_s: 0.25, cache_ttl_s: 300{cache}) }},
+        )"#
+    );
+    let rates = Rates { input: usd("1"), cached_input: Some(usd("0.1")), output: Some(Usd::ZERO), ..Rates::default() };
+    let price = Price::Tokens(Box::new(TokenPrice::flat(rates)));
+    let prices = [("api".to_owned(), price)].into_iter().collect();
+    let model = model_priced(ASK, &deployment, &scenario, &prices).unwrap_or_else(|it| panic!("{}", it.join("\n")));
+    let measures = simulate(&model, Options::default()).expect("it can be");
+    summarize(&model, &measures, 1.0, &[0])
+}
+
+#[test]
+fn prompts_that_are_shorter_than_a_provider_keeps_are_paid_in_full() {
+    let backend = |provider: &str, model: &str, more: &str| {
+        format!(r#"Remote(provider: {provider}, model: "{model}", api_key: Env("KEY"){more})"#)
+    };
+    let asked = ", prompt_cache: FiveMinutes";
+    for (backend, tokens, cache, expected) in [
+        (backend("OpenAi", "gpt-4o-mini", ""), 160, "", 0),
+        (backend("OpenAi", "gpt-4o-mini", ""), 1023, "", 0),
+        (backend("OpenAi", "gpt-4o-mini", ""), 1300, "", 1280),
+        (backend("OpenAi", "gpt-4o-mini", ""), 160, ", cache_min_tokens: 0", 160),
+        (backend("OpenAi", "gpt-4o-mini", ""), 160, ", cache_min_tokens: 100, cache_step_tokens: 50", 150),
+        (backend("Anthropic", "claude-haiku-4-5-20251001", asked), 4000, "", 0),
+        (backend("Anthropic", "claude-haiku-4-5-20251001", asked), 4100, "", 4100),
+        (backend("Anthropic", "claude-sonnet-4-5", asked), 1100, "", 1100),
+        // Nobody asks for it.
+        (backend("Anthropic", "claude-sonnet-4-5", ""), 1100, "", 0),
+        (backend("Gemini", "gemini-2.5-flash", ""), 2000, "", 0),
+        (backend("Gemini", "gemini-2.5-flash", ""), 2050, "", 2050),
+        (
+            r#"Remote(provider: OpenAiCompatible, base_url: "http://127.0.0.1:1/v1", model: "m")"#.to_owned(),
+            160,
+            "",
+            160,
+        ),
+    ] {
+        let found = shared(&backend, tokens, cache);
+        // The first prompt has nobody to share with.
+        assert_eq!(found.nodes[0].cached_input_tokens, 100 * expected, "{backend}, {tokens} tokens{cache}");
+        let nanos = 101 * 6_000_000 - 100 * i128::from(expected) * 900;
+        assert_eq!(found.cost_usd, Some(Usd::from_nanos(nanos)), "{backend}, {tokens} tokens{cache}");
+        let assumed = found.assumptions.iter().any(|it| it.starts_with("`api` keeps "));
+        assert_eq!(assumed, !cache.contains("cache_min_tokens"), "{:?}", found.assumptions);
+    }
+}
+
 #[test]
 fn a_station_in_the_place_of_an_api_is_paid_by_the_token_as_that_is() {
     let found = results(BOUGHT, &[("api", by_token())], "runs: 600", "\"api\": Station(servers: 4)");
