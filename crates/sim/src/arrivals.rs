@@ -37,6 +37,27 @@ pub fn run_seed(seed: u64, number: u64) -> u64 {
     combine(seed, number)
 }
 
+/// How many clients a closed loop has under a factor of its load: whole ones, and one at least.
+pub fn clients(clients: u32, factor: f64) -> u64 {
+    (f64::from(clients) * factor).round().max(1.0) as u64
+}
+
+/// What is said where that is not the factor that was asked for; `None` where it is.
+pub fn clients_told(spec: &ArrivalSpec, factor: f64) -> Option<String> {
+    let ArrivalSpec::Closed { clients: declared, .. } = spec else { return None };
+    let made = clients(*declared, factor);
+    let exact = made as f64 / f64::from(*declared);
+    let counted = |count: u64| if count == 1 { "1 client".to_owned() } else { format!("{count} clients") };
+    ((exact - factor).abs() > 1e-9 * factor).then(|| {
+        format!(
+            "a load factor of {factor} of {} makes {}, which is a factor of {}: clients are whole",
+            counted(u64::from(*declared)),
+            counted(made),
+            (exact * 1e4).round() / 1e4
+        )
+    })
+}
+
 impl Arrivals {
     /// The arrivals of a load with `seed`: the same whether it is simulated or made for real.
     pub fn of_load(spec: &ArrivalSpec, factor: f64, rows: Vec<Arrival>, seed: u64) -> Self {

@@ -7,7 +7,7 @@ use lumos_core::check::{Given, check_inputs};
 use lumos_core::load::Scenario;
 use lumos_core::read::Parsed;
 use lumos_core::spec::{ArrivalSpec, InputKind, WorkflowSpec};
-use lumos_sim::arrivals::Arrivals;
+use lumos_sim::arrivals::{self, Arrivals};
 use lumos_sim::chance::Quantity;
 use lumos_sim::trace;
 use serde_json::Value;
@@ -68,7 +68,7 @@ impl LoadPlan {
         });
         let coming = match &workload.arrivals {
             Some(ArrivalSpec::Closed { clients, think_s }) => {
-                let clients = (f64::from(*clients) * options.load_factor).round().max(1.0) as u32;
+                let clients = u32::try_from(arrivals::clients(*clients, options.load_factor)).unwrap_or(u32::MAX);
                 Some(Coming::Closed { clients, think: Quantity::new(think_s) })
             }
             Some(open) => Some(Coming::Open(Arrivals::of_load(open, options.load_factor, rows, options.seed))),

@@ -10,6 +10,7 @@ use lumos_core::program::Program;
 use lumos_core::record::{AttemptRecord, Status, StepRecord};
 use lumos_core::spec::{SloSpec, WorkloadSpec};
 use lumos_engine::BoundProgram;
+use lumos_sim::arrivals::clients_told;
 use lumos_sim::results::{
     BATCHES, NodeResult, Pattern, Percentiles, Queue, Results, Series, ServiceResult, Verdict, Watch, verdict_of_runs,
 };
@@ -121,7 +122,12 @@ pub fn measured(
         nodes: nodes.found.into_iter().filter(|node| node.kind != "workflow").map(Found::result).collect(),
         services,
         assumptions,
-        warnings: Vec::new(),
+        warnings: workload
+            .arrivals
+            .as_ref()
+            .and_then(|arrivals| clients_told(arrivals, options.load_factor))
+            .into_iter()
+            .collect(),
         verdict,
     }
 }

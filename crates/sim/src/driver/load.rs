@@ -5,6 +5,7 @@ use lumos_core::spec::ArrivalSpec;
 
 use super::happening::{Happening, Who};
 use super::{Driver, Session};
+use crate::arrivals;
 use crate::error::{MOST_CLIENTS, SimError};
 
 /// No session: a run by itself, or one of a closed loop's client.
@@ -24,7 +25,7 @@ impl Driver<'_> {
         if let ArrivalSpec::Closed { clients, .. } = self.model.workload.arrivals {
             // They never ask for more than can be served.
             self.close_watch();
-            let clients = (f64::from(clients) * self.options.load_factor).round().max(1.0) as u64;
+            let clients = arrivals::clients(clients, self.options.load_factor);
             if clients > MOST_CLIENTS {
                 return Err(SimError::Crowd { clients });
             }

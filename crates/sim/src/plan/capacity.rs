@@ -51,6 +51,7 @@ pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -
         }
         (low, most) = (high, goodput(&results, high));
         if high >= MOST {
+            let low = laboratory.made(low);
             return Ok(Some(Capacity { load_factor: low, is_at_least: true, good_runs_per_s: most, used: 1.0 / low }));
         }
         high *= 2.0;
@@ -64,5 +65,6 @@ pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -
             high = middle;
         }
     }
+    let low = laboratory.made(low);
     Ok(Some(Capacity { load_factor: low, is_at_least: false, good_runs_per_s: most, used: 1.0 / low }))
 }

@@ -20,6 +20,7 @@ use lumos_core::spec::{ArrivalSpec, BackendSpec, Cost, Quantization, ServiceSpec
 use lumos_core::{Problem, Usd};
 
 use crate::SimError;
+use crate::arrivals;
 use crate::driver::{Options, simulate};
 use crate::model::{Model, Sources};
 use crate::results::{Results, summarize};
@@ -124,6 +125,17 @@ impl<'a> Laboratory<'a> {
     /// Runs per second on average over all that is planned for: as declared, of a trace as it is; `None` where clients decide.
     pub fn runs_per_s(&self) -> Option<f64> {
         self.loads.per_s
+    }
+
+    /// The factor of the load that is made where so many times as much is asked for: a closed loop has whole clients.
+    fn made(&self, factor: f64) -> f64 {
+        match self.scenario.spec().workload.arrivals {
+            Some(ArrivalSpec::Closed { clients, .. }) => {
+                let of = |factor: f64| arrivals::clients(clients, factor) as f64;
+                of(self.options.load_factor * factor) / of(self.options.load_factor)
+            }
+            _ => factor,
+        }
     }
 
     /// The bundle with these fleets, compiled for a load.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::measures::{Measures, NodeMeasures, ServiceMeasures};
 use super::series::{Interval, Series};
 use super::verdict::{Pattern, Verdict, Watched, verdict};
+use crate::arrivals::clients_told;
 use crate::model::{Model, NodeModel, ServiceKind, ServiceModel};
 
 /// What one deployment does under the scenario's load.
@@ -322,7 +323,7 @@ pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[
             .collect(),
         services,
         assumptions: model.assumptions.clone(),
-        warnings: warnings(model, measures),
+        warnings: warnings(model, measures, load_factor),
         verdict,
     }
 }
@@ -357,10 +358,10 @@ fn known(usd: Usd, is_complete: bool) -> Option<Usd> {
     (is_complete || usd != Usd::ZERO).then_some(usd)
 }
 
-/// What the scenario says of lengths and what became of it.
-fn warnings(model: &Model, measures: &Measures) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// What the scenario says of the load and of lengths, and what became of it.
+fn warnings(model: &Model, measures: &Measures, load_factor: f64) -> Vec<String> {
     let workload = &model.workload;
+    let mut warnings: Vec<String> = clients_told(&workload.arrivals, load_factor).into_iter().collect();
     let simulations = measures.watches.len() as u64;
     if let (Some(runs), Some(duration_us)) = (workload.runs, workload.duration_us)
         && measures.arrived == runs * simulations

@@ -132,3 +132,17 @@ fn a_month_is_of_the_declared_rate_however_few_runs_are_simulated() {
         assert!(none.to_string().contains("no run counts: 500 runs arrive, and the first 500 warm up"), "{none}");
     }
 }
+
+#[test]
+fn clients_of_a_closed_loop_are_whole_and_so_is_what_fleets_bear_of_them() {
+    let load = "arrivals: Closed(clients: 4, think_s: 0.5), runs: 400";
+    let tight = described(OWN, load, 600, "run_s: 1.72, share: 0.9");
+    let prices = IndexMap::new();
+    let sources = Sources { prices: &prices, files: &files };
+    let laboratory = Laboratory::new(&tight, &tight.bundles[0], sources, Options::default());
+    let all = smallest(&laboratory, &Space { most_replicas: 1, ..Space::default() }, &|_| {}).expect("it can be");
+    let found = capacity(&laboratory, &chosen(&all)).expect("it can be").expect("it meets the SLO");
+    let clients = found.load_factor * 4.0;
+    assert!(!found.is_at_least && (clients - clients.round()).abs() < 1e-9, "{found:?}");
+    assert!((found.used * found.load_factor - 1.0).abs() < 1e-9, "{found:?}");
+}

@@ -2,9 +2,9 @@
 
 use lumos_core::record::Status;
 use lumos_sim::results::{Measures, summarize};
-use lumos_sim::{Options, Traced, simulate_traced};
+use lumos_sim::{Options, Traced, simulate, simulate_traced};
 
-use super::scenarios::model;
+use super::scenarios::{ASK, BOUGHT, model};
 
 const WORKFLOW: &str = r#"Workflow(
     name: "ask",
@@ -416,5 +416,28 @@ fn outages_that_cannot_be_are_named() {
     ] {
         let found = problems(deployment, more);
         assert!(found.contains(part), "{more}: {found}");
+    }
+}
+
+#[test]
+fn a_load_factor_of_which_clients_cannot_be_is_said() {
+    let text = r#"Scenario(
+        name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Closed(clients: 4, think_s: 1), runs: 40),
+        nodes: { "say": (input_tokens: 100, output_tokens: 10) }, services: { "api": Api(ttft_s: 1) },
+    )"#;
+    let model = model(ASK, BOUGHT, text).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let told = |load_factor| {
+        let found = simulate(&model, Options { load_factor, ..Options::default() }).expect("it can be");
+        summarize(&model, &found, load_factor, &[0]).warnings
+    };
+    for (factor, expected) in [
+        (0.1, Some("a load factor of 0.1 of 4 clients makes 1 client, which is a factor of 0.25: clients are whole")),
+        (0.37, Some("a load factor of 0.37 of 4 clients makes 1 client, which is a factor of 0.25: clients are whole")),
+        (1.6, Some("a load factor of 1.6 of 4 clients makes 6 clients, which is a factor of 1.5: clients are whole")),
+        (0.25, None),
+        (1.0, None),
+        (2.5, None),
+    ] {
+        assert_eq!(told(factor), expected.into_iter().collect::<Vec<_>>(), "{factor}");
     }
 }

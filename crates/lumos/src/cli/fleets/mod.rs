@@ -13,6 +13,7 @@ use lumos::core::load::{Bundle, Scenario};
 use lumos::core::spec::BackendSpec;
 use lumos::core::{Problem, Severity};
 use lumos::sim::Options;
+use lumos::sim::arrivals::clients_told;
 use lumos::sim::model::Sources;
 use lumos::sim::plan::{
     BreakEven, Capacity, Coverage, Laboratory, PlanError, Sized, Space, Together, break_even, capacity, chosen,
@@ -63,6 +64,10 @@ pub fn run(arguments: &Plan, home: &Home, seed: u64) -> Result<u8, Failure> {
     let Described { scenario, warnings, .. } =
         super::learned::describe(&arguments.scenario, &arguments.deployment, from, home)?;
     super::failure::warn(&warnings);
+    let told = scenario.spec().workload.arrivals.as_ref().and_then(|it| clients_told(it, arguments.load_factor));
+    let of_clients = |text| Problem::of_file(COMMAND_LINE, format!("--load-factor: {text}"), None);
+    let told = told.map(|text| Problem { severity: Severity::Warning, ..of_clients(text) });
+    super::failure::warn(told.as_slice());
     let options = Options { seed, load_factor: arguments.load_factor, runs: arguments.runs, stepwise: false };
     let (own, bought) = sides(&scenario)?;
     let bar = if output::shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
