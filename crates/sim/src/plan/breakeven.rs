@@ -31,7 +31,7 @@ pub struct Side {
     pub month_usd: Option<Usd>,
     /// What is paid beside that for each run that succeeds; absent when none does.
     pub per_run_usd: Option<Usd>,
-    /// What a month costs at the scenario's load.
+    /// What is paid in a month of the scenario's load: machines, and tokens of all runs that arrive, whatever becomes of them.
     pub at_load_usd: Option<Usd>,
     /// Services whose price is not known: then costs are absent.
     pub unpriced: Vec<String>,
@@ -63,6 +63,8 @@ pub struct BreakEven {
     pub capacity_is_at_least: bool,
     /// Seeds that were simulated.
     pub seeds: u64,
+    /// Runs per month that arrive under the scenario's load, at the mean rate that it declares: what both sides are paid for.
+    pub arrived_per_month: f64,
     /// Runs per month that succeed on the fleets under the scenario's load, at the mean rate that it declares.
     pub served_per_month: f64,
     /// Whether the break-even lies within what the fleet serves.
@@ -100,6 +102,8 @@ struct Costs {
     others: f64,
     /// By the token, per run that succeeds on the fleets.
     fleet_run: f64,
+    /// By the token, per run that arrives: at the API, and on the fleets.
+    per_arrival: [f64; 2],
 }
 
 impl Costs {
@@ -135,7 +139,9 @@ pub fn break_even(
         Some(per_s) => per_s * it.succeeded as f64 / it.runs.max(1) as f64,
         None => it.succeeded_per_s,
     };
-    let served_per_month = mean(&here, per_s) * 3600.0 * MONTH_H as f64;
+    let month_s = 3600.0 * MONTH_H as f64;
+    let served_per_month = mean(&here, per_s) * month_s;
+    let arrived_per_month = own.runs_per_s().unwrap_or_else(|| mean(&here, |it| it.throughput_per_s)) * month_s;
     let (mut fleet_side, mut api_side) = (side(&here), side(&there));
     let costs = |here: &Results, there: &Results| Costs {
         api_run: by_token(there) / there.succeeded.max(1) as f64,
@@ -143,6 +149,7 @@ pub fn break_even(
         fleets: month.map_or(0.0, dollars),
         others: by_month(here, fleets),
         fleet_run: by_token(here) / here.succeeded.max(1) as f64,
+        per_arrival: [there, here].map(|it| by_token(it) / it.runs.max(1) as f64),
     };
     let of: Vec<Costs> = here.iter().zip(&there).map(|(here, there)| costs(here, there)).collect();
     let average = |of_one: fn(&Costs) -> f64| of.iter().map(of_one).sum::<f64>() / of.len().max(1) as f64;
@@ -152,12 +159,14 @@ pub fn break_even(
         fleets: average(|it| it.fleets),
         others: average(|it| it.others),
         fleet_run: average(|it| it.fleet_run),
+        per_arrival: [average(|it| it.per_arrival[0]), average(|it| it.per_arrival[1])],
     };
     if fleet_side.unpriced.is_empty() && month.is_some() {
-        fleet_side.price(base.fleets + base.others, base.fleet_run, served_per_month);
+        let month = base.fleets + base.others;
+        fleet_side.price(month, base.fleet_run, month + base.per_arrival[1] * arrived_per_month);
     }
     if api_side.unpriced.is_empty() {
-        api_side.price(base.api_month, base.api_run, served_per_month);
+        api_side.price(base.api_month, base.api_run, base.api_month + base.per_arrival[0] * arrived_per_month);
     }
     let are_known = fleet_side.per_run_usd.is_some() && api_side.per_run_usd.is_some();
     let points: Vec<f64> = of.iter().filter_map(|costs| costs.runs_per_month()).collect();
@@ -184,6 +193,7 @@ pub fn break_even(
         capacity_per_month: capacity.map(|capacity| capacity.load_factor * served_per_month),
         capacity_is_at_least: capacity.is_some_and(|capacity| capacity.is_at_least),
         seeds,
+        arrived_per_month,
         served_per_month,
         choice,
         assumptions: if point.is_some() { tornado(base, capacity, bound) } else { Vec::new() },
@@ -193,14 +203,11 @@ pub fn break_even(
 }
 
 impl Side {
-    /// Says what it costs, in dollars, at so many runs per month.
-    fn price(&mut self, month: f64, run: f64, served_per_month: f64) {
-        self.month_usd = Some(usd(month));
+    /// Says what it costs, in dollars: machines by the month, a run that succeeds, and all that is paid in a month.
+    fn price(&mut self, month: f64, run: f64, at_load: f64) {
+        (self.month_usd, self.at_load_usd) = (Some(usd(month)), Some(usd(at_load)));
         // Without a run that succeeds there is no price of one.
-        if self.succeeded > 0 {
-            self.per_run_usd = Some(usd(run));
-            self.at_load_usd = Some(usd(month + run * served_per_month));
-        }
+        self.per_run_usd = (self.succeeded > 0).then(|| usd(run));
     }
 }
 

@@ -4,11 +4,12 @@ use indexmap::IndexMap;
 use lumos_core::Usd;
 use lumos_core::load::Scenario;
 use lumos_core::price::{Price, Rates, TokenPrice};
-use lumos_sim::Options;
-use lumos_sim::model::Sources;
+use lumos_sim::model::{Model, Sources};
 use lumos_sim::plan::{
     BreakEven, Capacity, Laboratory, PlanError, Sized, Space, break_even, capacity, chosen, smallest,
 };
+use lumos_sim::results::summarize;
+use lumos_sim::{Options, simulate};
 
 use super::scenarios::{ASK, BOUGHT, checked, files};
 
@@ -19,7 +20,15 @@ const OWN: &str = r#"Deployment(
 )"#;
 
 fn described(deployment: &str, workload: &str, input: u32, slo: &str) -> Scenario {
-    let api = if deployment == BOUGHT { "\"api\": Api(ttft_s: 0.3, tokens_per_s: 100)" } else { "" };
+    described_with(deployment, workload, input, slo, "")
+}
+
+/// The same, with more to be said of the API.
+fn described_with(deployment: &str, workload: &str, input: u32, slo: &str, more: &str) -> Scenario {
+    let api = match deployment {
+        BOUGHT => format!("\"api\": Api(ttft_s: 0.3, tokens_per_s: 100{more})"),
+        _ => String::new(),
+    };
     let text = format!(
         r#"Scenario(
             name: "plans", workflow: "ask", deployments: ["it"], workload: ({workload}),
@@ -67,17 +76,28 @@ fn what_never_fits_is_said_with_the_service_that_refuses_it() {
 
 /// A break-even with an API at these prices for a million tokens, in and out alike.
 fn compared(workload: &str, slo: &str, api: &str, runs: Option<u64>) -> (BreakEven, Option<Capacity>, Sized) {
+    let there = described(BOUGHT, workload, 600, slo);
+    compared_with(&there, workload, slo, api, runs)
+}
+
+fn compared_with(
+    there: &Scenario,
+    workload: &str,
+    slo: &str,
+    api: &str,
+    runs: Option<u64>,
+) -> (BreakEven, Option<Capacity>, Sized) {
     let usd: Usd = api.parse().expect("an amount");
     let rates = Rates { input: usd, output: Some(usd), ..Rates::default() };
     let prices: IndexMap<String, Price> =
         [("api".to_owned(), Price::Tokens(Box::new(TokenPrice::flat(rates))))].into_iter().collect();
-    let (here, there) = (described(OWN, workload, 600, slo), described(BOUGHT, workload, 600, slo));
+    let here = described(OWN, workload, 600, slo);
     let options = Options { runs, ..Options::default() };
     let laboratory = |scenario| -> Laboratory<'_> {
         let scenario: &Scenario = scenario;
         Laboratory::new(scenario, &scenario.bundles[0], Sources { prices: &prices, files: &files }, options)
     };
-    let (own, other) = (laboratory(&here), laboratory(&there));
+    let (own, other) = (laboratory(&here), laboratory(there));
     let space = Space { most_replicas: 16, ..Space::default() };
     let all = smallest(&own, &space, &|_| {}).expect("it can be planned");
     let fleets = chosen(&all);
@@ -131,6 +151,33 @@ fn a_month_is_of_the_declared_rate_however_few_runs_are_simulated() {
         let none = sized(&described(OWN, load, 600, slo), Some(500), 16).map(|_| ()).expect_err("no run counts");
         assert!(none.to_string().contains("no run counts: 500 runs arrive, and the first 500 warm up"), "{none}");
     }
+}
+
+#[test]
+fn a_month_at_an_api_is_what_is_billed_for_all_runs_that_arrive() {
+    let (load, slo) = ("arrivals: Poisson(per_s: 4), runs: 2000", "run_s: 3, share: 0.5");
+    let there = described_with(BOUGHT, load, 600, slo, ", fail: 0.2");
+    let (found, ..) = compared_with(&there, load, slo, "1000", None);
+    let arrived = 4.0 * 3600.0 * 730.0;
+    assert!((found.arrived_per_month / arrived - 1.0).abs() < 1e-9, "{}", found.arrived_per_month);
+    let api = &found.api_side;
+    assert!((0.77..0.83).contains(&(api.succeeded as f64 / api.runs as f64)), "{api:?}");
+    // What the simulation itself says of a run that arrives, with the same seeds.
+    let usd = |text: &str| text.parse::<Usd>().expect("an amount");
+    let rates = Rates { input: usd("1000"), output: Some(usd("1000")), ..Rates::default() };
+    let prices = [("api".to_owned(), Price::Tokens(Box::new(TokenPrice::flat(rates))))].into_iter().collect();
+    let model = Model::new(&there, &there.bundles[0], &Sources { prices: &prices, files: &files }).expect("it can be");
+    let per_run = |seed| {
+        let measures = simulate(&model, Options { seed, ..Options::default() }).expect("it can be");
+        let results = summarize(&model, &measures, 1.0, &[seed]);
+        results.cost_per_run_usd.expect("a price").nanos() as f64 / 1e9
+    };
+    let mean = (0..5).map(per_run).sum::<f64>() / 5.0;
+    let month = api.at_load_usd.expect("a price").nanos() as f64 / 1e9;
+    assert!((month / (mean * arrived) - 1.0).abs() < 1e-6, "{month} and {mean} for each of {arrived}");
+    // A run that succeeds costs what it always did: what fails there is not billed.
+    let success = api.per_run_usd.expect("a price").nanos() as f64 / 1e9;
+    assert!((success / 0.66 - 1.0).abs() < 1e-6, "{success}");
 }
 
 #[test]

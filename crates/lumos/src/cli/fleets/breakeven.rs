@@ -70,7 +70,7 @@ fn interval(point: &Interval, seeds: u64) -> String {
 }
 
 fn sides(found: &BreakEven) -> Table {
-    let load = format!("a month of {} runs", rounded(found.served_per_month));
+    let load = format!("a month of {} runs", rounded(found.arrived_per_month));
     let mut table = Table::new(vec![
         Column::left("deployment"),
         Column::right("machines per month"),
@@ -92,7 +92,7 @@ fn sides(found: &BreakEven) -> Table {
                 // Whoever keeps no machines pays nothing for them.
                 side.month_usd.filter(|usd| *usd == Usd::ZERO).map_or_else(|| amount(side.month_usd), |_| none()),
                 per_success(side.per_run_usd),
-                per_success(side.at_load_usd),
+                amount(side.at_load_usd),
                 format!("{} of {}", figure::count(side.succeeded), figure::count(side.runs)),
                 good(side),
                 if side.meets_slo { "met" } else { "missed" }.to_owned(),
@@ -115,7 +115,7 @@ fn verdict(found: &BreakEven) -> String {
     let missed = |side: &Side| {
         format!("{} misses the SLO under this load: it is no choice, whatever it costs.", clean(&side.deployment))
     };
-    let load = rounded(found.served_per_month);
+    let load = rounded(found.arrived_per_month);
     let cheaper = |side: &str| format!("At the scenario's {load} runs per month {side} cheaper.");
     let told = match (found.fleet_side.meets_slo, found.api_side.meets_slo) {
         (true, true) => match found.choice {
