@@ -127,9 +127,10 @@ pub fn break_even(
     let seeds = if own.coverage().is_whole { SEEDS } else { 1 };
     let seed = |offset: u64| own.seed().wrapping_add(offset);
     let simulated = |offset: u64| {
-        let here = own.try_out(fleets, Span::Whole, 1.0, seed(offset))?;
-        let there = api.try_out(&IndexMap::new(), Span::Whole, 1.0, seed(offset))?;
-        Ok((here, there))
+        let here = || own.try_out(fleets, Span::Whole, 1.0, seed(offset));
+        let there = || api.try_out(&IndexMap::new(), Span::Whole, 1.0, seed(offset));
+        let (here, there) = rayon::join(here, there);
+        Ok((here?, there?))
     };
     let each = (0..seeds).into_par_iter().map(simulated).collect::<Result<Vec<_>, PlanError>>()?;
     let (here, there): (Vec<Results>, Vec<Results>) = each.into_iter().unzip();

@@ -12,6 +12,7 @@ mod fleet;
 mod progress;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use lumos_core::load::{Bundle, Scenario};
@@ -71,6 +72,17 @@ pub struct Laboratory<'a> {
     sources: Sources<'a>,
     options: Options,
     loads: Loads,
+    /// What was tried, because a search, what its fleets do together, their goodput and break-evens begin with the same.
+    tried: Mutex<Vec<(Try, Results)>>,
+}
+
+/// What makes two simulations of a laboratory the same.
+#[derive(PartialEq)]
+struct Try {
+    fleets: IndexMap<String, Fleet>,
+    is_whole: bool,
+    factor: f64,
+    seed: u64,
 }
 
 /// Why nothing can be planned.
@@ -114,7 +126,7 @@ impl<'a> Laboratory<'a> {
         let arrivals = scenario.spec().workload.arrivals.as_ref();
         let rows = arrivals.and_then(|arrivals| trace::rows(arrivals, sources.files).ok()).unwrap_or_default();
         let loads = Loads::new(scenario, options.load_factor, options.runs, &rows);
-        Self { scenario, bundle, sources, options, loads }
+        Self { scenario, bundle, sources, options, loads, tried: Mutex::default() }
     }
 
     /// Which part of the load is searched.
@@ -177,7 +189,8 @@ impl<'a> Laboratory<'a> {
         Ok(names.filter(|name| !is_replaced(name)).collect())
     }
 
-    /// Simulates the scenario with these fleets in place of the deployment's, `factor` times as much load for the same time.
+    /// Simulates the scenario with these fleets in place of the deployment's, `factor` times as much load for the same time; once,
+    /// however often it is asked for.
     ///
     /// # Errors
     /// A fleet that cannot be, such as a model that doesn't fit.
@@ -194,6 +207,10 @@ impl<'a> Laboratory<'a> {
         if let Some(runs) = self.options.runs.filter(|runs| *runs <= warmup_runs) {
             return Err(PlanError::Simulation(SimError::NoneCounts { runs, warmup_runs }));
         }
+        let wanted = Try { fleets: fleets.clone(), is_whole: whole.is_some(), factor, seed };
+        if let Some((_, results)) = self.tried().iter().find(|(tried, _)| *tried == wanted) {
+            return Ok(results.clone());
+        }
         let model = self.model(fleets, load).map_err(PlanError::Problems)?;
         let workload = &load.scenario.spec().workload;
         let is_open = !matches!(workload.arrivals, Some(ArrivalSpec::Trace { .. } | ArrivalSpec::Closed { .. }) | None);
@@ -201,7 +218,14 @@ impl<'a> Laboratory<'a> {
         let runs = limit.map(|runs| if is_open { (runs as f64 * factor).ceil() as u64 } else { runs });
         let options = Options { seed, runs, load_factor: self.options.load_factor * factor, ..self.options };
         let measures = simulate(&model, options)?;
-        Ok(summarize(&model, &measures, options.load_factor, &[seed]))
+        let results = summarize(&model, &measures, options.load_factor, &[seed]);
+        self.tried().push((wanted, results.clone()));
+        Ok(results)
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Vec<(Try, Results)>> {
+        // What is there is whole, even if somebody panicked who held it.
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The scenario's seed.

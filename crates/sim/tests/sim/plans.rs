@@ -6,7 +6,7 @@ use lumos_core::load::Scenario;
 use lumos_core::price::{Price, Rates, TokenPrice};
 use lumos_sim::model::{Model, Sources};
 use lumos_sim::plan::{
-    BreakEven, Capacity, Laboratory, PlanError, Sized, Space, break_even, capacity, chosen, smallest,
+    BreakEven, Capacity, Laboratory, PlanError, Sized, Space, Span, break_even, capacity, chosen, smallest,
 };
 use lumos_sim::results::summarize;
 use lumos_sim::{Options, simulate};
@@ -192,4 +192,31 @@ fn clients_of_a_closed_loop_are_whole_and_so_is_what_fleets_bear_of_them() {
     let clients = found.load_factor * 4.0;
     assert!(!found.is_at_least && (clients - clients.round()).abs() < 1e-9, "{found:?}");
     assert!((found.used * found.load_factor - 1.0).abs() < 1e-9, "{found:?}");
+}
+
+#[test]
+fn what_was_tried_is_told_again_only_where_the_same_is_asked() {
+    let load = "arrivals: Poisson(per_s: 4), runs: 300";
+    let scenario = described(OWN, load, 600, "run_s: 3, share: 0.95");
+    let prices = IndexMap::new();
+    let sources = || Sources { prices: &prices, files: &files };
+    let fresh = || Laboratory::new(&scenario, &scenario.bundles[0], sources(), Options::default());
+    let used = fresh();
+    let one = chosen(&smallest(&used, &Space { most_replicas: 8, ..Space::default() }, &|_| {}).expect("it can be"));
+    let mut two = one.clone();
+    two[0].replicas += 1;
+    let told = |laboratory: &Laboratory<'_>, fleets, factor, seed| {
+        let results = laboratory.try_out(fleets, Span::Whole, factor, seed).expect("it can be");
+        serde_json::to_string(&results).expect("it is told")
+    };
+    let mut all = Vec::new();
+    for (fleets, factor, seed) in [(&one, 1.0, 0), (&two, 1.0, 0), (&one, 1.5, 0), (&one, 1.0, 1), (&one, 1.0, 0)] {
+        let again = told(&used, fleets, factor, seed);
+        assert_eq!(again, told(&fresh(), fleets, factor, seed));
+        all.push(again);
+    }
+    assert_eq!(all[0], all[4]);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 4, "each is another simulation");
 }
