@@ -32,9 +32,10 @@ fn a_planted_difference_is_found() {
     sandbox.write("dear.ron", &deployment("dear", &served.url(), &per_token("10", "40")));
     sandbox.write("cheap.ron", &deployment("cheap", &served.url(), &per_token("2", "8")));
     let arguments = ["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron", "--dataset", "d.jsonl", "-j", "2"];
-    let gate = "dear.quality >= 0.9, cheap.cost_usd < 0.0005, quality >= 0.8";
+    let gate = "dear.quality >= 0.9, cheap.cost_usd < 0.0005, quality >= 0.8, \
+                cost_usd <= 0.25 * baseline, quality >= 95% * dear";
     let (code, found) = document(&command(&sandbox, &[&arguments[..], &["--gate", gate]].concat()).output().unwrap());
-    assert_eq!(code, Some(1), "the last condition fails for `cheap`");
+    assert_eq!(code, Some(1), "`cheap` is not good enough");
     let [dear, cheap] = &found["sides"].as_array().unwrap()[..] else { panic!("{found:#}") };
     assert_eq!((figure(dear, "/quality/value"), figure(cheap, "/quality/value")), (1.0, 0.75));
     // Items 1 to 20: 50 + i tokens in and 10 + i out, at 10 and 40 dollars per million.
@@ -62,7 +63,10 @@ fn a_planted_difference_is_found() {
     let verdict = found["verdicts"][0]["text"].as_str().unwrap();
     assert!(verdict.starts_with("cheap is 8") && verdict.contains(" % cheaper; quality worse by 0."), "{verdict}");
     let passed: Vec<_> = found["gate"]["conditions"].as_array().unwrap().iter().map(|it| &it["passed"]).collect();
-    assert_eq!(passed, [true, true, true, false]);
+    assert_eq!(passed, [true, true, true, false, true, false]);
+    let last = &found["gate"]["conditions"][5];
+    assert_eq!((&last["deployment"], &last["against"]), (&"cheap".into(), &"dear".into()));
+    assert_eq!((figure(last, "/value"), figure(last, "/bound")), (0.75, 0.95));
     // The same runs, from the records. How much slower in milliseconds differs from run to run.
     let screen = sandbox.screen(&["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron"]);
     let (verdict, rest): (Vec<&str>, Vec<&str>) = screen.lines().partition(|line| line.starts_with("cheap is "));

@@ -1,8 +1,10 @@
-//! Conditions that figures must meet: `quality >= 0.8, p95_s < 2, cost_usd < 0.01`.
+//! Conditions that figures must meet: `quality >= 0.8, p95_s < 2, cost_usd < 0.01`, or `quality >= 0.95 * baseline`.
 
 use lumos_core::problem::nearest;
 use serde::Serialize;
 
+use super::difference::Difference;
+use crate::statistics::Estimate;
 use crate::summary::{Amount, Figure, Summary, Times};
 
 /// What must hold of deployments.
@@ -16,9 +18,18 @@ pub struct Condition {
     deployment: Option<String>,
     metric: String,
     relation: Relation,
-    bound: f64,
+    bound: Bound,
     /// As it was written.
     text: String,
+}
+
+/// What a figure is held against.
+#[derive(Debug, Clone, PartialEq)]
+enum Bound {
+    /// A number.
+    Fixed(f64),
+    /// So many times what the same figure of another deployment is.
+    Share { of: String, times: f64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +60,10 @@ pub struct Held {
     pub deployment: String,
     /// What the figure is; `null` when it is unknown.
     pub value: Option<f64>,
+    /// What it is held against; `null` when that is a figure of another deployment that is unknown.
+    pub bound: Option<f64>,
+    /// The other deployment, where the bound is of one.
+    pub against: Option<String>,
     /// Whether it holds. What is not known doesn't.
     pub passed: bool,
     /// Why, or what to think of.
@@ -74,6 +89,7 @@ const METRICS: &[&str] = &[
     "input_tokens",
     "output_tokens",
     "bytes_outside",
+    "total_bytes_outside",
     "failures",
     "failed_runs",
 ];
@@ -92,10 +108,11 @@ const RELATIONS: &[(&str, Relation)] = &[
 
 impl Gate {
     /// Reads conditions separated by commas. A metric is one of those that every comparison has, or a scorer that `scorers`
-    /// names; `NAME.metric` is about one of `deployments`.
+    /// names; `NAME.metric` is about one of `deployments`. What it is held against is a number, or the same figure of another
+    /// deployment, `0.95 * NAME`; `baseline` is the first, and is itself not held against itself.
     ///
     /// # Errors
-    /// A condition that is none, an unknown metric or deployment.
+    /// A condition that is none, an unknown metric or deployment, another deployment where there is but one.
     pub fn read(text: &str, scorers: &[String], deployments: &[String]) -> Result<Self, GateError> {
         let parts: Vec<&str> = text.split([',', ';']).map(str::trim).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
@@ -104,30 +121,40 @@ impl Gate {
         parts.into_iter().map(|part| Condition::read(part, scorers, deployments)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether each condition holds of each deployment that it is about.
-    pub fn held<'a>(&self, sides: impl IntoIterator<Item = (&'a str, &'a Summary)>) -> Vec<Held> {
+    /// Whether each condition holds of each deployment that it is about. Differences from the first deployment tell how sure it
+    /// is of conditions that hold one against the other.
+    pub fn held<'a>(
+        &self,
+        sides: impl IntoIterator<Item = (&'a str, &'a Summary)>,
+        differences: &[Difference],
+    ) -> Vec<Held> {
         let sides: Vec<(&str, &Summary)> = sides.into_iter().collect();
         let of = |condition: &Condition| {
-            let is_meant = |name: &str| condition.deployment.as_deref().is_none_or(|wanted| wanted == name);
+            let is_meant = |name: &str| match (&condition.deployment, &condition.bound) {
+                (Some(wanted), _) => wanted == name,
+                (None, Bound::Share { of, .. }) => of != name,
+                (None, Bound::Fixed(_)) => true,
+            };
             let meant = sides.iter().filter(|(name, _)| is_meant(name));
-            meant.map(|(name, summary)| condition.held(name, summary)).collect::<Vec<_>>()
+            meant.map(|side| condition.held(*side, &sides, differences)).collect::<Vec<_>>()
         };
         self.0.iter().flat_map(of).collect()
     }
 
     /// How far a deployment is from meeting all conditions: 0 when it does. Each that fails adds up to 1, by how far the
-    /// figure is from its bound, and 2 when the figure is not known.
+    /// figure is from its bound, and 2 when either is not known.
     pub fn shortfall(&self, deployment: &str, summary: &Summary) -> f64 {
         let is_meant =
             |condition: &&Condition| condition.deployment.as_deref().is_none_or(|wanted| wanted == deployment);
-        let of = |condition: &Condition| match figure(&condition.metric, summary).ok().and_then(|it| it.value) {
-            None => 2.0,
-            Some(value) if condition.relation.holds(value, condition.bound) => 0.0,
-            Some(value) => {
-                let (apart, size) = ((value - condition.bound).abs(), value.abs() + condition.bound.abs());
-                // A bound that is met by a hair's breadth on the wrong side is missed all the same.
-                if size > 0.0 { (apart / size).max(1e-9) } else { 1e-9 }
+        let of = |condition: &Condition| {
+            let value = figure(&condition.metric, summary).ok().and_then(|it| it.value);
+            let (Some(value), Bound::Fixed(bound)) = (value, &condition.bound) else { return 2.0 };
+            if condition.relation.holds(value, *bound) {
+                return 0.0;
             }
+            let (apart, size) = ((value - bound).abs(), value.abs() + bound.abs());
+            // A bound that is met by a hair's breadth on the wrong side is missed all the same.
+            if size > 0.0 { (apart / size).max(1e-9) } else { 1e-9 }
         };
         self.0.iter().filter(is_meant).map(of).sum()
     }
@@ -147,14 +174,6 @@ impl Condition {
             return Err(fail(format!("`{text}` compares nothing"), Some(EXAMPLE.to_owned())));
         };
         let (metric, bound) = (metric.trim(), bound.trim());
-        let number = |text: &str| text.trim_start_matches('$').parse::<f64>().ok().filter(|number| number.is_finite());
-        let bound = match bound.strip_suffix('%') {
-            Some(percent) => number(percent.trim()).map(|percent| percent / 100.0),
-            None => number(bound),
-        };
-        let Some(bound) = bound else {
-            return Err(fail(format!("`{text}` compares with no number"), Some(EXAMPLE.to_owned())));
-        };
         let of = |name: &&String| metric.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
         let deployment = deployments.iter().find(of).cloned();
         let metric = deployment.as_ref().map_or(metric, |name| &metric[name.len() + 1..]);
@@ -166,27 +185,149 @@ impl Condition {
             };
             return Err(fail(format!("there is no metric `{metric}`"), Some(hint)));
         }
+        let bound = match number(bound) {
+            Some(bound) => Bound::Fixed(bound),
+            None => Bound::share(bound, metric, deployments)
+                .map_err(|(message, hint)| fail(format!("`{text}` {message}"), Some(hint)))?,
+        };
         Ok(Self { deployment, metric: metric.to_owned(), relation, bound, text: text.to_owned() })
     }
 
-    fn held(&self, deployment: &str, summary: &Summary) -> Held {
-        let figure = figure(&self.metric, summary);
-        let (passed, why) = match &figure {
-            Err(why) => (false, Some(why.clone())),
-            Ok(figure) => match figure.value {
-                None => (false, Some("it is not known, and what is not known passes no gate".to_owned())),
-                Some(value) => {
-                    let passed = self.relation.holds(value, self.bound);
-                    let ends = [figure.low, figure.high].into_iter().flatten();
-                    let is_sure = ends.into_iter().all(|end| self.relation.holds(end, self.bound) == passed);
-                    let other = if passed { "fail" } else { "pass" };
-                    (passed, (!is_sure).then(|| format!("within the 95 % interval it may as well {other}")))
-                }
+    fn held(
+        &self,
+        (deployment, summary): (&str, &Summary),
+        sides: &[(&str, &Summary)],
+        differences: &[Difference],
+    ) -> Held {
+        let found = figure(&self.metric, summary);
+        let mut held = Held {
+            condition: self.text.clone(),
+            deployment: deployment.to_owned(),
+            value: found.as_ref().ok().and_then(|figure| figure.value),
+            bound: None,
+            against: match &self.bound {
+                Bound::Share { of, .. } => Some(of.clone()),
+                Bound::Fixed(_) => None,
             },
+            passed: false,
+            why: None,
         };
-        let value = figure.ok().and_then(|figure| figure.value);
-        Held { condition: self.text.clone(), deployment: deployment.to_owned(), value, passed, why }
+        const UNKNOWN: &str = "it is not known, and what is not known passes no gate";
+        // The bound, and the ends of the interval of the figure as they lie to it.
+        let (bound, ends) = match &self.bound {
+            Bound::Fixed(bound) => (*bound, found.as_ref().map_or([None, None], |figure| [figure.low, figure.high])),
+            Bound::Share { of, times } => {
+                let other = sides.iter().find(|(name, _)| name == of).map(|(_, summary)| figure(&self.metric, summary));
+                let base = match other {
+                    Some(Ok(other @ Figure { value: Some(value), .. })) => (value, other),
+                    Some(Err(why)) => return Held { why: Some(format!("of `{of}`: {why}")), ..held },
+                    _ => return Held { why: Some(format!("of `{of}`: {UNKNOWN}")), ..held },
+                };
+                let difference = differences.iter().find(|it| {
+                    it.deployment == deployment && it.against == *of && Some(it.figure) == differing(&self.metric)
+                });
+                let ends = found.as_ref().map_or([None, None], |figure| apart(figure, base, *times, difference));
+                (base.0 * times, ends)
+            }
+        };
+        held.bound = Some(bound);
+        match (found, held.value) {
+            (Err(why), _) => held.why = Some(why),
+            (Ok(_), None) => held.why = Some(UNKNOWN.to_owned()),
+            (Ok(_), Some(value)) => {
+                held.passed = self.relation.holds(value, bound);
+                let is_sure = ends.into_iter().flatten().all(|end| self.relation.holds(end, bound) == held.passed);
+                let other = if held.passed { "fail" } else { "pass" };
+                held.why = (!is_sure).then(|| format!("within the 95 % interval it may as well {other}"));
+            }
+        }
+        held
     }
+}
+
+/// A number that a figure may be held against.
+fn number(text: &str) -> Option<f64> {
+    let number = |text: &str| text.trim_start_matches('$').parse::<f64>().ok().filter(|number| number.is_finite());
+    match text.strip_suffix('%') {
+        Some(percent) => number(percent.trim()).map(|percent| percent / 100.0),
+        None => number(text),
+    }
+}
+
+impl Bound {
+    /// Reads `0.95 * NAME`, or `NAME` alone. An error is what to say of the condition, and what would be valid.
+    fn share(text: &str, metric: &str, deployments: &[String]) -> Result<Self, (String, String)> {
+        let (times, named) = match text.split_once(['*', '×']) {
+            Some((times, named)) => (number(times.trim()), named.trim()),
+            None => (Some(1.0), text),
+        };
+        let named = named.strip_suffix(&format!(".{metric}")).unwrap_or(named);
+        let known = || std::iter::once(BASELINE).chain(deployments.iter().map(String::as_str));
+        let Some(times) = times.filter(|_| !named.is_empty()) else {
+            return Err(("compares with no number".to_owned(), EXAMPLE.to_owned()));
+        };
+        if !known().any(|name| name == named) {
+            let hint = match (deployments.len() > 1, nearest(named, known())) {
+                (false, _) => EXAMPLE.to_owned(),
+                (true, Some(near)) => format!("did you mean `{near}`?"),
+                (true, None) => format!("{EXAMPLE}, or 'quality >= 0.95 * baseline'"),
+            };
+            return Err(("compares with no number".to_owned(), hint));
+        }
+        match deployments {
+            [first, _, ..] => {
+                let is_first = named == BASELINE && !deployments.iter().any(|name| name == BASELINE);
+                let of = if is_first { first.clone() } else { named.to_owned() };
+                Ok(Self::Share { of, times })
+            }
+            _ => Err((
+                "compares with another deployment, and there is none".to_owned(),
+                "only `lumos compare` of several deployments holds one against another".to_owned(),
+            )),
+        }
+    }
+}
+
+/// The first deployment, which the others are held against.
+const BASELINE: &str = "baseline";
+
+/// The difference between deployments that tells of a metric.
+fn differing(metric: &str) -> Option<&'static str> {
+    Some(match metric {
+        "quality" => "quality",
+        "cost_usd" | "cost_per_1000_usd" => "cost_usd",
+        "failures" => "failures",
+        "input_tokens" => "input_tokens",
+        "output_tokens" => "output_tokens",
+        "bytes_outside" => "bytes_outside",
+        "p50_s" => "latency_s.p50",
+        "p95_s" => "latency_s.p95",
+        "p99_s" => "latency_s.p99",
+        "ttft_s" | "ttft_p50_s" => "ttft_s.p50",
+        "ttft_p95_s" => "ttft_s.p95",
+        _ => return None,
+    })
+}
+
+/// The ends of a figure's interval as they lie to `times` the figure of another: by how the two differ, run by run where they can
+/// be paired, else by the intervals of both.
+fn apart(
+    figure: &Figure,
+    (base, other): (f64, Figure),
+    times: f64,
+    difference: Option<&Difference>,
+) -> [Option<f64>; 2] {
+    let ends = |estimate: &Estimate| Some((estimate.low?, estimate.high?));
+    if let Some((low, high)) = difference.and_then(|it| it.relative.as_ref()).and_then(ends) {
+        return [Some(base * (1.0 + low)), Some(base * (1.0 + high))];
+    }
+    if let Some((low, high)) = difference.filter(|it| !it.is_money()).and_then(|it| it.absolute.as_ref()).and_then(ends)
+    {
+        return [Some(base + low), Some(base + high)];
+    }
+    // What the other may be off by is as good as the figure being off by so much.
+    let off = |end: Option<f64>| end.map_or(0.0, |end| (base - end) * times);
+    [figure.low.map(|low| low + off(other.high)), figure.high.map(|high| high + off(other.low))]
 }
 
 impl Relation {
@@ -247,7 +388,8 @@ fn figure(metric: &str, summary: &Summary) -> Result<Figure, String> {
             let (a, b) = (summary.input_tokens, summary.output_tokens);
             Figure { value: sum(a.value, b.value), ..Figure::UNKNOWN }
         }
-        "bytes_outside" => count(summary.total_bytes_outside),
+        "bytes_outside" => summary.bytes_outside,
+        "total_bytes_outside" => count(summary.total_bytes_outside),
         "failures" => summary.failures,
         "failed_runs" => count(Some(summary.runs - summary.statuses.get("succeeded").copied().unwrap_or(0))),
         scorer => summary.scores.get(scorer).ok_or("nothing was scored by it")?.mean,
@@ -257,6 +399,7 @@ fn figure(metric: &str, summary: &Summary) -> Result<Figure, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::{Side, between};
     use crate::summary::tests::outcome;
 
     fn summary(nanos: Option<i128>) -> Summary {
@@ -267,7 +410,7 @@ mod tests {
 
     fn held(gate: &str, summary: &Summary) -> Vec<(bool, Option<String>)> {
         let gate = Gate::read(gate, &["exact".to_owned()], &["a".to_owned()]).unwrap();
-        gate.held([("a", summary)]).into_iter().map(|held| (held.passed, held.why)).collect()
+        gate.held([("a", summary)], &[]).into_iter().map(|held| (held.passed, held.why)).collect()
     }
 
     #[test]
@@ -289,18 +432,77 @@ mod tests {
         assert!(found[1].0 && found[2].0);
         let unscored = Summary::of(&[outcome(1, 1, Some(1), None)], &|_| false, 0);
         let gate = Gate::read("quality > 0", &[], &[]).unwrap();
-        assert_eq!(gate.held([("x", &unscored)])[0].why.as_deref(), Some("nothing scores it"));
+        assert_eq!(gate.held([("x", &unscored)], &[])[0].why.as_deref(), Some("nothing scores it"));
+    }
+
+    /// Forty rows, of which the last `wrong` score nothing; each sends as many bytes outside as its number.
+    fn side(name: &str, wrong: usize) -> Side {
+        let of = |row: usize| {
+            let score = f64::from(u8::from(row + wrong <= 40));
+            let mut run = outcome(row, row as u64 * 1_000_000, Some(row as i128 * 1_000), Some(score));
+            run.figures.bytes_outside = Some(row as u64);
+            run
+        };
+        let outcomes: Vec<_> = (1..=40).map(of).collect();
+        let summary = Summary::of(&outcomes, &|_| false, 0);
+        Side { deployment: name.to_owned(), summary, outcomes, assumptions: Vec::new() }
+    }
+
+    #[test]
+    fn a_figure_may_be_held_against_that_of_another_deployment() {
+        let names = ["whole".to_owned(), "awq".to_owned()];
+        let held = |gate: &str, wrong: usize| {
+            let (whole, awq) = (side("whole", 4), side("awq", wrong));
+            let differences = between(&whole, &awq, 1);
+            let gate = Gate::read(gate, &["exact".to_owned()], &names).unwrap();
+            gate.held([("whole", &whole.summary), ("awq", &awq.summary)], &differences)
+        };
+        // 0.95 of 36 of 40 are 34.2 of 40.
+        let found = held("quality >= 0.95 * baseline, awq.exact >= 95% * whole.exact", 5);
+        assert_eq!(found.iter().map(|it| it.deployment.as_str()).collect::<Vec<_>>(), ["awq", "awq"]);
+        assert!(found.iter().all(|it| it.passed && it.bound.is_some_and(|bound| (bound - 0.855).abs() < 1e-9)));
+        assert!(!held("quality >= 0.95 * baseline", 6)[0].passed);
+        // One more in forty is nothing to be sure of; all the same rows are, however few there are.
+        assert!(held("quality >= 0.95 * baseline", 5)[0].why.as_ref().unwrap().contains("may as well fail"));
+        assert_eq!(held("cost_usd <= 1.1 * whole; p50_s <= 1.5 * whole", 4)[0].why, None);
+        assert_eq!(held("p50_s <= whole", 4)[0].bound, Some(20.0));
+        // Where the other is not known, nothing passes.
+        let unknown = held("ttft_s <= 2 * awq; reserved_cost_usd < whole", 4);
+        assert_eq!(unknown.iter().map(|it| it.passed).collect::<Vec<_>>(), [true, false]);
+        assert!(unknown[1].bound.is_none() && unknown[1].why.as_ref().unwrap().starts_with("of `whole`: "));
+    }
+
+    #[test]
+    fn bytes_are_those_of_a_run_and_of_all_runs() {
+        let one = side("a", 0).summary;
+        let found = held("bytes_outside < 21, total_bytes_outside < 820", &one);
+        assert_eq!(found.iter().map(|(passed, _)| *passed).collect::<Vec<_>>(), [true, false], "820 bytes in 40 runs");
     }
 
     #[test]
     fn mistakes_say_what_would_be_valid() {
-        let shown: Vec<String> = ["", "quality", "qualty > 0.5", "speed > 3", "quality > good", "b.quality > 1", "> 1"]
-            .iter()
-            .map(|text| {
-                let error = Gate::read(text, &["exact".to_owned()], &["a".to_owned()]).expect_err(text);
+        let shown: Vec<String> = [
+            "",
+            "quality",
+            "qualty > 0.5",
+            "speed > 3",
+            "quality > good",
+            "b.quality > 1",
+            "> 1",
+            "quality > 0.9 * baseline",
+        ]
+        .iter()
+        .map(|text| {
+            let error = Gate::read(text, &["exact".to_owned()], &["a".to_owned()]).expect_err(text);
+            format!("{text}: {error}\n  hint: {}", error.hint.as_deref().unwrap_or("none"))
+        })
+        .chain(["quality > 0.9 * baselin", "quality > much * b", "quality > 0.9 *", "quality > 2 * b.tokens"].map(
+            |text| {
+                let error = Gate::read(text, &[], &["a".to_owned(), "b".to_owned()]).expect_err(text);
                 format!("{text}: {error}\n  hint: {}", error.hint.as_deref().unwrap_or("none"))
-            })
-            .collect();
+            },
+        ))
+        .collect();
         insta::assert_snapshot!(shown.join("\n"));
     }
 }

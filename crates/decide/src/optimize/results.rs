@@ -176,7 +176,7 @@ impl Telling<'_> {
         let name = self.measured.space.name(self.base, &point.assignment);
         let counts = measured.as_ref().unwrap_or(&composed);
         // A gate knows deployments by the name of the base.
-        let mut conditions: Vec<Held> = self.gate.map(|gate| gate.held([(self.base, counts)])).unwrap_or_default();
+        let mut conditions: Vec<Held> = self.gate.map(|gate| gate.held([(self.base, counts)], &[])).unwrap_or_default();
         for condition in &mut conditions {
             condition.deployment.clone_from(&name);
         }

@@ -51,9 +51,11 @@ pub(super) fn gate(page: &mut Builder, gate: &Value) {
     }
     for condition in counted(false) {
         let value = number(&condition["value"]).map_or_else(|| crate::figure::UNKNOWN.to_owned(), super::digits);
+        let bound = number(&condition["bound"]).filter(|_| condition["against"].is_string());
+        let against = bound.map(|bound| format!(" against {}", super::digits(bound))).unwrap_or_default();
         let why = condition["why"].as_str().map(|why| format!("; {why}")).unwrap_or_default();
         let (deployment, of) = (text(&condition["deployment"]), text(&condition["condition"]));
-        page.verdict(Tone::Bad, format!("the gate fails: {of} for {deployment}, where it is {value}{why}"));
+        page.verdict(Tone::Bad, format!("the gate fails: {of} for {deployment}, where it is {value}{against}{why}"));
     }
 }
 

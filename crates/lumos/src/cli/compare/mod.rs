@@ -68,7 +68,7 @@ pub fn run(arguments: &Compare, home: Home, seed: u64) -> Result<u8, Failure> {
         }
     };
     let sides = || comparison.sides.iter().map(|side| (side.deployment.as_str(), &side.summary));
-    let held = gate.map(|gate| gate.held(sides()));
+    let held = gate.map(|gate| gate.held(sides(), &comparison.differences));
     match arguments.format {
         Format::Json => {
             let mut document = json!(comparison);

@@ -39,7 +39,8 @@ pub struct Scoring {
     /// Reuse answers to the very same request at every node; what they cost at first is shown apart.
     #[arg(long = "cache")]
     pub is_cached: bool,
-    /// Conditions that must hold, else the exit code is 1, e.g. 'quality >= 0.8, p95_s < 2, cost_usd < 0.01'.
+    /// Conditions that must hold, else the exit code is 1, e.g. 'quality >= 0.8, p95_s < 2, cost_usd < 0.01'; of several
+    /// deployments also 'quality >= 0.95 * baseline', which is the first.
     #[arg(long, value_name = "CONDITIONS")]
     pub gate: Option<String>,
 }

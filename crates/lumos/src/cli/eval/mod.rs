@@ -48,7 +48,7 @@ pub fn run(arguments: &Eval, home: Home, seed: u64) -> Result<u8, Failure> {
     }
     let bundle = &bundles[0];
     let results = summarize((&bundle.workflow.parsed.spec.name, &deployment_of(bundle)), &dataset, options, evaluation);
-    let held = gate.map(|gate| gate.held([(results.deployment.as_str(), &results.summary)]));
+    let held = gate.map(|gate| gate.held([(results.deployment.as_str(), &results.summary)], &[]));
     match arguments.format {
         Format::Json => {
             let mut document = json!(results);

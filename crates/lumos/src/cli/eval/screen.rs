@@ -93,7 +93,7 @@ pub fn figures(sides: &[(&str, &Summary)]) -> Table {
     row("cost per run, reserved".to_owned(), each(&|it| it.reserved_cost_usd.as_ref().map(amount)));
     row("tokens in".to_owned(), each(&|it| Some(cell(&it.input_tokens, &count))));
     row("tokens out".to_owned(), each(&|it| Some(cell(&it.output_tokens, &count))));
-    row("bytes outside".to_owned(), each(&|it| Some(cell(&it.bytes_outside, &bytes))));
+    row("bytes outside per run".to_owned(), each(&|it| Some(cell(&it.bytes_outside, &bytes))));
     row("not succeeded".to_owned(), each(&|it| Some(cell(&it.failures, &percent))));
     row("runs".to_owned(), each(&|it| Some(figure::count(it.runs))));
     table
@@ -121,12 +121,15 @@ pub fn judging(bill: Option<&Bill>) -> String {
 pub fn gate(held: &[Held]) -> String {
     let mut text = String::new();
     for it in held {
-        let value = it.value.map_or_else(|| "unknown".to_owned(), |value| format!("{}", (value * 1e9).round() / 1e9));
+        let amount = |value: f64| format!("{}", (value * 1e9).round() / 1e9);
+        let value = it.value.map_or_else(|| "unknown".to_owned(), amount);
+        let bound = it.bound.filter(|_| it.against.is_some());
+        let against = bound.map(|bound| format!(" against {}", amount(bound))).unwrap_or_default();
         let why = it.why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
         let (word, status) = if it.passed { ("holds", Status::Succeeded) } else { ("fails", Status::Failed) };
         let _ = writeln!(
             text,
-            "{} {} on {}: {value}{why}",
+            "{} {} on {}: {value}{against}{why}",
             output::ended(status, &format!("gate {word}:")),
             clean(&it.condition),
             clean(&it.deployment)

@@ -87,7 +87,7 @@ fn bindings(choice: &Chosen) -> String {
 fn table(found: &Optimization) -> Table {
     let mut columns = vec![Column::left("")];
     columns.extend(found.space.nodes.iter().map(|choice| Column::left(clean(&choice.node))));
-    let figures = ["quality", "cost per run", "latency", "bytes outside"];
+    let figures = ["quality", "cost per run", "latency", "bytes outside per run"];
     columns.extend(figures.iter().map(|name| Column::right(*name)));
     columns.push(Column::left("figures"));
     let mut table = Table::new(columns);
@@ -130,7 +130,7 @@ fn off(found: &Optimization) -> String {
         return String::new();
     }
     let mut columns = vec![Column::left("measured − composed")];
-    columns.extend(["quality", "cost per run", "latency", "bytes outside"].map(Column::right));
+    columns.extend(["quality", "cost per run", "latency", "bytes outside per run"].map(Column::right));
     let mut table = Table::new(columns);
     for choice in verified {
         let find = |name: &str| choice.off.iter().find(|off| off.figure == name);
