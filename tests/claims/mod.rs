@@ -34,7 +34,8 @@ fn shipped_claims_have_their_verdicts() {
         let _ = writeln!(lines, "{}: {}", text(&claim["name"]), text(&claim["says"]));
         for part in list(&claim["parts"]) {
             let shown = [&part["says"], &part["shown"], &part["basis"], &part["verdict"]].map(text);
-            let _ = writeln!(lines, "  {}", shown.join(" | "));
+            let off_by = part["off_by"][0].as_f64().map(|share| format!(" | off by {:.0} %", share * 100.0));
+            let _ = writeln!(lines, "  {}{}", shown.join(" | "), off_by.unwrap_or_default());
             // A figure is known, with where it is from; or it is unknown, with how it could be known.
             let is_known = part["value"].is_number() && part["basis"].is_string();
             assert_ne!(is_known, part["measure"].is_string(), "{part}");
@@ -99,6 +100,12 @@ fn mistakes() {
         r#"Figure(says: "x", figure: "{{ p.cost_usd }}", must_be: AtMost(1))"#,
     );
     write(
+        "negative",
+        x,
+        r#""p": Price(provider: "openai", model: "gpt-4o-mini", input_tokens: "{{ x - 5 }}")"#,
+        r#"Figure(says: "x", figure: "{{ p.cost_usd | float }}", must_be: AtMost(1))"#,
+    );
+    write(
         "field",
         x,
         r#""p": Price(provider: "openai", model: "gpt-4o-mini", input_tokens: 1)"#,
@@ -111,7 +118,9 @@ fn mistakes() {
         r#"Figure(says: "x", figure: "{{ s.runs }}", must_be: AtMost(1))"#,
     );
     let mut screens = Vec::new();
-    for name in ["empty", "range", "names", "figure", "bounds", "nothing", "price", "money", "field", "scenario"] {
+    for name in
+        ["empty", "range", "names", "figure", "bounds", "nothing", "price", "money", "negative", "field", "scenario"]
+    {
         screens.push(sandbox.screen(&["report", &format!("claims/{name}.ron")]));
     }
     sandbox.write("none/readme.md", "no claims");

@@ -111,6 +111,10 @@ fn failed(claim: &Parsed<ClaimSpec>, error: ClaimError<Unanswered>) -> Error {
             claim.problem(&format!("asked.{question}"), message, hint)
         }
         ClaimError::Template { field, error } => claim.problem(&field, error.message.clone(), error.hint),
+        ClaimError::Negative { ref field, .. } => {
+            let hint = "at least 0, with every value of what is given".to_owned();
+            claim.problem(field, error.to_string(), Some(hint))
+        }
         ClaimError::NotANumber { ref field, .. } => claim.problem(
             field,
             error.to_string(),

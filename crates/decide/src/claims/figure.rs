@@ -229,8 +229,12 @@ fn filled<E>(question: &QuestionSpec, path: &str, point: &Point) -> Result<Ask, 
             }
             None => value.clone(),
         };
-        let none = || ClaimError::NotANumber { field: format!("{path}.{field}"), found: value.to_string() };
-        value.as_f64().filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(none)
+        let (field, found) = (format!("{path}.{field}"), value.to_string());
+        match value.as_f64().filter(|number| number.is_finite()) {
+            Some(number) if number < 0.0 => Err(ClaimError::Negative { field, found }),
+            Some(number) => Ok(number),
+            None => Err(ClaimError::NotANumber { field, found }),
+        }
     };
     Ok(match question {
         QuestionSpec::Simulate { scenario, deployment, load_factor, runs, seeds } => Ask::Simulate {

@@ -2,6 +2,8 @@
 //! interval and the values that the claim leaves open; nobody writes it. Whoever calls answers the questions, so that nothing
 //! here simulates, reads prices or files.
 
+mod condition;
+mod extremes;
 mod figure;
 mod results;
 mod scan;
@@ -10,7 +12,7 @@ mod tests;
 mod text;
 
 use indexmap::{IndexMap, IndexSet};
-use lumos_core::spec::{Bounds, ClaimSpec, FigureSpec, GivenSpec, PartSpec};
+use lumos_core::spec::{ClaimSpec, FigureSpec, GivenSpec, PartSpec};
 use lumos_core::template::{Template, TemplateError};
 use lumos_core::usage::Basis;
 use serde_json::Value;
@@ -18,6 +20,8 @@ use serde_json::Value;
 pub use figure::{Answer, Ask};
 pub use results::{AskedQuestion, ClaimVerdict, GivenValue, JudgedClaim, JudgedPart};
 
+use condition::Within;
+use extremes::explored;
 use figure::Figures;
 use scan::{Scan, Truth, Wanted};
 
@@ -46,6 +50,14 @@ pub enum ClaimError<E> {
     /// Something that must be a number is none.
     #[error("this is {found}, not a number")]
     NotANumber {
+        /// Where it is written.
+        field: String,
+        /// What it is.
+        found: String,
+    },
+    /// A number of a question is below zero.
+    #[error("this is {found}, and less than nothing cannot be asked for")]
+    Negative {
         /// Where it is written.
         field: String,
         /// What it is.
@@ -85,37 +97,26 @@ fn judge_figure<E>(
     used.extend(spec.vary.clone().filter(|vary| claim.given.contains_key(vary)));
     let usual: Point = claim.given.iter().map(|(name, given)| (name.clone(), given.usual())).collect();
     let of = Part { field, spec, template: &template };
-    let base = figures.at(&of, &usual, true)?;
-    let mut found = vec![base];
-    for point in corners(claim, &used, &usual) {
-        found.push(figures.at(&of, &point, false)?);
-    }
+    let seen = explored(figures, &of, claim, (&used, &usual))?;
+    let found: Vec<_> = seen.iter().map(|seen| seen.figure).collect();
     let (basis, questions) = figures.origin(&template, &usual)?;
     let mut judged = JudgedPart::of_figure(spec, &found, basis, questions, &used);
     let Some(bounds) = spec.must_be else { return Ok(judged) };
     let mut truths: Vec<Truth> = found.iter().map(|figure| Truth::of(bounds, *figure)).collect();
-    let scan = match &spec.vary {
-        Some(vary) => Some(Scan::along(figures, &of, claim, (vary, bounds, Wanted::Sure), &usual)?),
-        None => None,
-    };
-    truths.extend(scan.iter().flat_map(|scan| scan.truths.iter().copied()));
+    if let Some(vary) = &spec.vary {
+        truths.extend(Scan::along(figures, &of, claim, (vary, bounds, Wanted::Sure), &usual)?.truths);
+    }
+    let within = Within { of: &of, claim, bounds, used: &used, usual: &usual, seen: &seen };
     let verdict = if truths.iter().all(|truth| *truth == Truth::Yes) {
         ClaimVerdict::Holds
     } else if truths.iter().all(|truth| *truth == Truth::No) {
+        judged.would_hold = within.would_hold(figures)?;
         ClaimVerdict::DoesNotHold
     } else {
+        judged.condition = Some(within.condition(figures)?);
         ClaimVerdict::HoldsOnlyIf
     };
     judged.verdict = Some(verdict);
-    match verdict {
-        ClaimVerdict::Holds => {}
-        ClaimVerdict::HoldsOnlyIf => {
-            judged.condition = Some(condition(claim, figures, (&of, bounds), &used, &usual)?);
-        }
-        ClaimVerdict::DoesNotHold => {
-            judged.would_hold = would_hold(claim, figures, (&of, bounds), &used, &usual)?;
-        }
-    }
     Ok(judged)
 }
 
@@ -144,60 +145,6 @@ fn corners(claim: &ClaimSpec, used: &IndexSet<String>, usual: &Point) -> Vec<Poi
             .collect();
     }
     points
-}
-
-/// The values of what is varied with which the part holds: with the rest as usual, or else as at the first corner with any.
-/// Where it nowhere surely holds, those with which it may.
-fn condition<E>(
-    claim: &ClaimSpec,
-    figures: &mut Figures<'_, E>,
-    (of, bounds): (&Part<'_>, Bounds),
-    used: &IndexSet<String>,
-    usual: &Point,
-) -> Result<String, ClaimError<E>> {
-    let open = |figures: &mut Figures<'_, E>| Ok(text::open(of.spec, bounds, figures.at(of, usual, false)?));
-    let Some(vary) = &of.spec.vary else { return open(figures) };
-    let others: IndexSet<String> = used.iter().filter(|name| *name != vary).cloned().collect();
-    let points = || {
-        std::iter::once((usual.clone(), false))
-            .chain(corners(claim, &others, usual).into_iter().map(|point| (point, true)))
-    };
-    for (wanted, (point, is_corner)) in
-        points().map(|at| (Wanted::Sure, at)).chain(points().map(|at| (Wanted::Possible, at)))
-    {
-        let scan = Scan::along(figures, of, claim, (vary, bounds, wanted), &point)?;
-        let Some(text) = scan.condition(&claim.given[vary]) else { continue };
-        if wanted == Wanted::Possible && scan.is_everywhere(&claim.given[vary]) {
-            break;
-        }
-        let with = others.iter().filter(|_| is_corner).map(|name| text::is(&claim.given[name], &point[name]));
-        let perhaps = (wanted == Wanted::Possible).then(|| text::perhaps(of.spec, bounds));
-        return Ok([text].into_iter().chain(with).chain(perhaps).collect::<Vec<_>>().join(" and "));
-    }
-    open(figures)
-}
-
-/// What would have to be given, beyond what is plausible, for the part to hold.
-fn would_hold<E>(
-    claim: &ClaimSpec,
-    figures: &mut Figures<'_, E>,
-    (of, bounds): (&Part<'_>, Bounds),
-    used: &IndexSet<String>,
-    usual: &Point,
-) -> Result<Option<String>, ClaimError<E>> {
-    let Some(vary) = &of.spec.vary else { return Ok(None) };
-    let Some(GivenSpec::Range(range)) = claim.given.get(vary) else { return Ok(None) };
-    let Some(search) = range.search else { return Ok(None) };
-    let others: IndexSet<String> = used.iter().filter(|name| *name != vary).cloned().collect();
-    let first = std::iter::once((usual.clone(), false));
-    for (point, is_corner) in first.chain(corners(claim, &others, usual).into_iter().map(|point| (point, true))) {
-        let scan = Scan::between(figures, of, (vary, range), search, bounds, &point)?;
-        if let Some(text) = scan.condition(&claim.given[vary]) {
-            let with = others.iter().filter(|_| is_corner).map(|name| text::is(&claim.given[name], &point[name]));
-            return Ok(Some([text].into_iter().chain(with).collect::<Vec<_>>().join(" and ")));
-        }
-    }
-    Ok(None)
 }
 
 /// The weaker of two origins of figures.

@@ -136,7 +136,7 @@ impl JudgedPart {
         }
     }
 
-    /// `found` is the figure with the usual values, then that of each corner.
+    /// `found` is the figure with the usual values, then wherever else it was looked at.
     pub(super) fn of_figure(
         spec: &FigureSpec,
         found: &[Option<Estimate>],

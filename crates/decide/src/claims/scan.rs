@@ -8,7 +8,7 @@ use super::{ClaimError, Part, Point, text};
 use crate::statistics::Estimate;
 
 /// Points of the grid over what is plausible.
-const GRID: usize = 9;
+pub(super) const GRID: usize = 9;
 
 /// Points of the grid over what is searched beyond it.
 const SEARCH_GRID: usize = 17;
@@ -56,7 +56,7 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    fn has(self, truth: Truth) -> bool {
+    pub(super) fn has(self, truth: Truth) -> bool {
         match self {
             Self::Sure => truth == Truth::Yes,
             Self::Possible => truth != Truth::No,
@@ -68,6 +68,8 @@ impl Wanted {
 pub(super) struct Scan {
     /// At the points of the grid.
     pub(super) truths: Vec<Truth>,
+    /// Values that were looked at and with which it holds.
+    pub(super) held: Vec<Value>,
     found: Found,
 }
 
@@ -90,7 +92,12 @@ impl Scan {
     ) -> Result<Self, ClaimError<E>> {
         match &claim.given[vary] {
             GivenSpec::Range(range) => {
-                let grid = grid((range.from, range.to), GRID, range.whole);
+                // Where the point itself is, there is something to be seen even if the grid misses it.
+                let at = point[vary].as_f64().filter(|at| (range.from..=range.to).contains(at));
+                let mut grid = grid((range.from, range.to), GRID, range.whole);
+                grid.extend(at);
+                grid.sort_by(f64::total_cmp);
+                grid.dedup();
                 Self::over(figures, of, (vary, range), grid, (bounds, wanted), point)
             }
             GivenSpec::OneOf { values, .. } => {
@@ -99,8 +106,8 @@ impl Scan {
                     truths.push(Truth::of(bounds, figures.at(of, &with(point, vary, value.clone()), false)?));
                 }
                 let holds = values.iter().zip(&truths).filter(|(_, truth)| wanted.has(**truth));
-                let found = Found::Values(holds.map(|(value, _)| value.clone()).collect());
-                Ok(Self { truths, found })
+                let held: Vec<Value> = holds.map(|(value, _)| value.clone()).collect();
+                Ok(Self { truths, held: held.clone(), found: Found::Values(held) })
             }
         }
     }
@@ -134,6 +141,8 @@ impl Scan {
         for value in &grid {
             truths.push(truth(*value)?);
         }
+        let held = |(value, truth): (&f64, &Truth)| wanted.has(*truth).then(|| Value::from(*value));
+        let mut held: Vec<Value> = grid.iter().zip(&truths).filter_map(held).collect();
         let mut stretches: Vec<(Option<f64>, Option<f64>)> = Vec::new();
         let mut from: Option<Option<f64>> = truths.first().is_some_and(|truth| wanted.has(*truth)).then_some(None);
         for (values, pair) in grid.windows(2).zip(truths.windows(2)) {
@@ -150,13 +159,14 @@ impl Scan {
                     no = middle;
                 }
             }
+            held.push(Value::from(yes));
             match from.take() {
                 Some(begin) => stretches.push((begin, Some(yes))),
                 None => from = Some(Some(yes)),
             }
         }
         stretches.extend(from.map(|begin| (begin, None)));
-        Ok(Self { truths, found: Found::Stretches(stretches) })
+        Ok(Self { truths, held, found: Found::Stretches(stretches) })
     }
 
     /// Whether it holds along all that was looked at.
@@ -170,21 +180,27 @@ impl Scan {
 
     /// Where it holds, in words; `None` where it never does.
     pub(super) fn condition(&self, given: &GivenSpec) -> Option<String> {
-        match &self.found {
-            Found::Stretches(stretches) if !stretches.is_empty() => {
-                let parts: Vec<String> = stretches.iter().map(|ends| text::stretch(given, *ends)).collect();
-                Some(format!("{} is {}", given.says(), parts.join(" or ")))
+        Some(format!("{} is {}", given.says(), self.values(given)?))
+    }
+
+    /// The values with which it holds, in words; `None` where there are none.
+    pub(super) fn values(&self, given: &GivenSpec) -> Option<String> {
+        let parts: Vec<String> = match &self.found {
+            Found::Stretches(stretches) => stretches.iter().map(|ends| text::stretch(given, *ends)).collect(),
+            Found::Values(values) => {
+                let mut values: Vec<&Value> = values.iter().collect();
+                // The first is the usual one, which says nothing of how large it is.
+                if values.iter().all(|value| value.is_number()) {
+                    values.sort_by(|one, other| one.as_f64().unwrap_or(0.0).total_cmp(&other.as_f64().unwrap_or(0.0)));
+                }
+                values.into_iter().map(text::value).collect()
             }
-            Found::Values(values) if !values.is_empty() => {
-                let values: Vec<String> = values.iter().map(text::value).collect();
-                Some(format!("{} is {}", given.says(), values.join(" or ")))
-            }
-            _ => None,
-        }
+        };
+        (!parts.is_empty()).then(|| parts.join(" or "))
     }
 }
 
-fn with(point: &Point, name: &str, value: Value) -> Point {
+pub(super) fn with(point: &Point, name: &str, value: Value) -> Point {
     let mut point = point.clone();
     point.insert(name.to_owned(), value);
     point
@@ -194,7 +210,7 @@ fn is_wide(low: f64, high: f64) -> bool {
     low > 0.0 && high / low >= WIDE
 }
 
-fn grid((low, high): (f64, f64), points: usize, whole: bool) -> Vec<f64> {
+pub(super) fn grid((low, high): (f64, f64), points: usize, whole: bool) -> Vec<f64> {
     let at = |step: usize| {
         let share = step as f64 / (points - 1) as f64;
         match step {
@@ -209,12 +225,12 @@ fn grid((low, high): (f64, f64), points: usize, whole: bool) -> Vec<f64> {
     grid
 }
 
-fn is_near(one: f64, other: f64, whole: bool) -> bool {
+pub(super) fn is_near(one: f64, other: f64, whole: bool) -> bool {
     let apart = (one - other).abs();
     if whole { apart <= 1.0 } else { apart <= TOLERANCE * one.abs().max(other.abs()) || apart < 1e-9 }
 }
 
-fn middle(one: f64, other: f64, whole: bool) -> f64 {
+pub(super) fn middle(one: f64, other: f64, whole: bool) -> f64 {
     let (low, high) = (one.min(other), one.max(other));
     let middle = if is_wide(low, high) { (low * high).sqrt() } else { f64::midpoint(low, high) };
     if whole { middle.floor().max(low + 1.0).min(high - 1.0) } else { middle }

@@ -203,3 +203,100 @@ fn three_digits_count_and_cents_are_written_out() {
     assert_eq!(shown(999.7, ""), "1,000");
     assert_eq!(shown(0.0, "s"), "0 s");
 }
+
+#[test]
+fn what_is_least_within_a_range_is_found() {
+    // The least is 5 at 37; 37.5, where the grid looks, has 5.25.
+    let given = || GivenSpec::Range(range(100.0, 0.0, 100.0));
+    let valley = "{{ (x - 37) * (x - 37) + 5 }}";
+    let of = |most: f64| judged(&claim(given(), figure(valley, None, Some(most)))).parts.remove(0);
+    let part = of(5.1);
+    let (least, most) = part.range.expect("a range");
+    assert!((5.0..5.05).contains(&least) && most == 3_974.0, "{least} to {most}");
+    assert_eq!(part.verdict, Some(ClaimVerdict::HoldsOnlyIf));
+    assert_eq!(part.condition.as_deref(), Some("the price is between $36.70 and $37.30"));
+    assert_eq!(of(4.9).verdict, Some(ClaimVerdict::DoesNotHold));
+    // What is most within, and a range that only whole numbers are of.
+    let given = GivenSpec::Range(RangeSpec { whole: true, ..range(1.0, 1.0, 200.0) });
+    let hill = figure("{{ 100 - (x - 83) * (x - 83) }}", None, Some(99.0));
+    let part = judged(&claim(given, hill)).parts.remove(0);
+    assert_eq!(part.range.map(|range| range.1), Some(100.0));
+    assert_eq!(part.verdict, Some(ClaimVerdict::HoldsOnlyIf));
+}
+
+#[test]
+fn what_is_least_within_two_ranges_is_found() {
+    let mut spec = claim(
+        GivenSpec::Range(range(0.0, 0.0, 10.0)),
+        figure("{{ (x - 3.3) * (x - 3.3) + (z - x) * (z - x) + 1 }}", None, Some(1.05)),
+    );
+    spec.given.insert("z".to_owned(), GivenSpec::Range(RangeSpec { says: "z".to_owned(), ..range(0.0, 0.0, 10.0) }));
+    let part = judged(&spec).parts.remove(0);
+    assert!(part.range.is_some_and(|(least, _)| (1.0..1.05).contains(&least)), "{:?}", part.range);
+    assert_eq!(part.verdict, Some(ClaimVerdict::HoldsOnlyIf));
+    let condition = part.condition.expect("a condition");
+    assert!(condition.contains(" and z is $3.") && condition.starts_with("the price is between $3."), "{condition}");
+}
+
+#[test]
+fn what_passes_between_two_bounds_may_lie_between() {
+    // At 0 and beyond 12.5 it is too little and too much.
+    let given = GivenSpec::Range(range(0.0, 0.0, 100.0));
+    let part = judged(&claim(given, figure("{{ x }}", Some(5.0), Some(6.0)))).parts.remove(0);
+    assert_eq!(part.verdict, Some(ClaimVerdict::HoldsOnlyIf));
+    assert_eq!(part.condition.as_deref(), Some("the price is between $5.02 and $5.99"));
+}
+
+#[test]
+fn a_condition_says_what_it_takes_of_the_rest() {
+    let choice = || GivenSpec::OneOf {
+        values: vec![json!("small"), json!("large")],
+        says: "the model".to_owned(),
+        source: String::new(),
+    };
+    let of = |expression: &str| {
+        let mut spec = claim(GivenSpec::Range(range(1.0, 1.0, 100.0)), figure(expression, None, Some(50.0)));
+        spec.given.insert("model".to_owned(), choice());
+        spec.given.insert("z".to_owned(), GivenSpec::Range(RangeSpec { says: "z".to_owned(), ..range(1.0, 1.0, 2.0) }));
+        judged(&spec).parts.remove(0).condition.expect("a condition")
+    };
+    assert_eq!(
+        of("{{ x * {'small': 1, 'large': 10}[model] }}"),
+        "the price is at most $49.90, with everything else as usual (the model is `small`, with `large`: at most $4.99)"
+    );
+    assert_eq!(
+        of("{{ x * {'small': 1, 'large': 100}[model] }}"),
+        "the price is at most $49.90, with everything else as usual (the model is `small`, with `large`: never)"
+    );
+    assert_eq!(of("{{ x * z }}"), "the price is at most $49.90, with everything else as usual (z is $1)");
+    // Nothing is said of what makes no difference.
+    assert_eq!(of("{{ x + 0 * (model | length) + 0 * z }}"), "the price is at most $49.90");
+}
+
+#[test]
+fn what_a_claim_would_take_says_what_it_takes_of_the_rest() {
+    let given = GivenSpec::Range(RangeSpec { search: Some((0.1, 1000.0)), ..range(5.0, 4.0, 6.0) });
+    let mut spec = claim(given, figure("{{ x * z }}", None, Some(1.0)));
+    spec.given.insert("z".to_owned(), GivenSpec::Range(RangeSpec { says: "z".to_owned(), ..range(1.0, 1.0, 2.0) }));
+    let part = judged(&spec).parts.remove(0);
+    assert_eq!(part.verdict, Some(ClaimVerdict::DoesNotHold));
+    assert_eq!(part.would_hold.as_deref(), Some("the price is at most $1, with everything else as usual (z is $1)"));
+}
+
+#[test]
+fn a_number_below_zero_is_no_question() {
+    let mut spec = claim(GivenSpec::Range(range(20.0, 20.0, 30.0)), figure("{{ q.y }}", Some(0.0), None));
+    let QuestionSpec::Price { input_tokens, .. } = &mut spec.asked["q"] else { panic!("a price is asked for") };
+    *input_tokens = json!("{{ x - 25 }}");
+    let error = judge(&spec, &mut echo);
+    let Err(ClaimError::Negative { field, found }) = error else { panic!("{error:?}") };
+    assert_eq!((field.as_str(), found.as_str()), ("asked.q.input_tokens", "-5.0"));
+}
+
+#[test]
+fn numbers_are_named_in_order() {
+    let values = vec![json!(20), json!(5), json!(8), json!(30)];
+    let given = GivenSpec::OneOf { values, says: "x".to_owned(), source: String::new() };
+    let part = judged(&claim(given, figure("{{ x }}", Some(8.0), None))).parts.remove(0);
+    assert_eq!(part.condition.as_deref(), Some("x is 8 or 20 or 30"));
+}
