@@ -59,6 +59,25 @@ fn a_load_of_which_nothing_counts_is_an_error_with_its_place() {
     assert_eq!((code, &document["results"][0]["runs"]), (0, &serde_json::json!(1)));
 }
 
+#[test]
+fn a_backend_that_cannot_be_is_an_error_where_its_deployment_says_so() {
+    let sandbox = sandbox();
+    let shown = |from: &str, to: &str| {
+        let own = std::fs::read_to_string(sandbox.folder().join("deployments/own.ron")).expect("it was written");
+        sandbox.write("deployments/own.ron", &own.replace(from, to));
+        let found = sandbox.screen(&["simulate", "scenario.ron"]);
+        sandbox.write("deployments/own.ron", &own);
+        found
+    };
+    // The name of what no catalog knows; the backend, where several fields are to blame.
+    let hardware = shown("\"l40s\"", "\"l4os\"");
+    assert!(hardware.contains("own.ron:3:69: backend `llama`: there is no hardware `l4os`"), "{hardware}");
+    let model = shown("llama-3.1-8b", "llama-3.1-70b");
+    assert!(model.contains("own.ron:3:26: backend `llama`: `llama-3.1-70b` does not fit"), "{model}");
+    let scaling = shown("cost:", "scaling: (min: 4, max: 2, target: 3), cost:");
+    assert!(scaling.contains("own.ron:3:26: backend `llama`: scaling between 4 and 2"), "{scaling}");
+}
+
 /// The order of the sandbox under load, of whose nodes nothing is declared but what `nodes` says.
 fn order(arrivals: &str, nodes: &str) -> String {
     format!(

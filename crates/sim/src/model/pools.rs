@@ -31,8 +31,11 @@ impl Services<'_> {
             Ok((kind, basis)) => self.checked(name, kind, basis),
             Err(error) => {
                 let hint = error.hint().unwrap_or("see `model`, `hardware`, `tensor_parallel` and `quantization`");
-                let hint = hint.to_owned();
-                self.problem("services", format!("backend `{name}`: {error}"), hint);
+                let field = match &error {
+                    ProfileError::Catalog(CatalogError::Unknown { what, .. }) => format!(".{what}"),
+                    _ => String::new(),
+                };
+                self.problem_of_backend(name, &field, &error, hint.to_owned());
                 None
             }
         }
@@ -82,11 +85,22 @@ impl Services<'_> {
         if let ServiceKind::Pool { spec, time, .. } = &kind
             && let Err(error) = Pool::new((**spec).clone(), time.clone())
         {
-            let hint = "see its limits and its `scaling`".to_owned();
-            self.problem("services", format!("backend `{name}`: {error}"), hint);
+            self.problem_of_backend(name, "", &error, "see its limits and its `scaling`".to_owned());
             return None;
         }
         Some((kind, basis))
+    }
+
+    /// A problem of a backend, where its deployment says what it is; without one, where the scenario does.
+    fn problem_of_backend(&mut self, name: &str, field: &str, error: &dyn std::fmt::Display, hint: String) {
+        let message = format!("backend `{name}`: {error}");
+        match self.deployed.filter(|source| source.parsed.spec.backends.contains_key(name)) {
+            Some(source) => {
+                let problem = source.parsed.problem(&format!("backends.{name}{field}"), message, Some(hint));
+                self.problems.push(problem);
+            }
+            None => self.problem(&format!("services.{name}"), message, hint),
+        }
     }
 
     fn problem(&mut self, place: &str, message: String, hint: String) {

@@ -2,7 +2,7 @@
 
 use lumos_core::Problem;
 use lumos_core::admission::Rules;
-use lumos_core::load::{Bundle, Scenario};
+use lumos_core::load::{Bundle, DeploymentSource, Scenario};
 use lumos_core::price::{Price, PromptCaches};
 use lumos_core::program::BackendRef;
 use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, Provider, ServiceSpec};
@@ -14,6 +14,8 @@ use crate::service::ApiModel;
 /// Services by name, made when a node first needs one.
 pub(super) struct Services<'a> {
     pub(super) scenario: &'a Scenario,
+    /// The deployment with the places of what it says.
+    pub(super) deployed: Option<&'a DeploymentSource>,
     deployment: Option<&'a DeploymentSpec>,
     pub(super) sources: &'a Sources<'a>,
     made: Vec<ServiceModel>,
@@ -25,10 +27,11 @@ pub(super) struct Services<'a> {
 
 impl<'a> Services<'a> {
     pub(super) fn new(scenario: &'a Scenario, bundle: &'a Bundle, sources: &'a Sources<'a>) -> Self {
-        let deployment = bundle.deployment.as_ref().map(|source| &source.parsed.spec);
+        let deployed = bundle.deployment.as_ref();
         Self {
             scenario,
-            deployment,
+            deployed,
+            deployment: deployed.map(|source| &source.parsed.spec),
             sources,
             made: Vec::new(),
             missing: Vec::new(),
