@@ -65,3 +65,23 @@ fn a_judge_is_sent_nothing_that_the_boundary_keeps() {
     assert!(reason.contains("labelled `Pii`"), "{found:#}");
     assert_eq!((served.requests(), &found["quality"]["value"]), (1, &serde_json::Value::Null));
 }
+
+#[test]
+fn that_another_model_judges_than_the_one_that_is_named_is_said() {
+    let served = writer_and_judge();
+    let sandbox = sandbox(1);
+    sandbox.write("a.ron", &deployment("a", &served.url(), &per_token("1", "10")));
+    let stderr = |judge: &str| {
+        let arguments = ["eval", "ask.ron", "-d", "./a.ron", "--dataset", "d.jsonl", "-s", judge];
+        let output = command(&sandbox, &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = stderr("judge(rubric=x, alias=apy)");
+    assert!(said.contains("deployment `a` has no alias or backend `apy`: `*` stands for it, which is `api`"), "{said}");
+    assert!(said.contains("did you mean `api`?"), "{said}");
+    // Nothing is to be said where a backend is named, or nothing.
+    for judge in ["judge(rubric=x, alias=api)", "judge(rubric=x)"] {
+        assert!(!stderr(judge).contains("no alias"), "{judge}");
+    }
+}

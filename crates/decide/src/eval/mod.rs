@@ -23,4 +23,4 @@ pub use figures::Figures;
 pub use judge::{ByWorkflow, judge_bundle};
 pub use notes::{Notes, inputs_digest};
 pub use results::{EvalResults, ScorerResult, summarize};
-pub use scorer::{Custom, NAMES, Scorer, ScorerKind};
+pub use scorer::{Custom, JUDGE_ALIAS, NAMES, Scorer, ScorerKind};

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::call::Call;
 
+/// The alias of a judge where none is named.
+pub const JUDGE_ALIAS: &str = "judge";
+
 /// What scores an output of a row.
 #[derive(Clone)]
 pub struct Scorer {
@@ -291,7 +294,7 @@ impl Arguments {
         let rubric = rubric.filter(|rubric| !rubric.trim().is_empty());
         let rubric = rubric.ok_or("what shall the judge look for? write judge(rubric=\"…\", alias=\"…\")")?;
         let alias = self.first("alias").map(|value| text_of("alias", value)).transpose()?;
-        let alias = alias.unwrap_or_else(|| "judge".to_owned());
+        let alias = alias.unwrap_or_else(|| JUDGE_ALIAS.to_owned());
         let whole = |value: Option<Value>, key: &str, absent: i32| match value {
             None => Ok(absent),
             Some(value) => value

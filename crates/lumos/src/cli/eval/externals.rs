@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lumos::core::load::{Bundle, DeploymentSource};
+use lumos::core::problem::nearest;
 use lumos::core::spec::Label;
+use lumos::core::{Problem, Severity};
 use lumos::decide::eval::{
-    ByWorkflow, CommandScorer, Custom, Dataset, ExternalScorer, Externals, ScorerKind, judge_bundle,
+    ByWorkflow, CommandScorer, Custom, Dataset, ExternalScorer, Externals, JUDGE_ALIAS, ScorerKind, judge_bundle,
 };
 
 use super::arguments::Rows;
-use crate::cli::failure::{COMMAND_LINE, Failure};
+use crate::cli::failure::{self, COMMAND_LINE, Failure};
 use crate::cli::session::Session;
 
 /// Those of a data set. Judges are bound by one deployment, whichever is judged: two judges would be no comparison.
@@ -66,15 +68,30 @@ fn deployment(bundles: &[Bundle], rows: &Rows) -> Result<DeploymentSource, Failu
     })
 }
 
-/// Whether a deployment knows an alias.
+/// Whether a deployment knows an alias. That `*` stands for one that it does not name, as it does for nodes, is said unless
+/// nobody named it.
 fn check_alias(deployment: &DeploymentSource, alias: &str, scorer: &str) -> Result<(), Failure> {
     let spec = &deployment.parsed.spec;
-    if spec.backends.contains_key(alias) || spec.bind.contains_key(alias) || spec.bind.contains_key("*") {
+    if spec.backends.contains_key(alias) || spec.bind.contains_key(alias) {
         return Ok(());
     }
-    let known: Vec<String> = spec.bind.keys().chain(spec.backends.keys()).map(|name| format!("`{name}`")).collect();
+    let names = || spec.bind.keys().chain(spec.backends.keys()).filter(|name| *name != "*");
+    let hint = match nearest(alias, names().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    };
     let message = format!("{scorer}: deployment `{}` has no alias or backend `{alias}`", spec.name);
-    Err(Failure::invalid(&deployment.parsed.file, message, Some(format!("it has {}", known.join(", ")))))
+    let file = &deployment.parsed.file;
+    match spec.bind.get("*") {
+        None => return Err(Failure::invalid(file, message, Some(hint))),
+        Some(_) if alias == JUDGE_ALIAS => {}
+        Some(backend) => {
+            let message = format!("{message}: `*` stands for it, which is `{backend}`");
+            let problem = Problem { severity: Severity::Warning, ..Problem::of_file(file, message, Some(hint)) };
+            failure::warn(&[problem]);
+        }
+    }
+    Ok(())
 }
 
 /// The labels that inputs carry: what is judged may carry them all.
