@@ -21,7 +21,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A sandbox with a document of every sort that needs no model, and the id of a run.
+/// A sandbox with a document of every sort that takes seconds to make, and the id of a run.
 fn documents() -> (Sandbox, String) {
     let sandbox = Sandbox::new();
     let shipped = |file: &str| root().join("scenarios").join(file).display().to_string();
@@ -37,6 +37,7 @@ fn documents() -> (Sandbox, String) {
     write("plan.json", &["plan", &scenario, "--runs", "1200"], 0);
     let sides = ["compare", &workflow, "-d", &mixed, "-d", &bought, "--scenario", &scenario, "--runs", "1200"];
     write("compare.json", &sides, 0);
+    sandbox.write("optimize.json", &crate::eval::optimize::optimized());
     sandbox.write("agents/wiki.ron", r#"Tool(tool: HttpGet(allow: ["https://wiki.example.org/"]))"#);
     sandbox.write("leak.ron", LEAK);
     write("audit.json", &["audit", "leak.ron"], 1);
@@ -62,7 +63,7 @@ fn open(page: &Path) -> Value {
 fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_and_by_keyboard() {
     let (sandbox, run) = documents();
     let claims = root().join("scenarios/claims").display().to_string();
-    let subjects = ["compare.json", "simulate.json", "plan.json", "audit.json", &claims, &run];
+    let subjects = ["compare.json", "simulate.json", "plan.json", "audit.json", "optimize.json", &claims, &run];
     let output = sandbox.lumos(&[&["report"], &subjects[..], &["-o", "report.html"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let html = std::fs::read_to_string(sandbox.folder().join("report.html")).expect("the page");
@@ -71,6 +72,7 @@ fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_an
         "held against mixed, simulated",
         "audit of leak: 1 finding",
         "own machines are cheaper",
+        "Backends for the nodes of pipeline",
         "Claims, checked",
         "pennies: does not hold",
         "Assumptions and sources",
@@ -89,7 +91,7 @@ fn a_report_draws_its_plots_asks_for_nothing_and_is_read_in_the_dark_on_paper_an
             "{theme}"
         );
         assert_eq!(page["plots"], page["drawn"], "{theme}");
-        assert!(page["plots"].as_u64() >= Some(9), "{theme}: {page}");
+        assert!(page["plots"].as_u64() >= Some(10), "{theme}: {page}");
         let marks = page["marks"].as_array().expect("a number for each plot");
         assert!(marks.iter().all(|marks| marks.as_u64() > Some(0)), "{theme}: a plot shows nothing: {marks:?}");
         assert_eq!((&page["overflow"], &page["narrow_overflow"]), (&Value::from(0), &Value::from(0)), "{theme}");

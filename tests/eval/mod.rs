@@ -6,7 +6,7 @@ mod judges;
 mod library;
 mod local;
 mod mistakes;
-mod optimize;
+pub mod optimize;
 #[cfg(feature = "html")]
 mod report;
 mod resume;

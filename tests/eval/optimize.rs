@@ -81,6 +81,14 @@ fn small() -> String {
     per_token("0.2", "0.8")
 }
 
+/// What `lumos optimize` finds, as JSON.
+pub fn optimized() -> String {
+    let served = serve();
+    let sandbox = sandbox(&served, 6, &small());
+    let (_, found) = document(&command(&sandbox, &[&BASIS[..], &["--verify", "2"]].concat()).output().unwrap());
+    found.to_string()
+}
+
 const BASIS: [&str; 8] =
     ["optimize", "pipeline.ron", "-d", "./dear.ron", "--dataset", "d.jsonl", "--over", "small,mid,large"];
 
