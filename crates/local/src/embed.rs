@@ -6,10 +6,11 @@ use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use lumos_core::{Basis, CallReport, Embeddings, Usage};
+use lumos_core::{Basis, CallReport, Embeddings, Usage, spec};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use crate::device;
 use crate::error::{Error, Result};
 use crate::generate::Progress;
 use crate::gguf::open_file;
@@ -24,7 +25,7 @@ pub(crate) struct Embedder {
     dimensions: usize,
     /// Longest text in tokens; what exceeds it is cut off.
     context: usize,
-    pub(crate) detail: &'static str,
+    pub(crate) detail: String,
 }
 
 enum Network {
@@ -54,8 +55,8 @@ impl Embedder {
         open_file(&files.tokenizer).map(drop)
     }
 
-    /// Loads the embedder in `folder`.
-    pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
+    /// Loads the embedder in `folder`. Static vectors are added up on the CPU whatever the device.
+    pub(crate) fn load(folder: &Path, device: spec::Device) -> Result<Self> {
         Self::look(folder)?;
         let files = Files::of(folder);
         let mut tokenizer =
@@ -108,11 +109,11 @@ impl Embedder {
             dimensions,
             // model2vec reads this many tokens of a text.
             context: 512,
-            detail: "static token vectors",
+            detail: "cpu, static token vectors".to_owned(),
         })
     }
 
-    fn load_bert(files: &Files, tokenizer: Tokenizer, device: &Device) -> Result<Self> {
+    fn load_bert(files: &Files, tokenizer: Tokenizer, wanted: spec::Device) -> Result<Self> {
         let bad_config = |error: &dyn std::fmt::Display| Error::unusable(&files.config, error);
         let read = std::fs::read(&files.config).map_err(|error| bad_config(&error))?;
         let config: Config = serde_json::from_slice(&read).map_err(|error| bad_config(&error))?;
@@ -123,17 +124,18 @@ impl Embedder {
         if tokenizer.get_vocab_size(true) > config.vocab_size {
             return Err(bad_config(&"the tokenizer has more tokens than `vocab_size`"));
         }
+        let on = device::resolve(wanted)?;
         let unusable = |error: candle_core::Error| Error::unusable(&files.weights, error);
         #[allow(unsafe_code, reason = "a model file is not changed while it is in use, as for every mapped file")]
-        let weights = unsafe { VarBuilder::from_mmaped_safetensors(&[&files.weights], DType::F32, device) };
+        let weights = unsafe { VarBuilder::from_mmaped_safetensors(&[&files.weights], DType::F32, &on.device) };
         let model = BertModel::load(weights.map_err(unusable)?, &config).map_err(unusable)?;
         let limit = sentence_limit(&files.weights).unwrap_or(usize::MAX);
         Ok(Self {
             tokenizer,
-            network: Network::Bert { model: Box::new(model), device: device.clone() },
+            network: Network::Bert { model: Box::new(model), device: on.device.clone() },
             dimensions: width,
             context: config.max_position_embeddings.min(limit).max(2),
-            detail: "BERT, mean pooling",
+            detail: format!("{}, BERT, mean pooling", on.describe()),
         })
     }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
 use lumos_core::BackendInfo;
 
+use crate::device::Resolved;
 use crate::embed::Embedder;
 use crate::error::{Error, Result};
 use crate::generate::{Generator, Progress, Prompter};
@@ -61,22 +61,21 @@ pub(crate) fn cold_info(options: &LocalOptions) -> BackendInfo {
 
 /// Loads the model that `options` name.
 pub(crate) fn load(options: &LocalOptions) -> Result<(Model, Loaded)> {
-    let device = device::resolve(options.device)?;
-    if options.path.is_dir() { load_embedder(options, &device) } else { load_chat(options, &device) }
+    if options.path.is_dir() { load_embedder(options) } else { load_chat(options, &device::resolve(options.device)?) }
 }
 
-fn load_embedder(options: &LocalOptions, device: &Device) -> Result<(Model, Loaded)> {
-    let embedder = Embedder::load(&options.path, device)?;
+fn load_embedder(options: &LocalOptions) -> Result<(Model, Loaded)> {
+    let embedder = Embedder::load(&options.path, options.device)?;
     let info = BackendInfo {
         context_tokens: Some(embedder.context() as u32),
         dimensions: Some(embedder.dimensions() as u32),
-        detail: format!("{}, {}", device::describe(device), embedder.detail),
+        detail: embedder.detail.clone(),
         ..cold_info(options)
     };
     Ok((Model::Embedder(Box::new(embedder)), Loaded { info, prompter: None }))
 }
 
-fn load_chat(options: &LocalOptions, device: &Device) -> Result<(Model, Loaded)> {
+fn load_chat(options: &LocalOptions, on: &Resolved) -> Result<(Model, Loaded)> {
     let path = &options.path;
     let unusable = |reason: String| Error::unusable(path, reason);
     let content = gguf::read_header(path)?;
@@ -96,11 +95,14 @@ fn load_chat(options: &LocalOptions, device: &Device) -> Result<(Model, Loaded)>
     let template = ChatTemplate::new(text(&content, "tokenizer.chat_template"), bos, eos);
 
     let cache = options.cache_dir.as_deref();
-    let prepared = requantize::prepare(path, content, device, cache, &options.digest)?;
+    let prepared = requantize::prepare(path, content, &on.device, cache, &options.digest)?;
     let Prepared { content, mut reader, quantization, note } = prepared;
-    let network = Network::load(content, &mut reader, shape, device).map_err(unusable)?;
+    let mut network = Network::load(content, &mut reader, shape, &on.device).map_err(unusable)?;
+    if !on.device.is_cpu() {
+        network.rehearse(shape.context).map_err(|error| unusable(error.to_string()))?;
+    }
     let detail = [
-        Some(device::describe(device)),
+        Some(on.describe()),
         Some(quantization.to_string()),
         note,
         limits,

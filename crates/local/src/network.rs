@@ -170,6 +170,17 @@ impl Network {
         if matches!(self.weights, Weights::Gemma3(_)) { 1 } else { self.prefill_chunk }
     }
 
+    /// Reads a few tokens, so that a GPU's kernels are compiled and its libraries started before the first request.
+    pub(crate) fn rehearse(&mut self, context: u32) -> Result<()> {
+        let longest = (context as usize).saturating_sub(1).min(self.prefill_chunk).min(128);
+        if longest > 0 {
+            self.forward(&vec![0; longest], 0)?;
+            self.forward(&[0], longest)?;
+        }
+        self.reset();
+        Ok(())
+    }
+
     /// Forgets everything read before.
     pub(crate) fn reset(&mut self) {
         match &mut self.weights {

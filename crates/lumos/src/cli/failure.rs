@@ -154,7 +154,8 @@ impl From<Error> for Failure {
             }
             Error::Changed { .. } => Self::invalid(COMMAND_LINE, message, None),
             Error::Engine(EngineError::Backend { error, .. }) if error.kind == BackendErrorKind::Unusable => {
-                let hint = "fetch the file again, or name another model; `lumos assets verify` looks at assets";
+                let hint =
+                    "name another model or device, or fetch the file again; `lumos assets verify` looks at assets";
                 Self::invalid(COMMAND_LINE, message, Some(hint.to_owned()))
             }
             Error::Compile(_) | Error::Engine(_) => Self::Failed { message, hint: None },
