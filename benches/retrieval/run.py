@@ -145,13 +145,13 @@ def main():
         rankings, document = lumos(binary, documents, tasks, "Bm25", "potion-base-8m", chars)
         note("lumos BM25", passages, rankings, document)
         for embedder in arguments.embedder or ["potion-base-8m"]:
-            for mode in ("Dense", "Hybrid"):
-                rankings, document = lumos(binary, documents, tasks, mode, embedder, chars)
-                note(f"lumos {mode.lower()}", f"{passages}, {embedder}", rankings, document)
-            for weight in (0.5, 0.6, 0.7, 0.8, 0.9):
-                more = f", bm25_weight: {weight}"
+            rankings, document = lumos(binary, documents, tasks, "Dense", embedder, chars)
+            note("lumos dense", f"{passages}, {embedder}", rankings, document)
+            weights = [f"bm25_weight: {weight}" for weight in (0.5, 0.6, 0.7, 0.8, 0.9)]
+            for fusion in ("", "rrf_k: 60", *weights):
+                more = fusion and f", {fusion}"
                 rankings, document = lumos(binary, documents, tasks, "Hybrid", embedder, chars, more)
-                note("lumos hybrid", f"{passages}, {embedder}, bm25_weight {weight}", rankings, document)
+                note("lumos hybrid", f"{passages}, {embedder}, {fusion or 'as it comes'}", rankings, document)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with open(arguments.out / "retrieval.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["what", "setting", "recall_at_10", "recall_at_10_95", "ndcg_10", "ndcg_10_95", "ndcg_10_half_1", "ndcg_10_half_2"])

@@ -73,7 +73,10 @@ impl Retriever {
             sources: spec.sources.clone(),
             cutter: Cutter::new(spec)?,
             mode: spec.mode,
-            fusion: spec.bm25_weight.map_or(Fusion::Ranks(spec.rrf_k), Fusion::Scores),
+            fusion: match (spec.bm25_weight, spec.rrf_k) {
+                (None, Some(k)) => Fusion::Ranks(k),
+                (weight, _) => Fusion::Scores(weight.unwrap_or(RetrieverSpec::BM25_WEIGHT)),
+            },
             context,
             loaded: Mutex::default(),
         })

@@ -28,7 +28,7 @@ fn retriever(base: &Path, mode: RetrievalMode) -> Retriever {
         sources: vec!["notes".into()],
         chunk: Chunking::default(),
         mode,
-        rrf_k: 60,
+        rrf_k: Some(60),
         bm25_weight: None,
         csv_columns: Vec::new(),
     };
@@ -207,7 +207,7 @@ fn sources_are_looked_for_when_the_agent_is_made() {
             sources,
             chunk: Chunking { max_chars, overlap_chars },
             mode: RetrievalMode::Bm25,
-            rrf_k: 60,
+            rrf_k: None,
             bm25_weight: None,
             csv_columns: Vec::new(),
         };

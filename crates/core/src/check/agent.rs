@@ -28,9 +28,13 @@ pub(super) fn check(agent: &Parsed<AgentSpec>, text: &str, user_prompt: Option<&
             }
             empty_texts(&mut sink, "sources", &spec.sources);
             sink.at_least_one("chunk.max_chars", Some(spec.chunk.max_chars));
-            sink.at_least_one("rrf_k", Some(spec.rrf_k));
+            sink.at_least_one("rrf_k", spec.rrf_k);
             if let Some(weight) = spec.bm25_weight.filter(|weight| !(0.0..=1.0).contains(weight)) {
                 sink.error("bm25_weight", format!("`bm25_weight` is {weight}"), "from 0 to 1".to_owned());
+            }
+            if spec.bm25_weight.is_some() && spec.rrf_k.is_some() {
+                let message = "passages are fused by rank or by score, not by both".to_owned();
+                sink.error("rrf_k", message, "leave `rrf_k` or `bm25_weight` out".to_owned());
             }
             if spec.chunk.overlap_chars >= spec.chunk.max_chars && spec.chunk.max_chars > 0 {
                 let hint = format!("less than `max_chars`, which is {}", spec.chunk.max_chars);

@@ -49,7 +49,7 @@ fn role(reader: &mut Reader<'_>, fields: &mut Fields<'_>, role: &str) -> Option<
                     one_of(reader, raw, &[("Hybrid", Hybrid), ("Bm25", Bm25), ("Dense", Dense)])
                 })
                 .unwrap_or_default(),
-            rrf_k: fields.take(reader, "rrf_k").unwrap_or(60),
+            rrf_k: fields.take(reader, "rrf_k"),
             bm25_weight: fields.take(reader, "bm25_weight"),
             csv_columns: fields.take(reader, "csv_columns").unwrap_or_default(),
             sources: fields.require(reader, "sources")?,
