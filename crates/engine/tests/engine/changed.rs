@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use lumos_core::load::Bundle;
 use lumos_core::program::Program;
-use lumos_core::record::Status;
-use lumos_core::scheduler::{By, Decision, StepId};
+use lumos_core::record::{RunRecord, Status};
+use lumos_core::scheduler::{Decision, StepId};
 use lumos_core::spec::{Durability, NodeSpec, WorkflowSpec};
-use lumos_engine::{BoundProgram, CancellationToken, EngineError, NodeBinding, RunRequest, StoreError};
+use lumos_engine::{BoundProgram, CancellationToken, EngineError, NodeBinding, RecordStore, RunRequest, StoreError};
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::durable::{Counts, bind, engine, node, store};
+use super::durable::{Answers, Counts, agreed, bind, engine, node, store};
 
 /// A program that knows how it was defined.
 fn defined(workflow: &WorkflowSpec, agent: &Arc<Counts>) -> (Arc<BoundProgram>, Bundle) {
@@ -29,6 +29,13 @@ fn asks_twice(end: &str) -> WorkflowSpec {
         .output("{{ end.got }}")
 }
 
+/// A run that has paused, gone on with what was answered, and paused again.
+async fn first_answered(store: &RecordStore, bound: &Arc<BoundProgram>, answered: Answers) -> RunRecord {
+    let cancel = CancellationToken::new();
+    let run = engine(store).run(bound, RunRequest::default(), &cancel).await.unwrap().record();
+    engine(store).resume(bound, &run.run_id, answered, &cancel).await.unwrap().record()
+}
+
 #[tokio::test]
 async fn under_changed_files_nothing_is_asked_or_done_twice() {
     let home = tempfile::tempdir().unwrap();
@@ -36,9 +43,7 @@ async fn under_changed_files_nothing_is_asked_or_done_twice() {
     let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
     let store = store(home.path());
     let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
+    let old = first_answered(&store, &bound, agreed(0)).await;
     assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
 
     let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
@@ -66,9 +71,7 @@ async fn who_dies_while_going_on_under_changed_files_leaves_one_run_to_go_on_wit
     let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
     let store = store(home.path());
     let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let old = engine(&store).resume(&bound, &old.run_id, agreed(0), &cancel).await.unwrap().record();
+    let old = first_answered(&store, &bound, agreed(0)).await;
     // The new run's row was written, and nothing more.
     let new = "01M8EQ6QNCNJA00VB3A0XVF026";
     let database = Connection::open(home.path().join("lumos.db")).unwrap();
@@ -96,9 +99,8 @@ async fn changed_arguments_that_a_person_gave_stay_under_changed_files() {
     let (bound, _) = defined(&asks_twice("{{ b.got }}"), &agent);
     let store = store(home.path());
     let cancel = CancellationToken::new();
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
     let edited = vec![(StepId(0), Decision::Edited(json!({ "x": "7" }).into()))];
-    let old = engine(&store).resume(&bound, &old.run_id, edited, &cancel).await.unwrap().record();
+    let old = first_answered(&store, &bound, edited).await;
     assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
     let (changed, bundle) = defined(&asks_twice("{{ b.got }}!"), &agent);
     let new = engine(&store).resume_changed((&changed, &bundle), &old.run_id, &cancel).await.unwrap().record();
@@ -126,9 +128,7 @@ async fn a_sub_workflow_that_changed_is_agreed_to_again() {
     let (bound, _) = of("1");
     let store = store(home.path());
     let cancel = CancellationToken::new();
-    let old = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let agreed = vec![(StepId(0), Decision::Approved { by: By::Person })];
-    let old = engine(&store).resume(&bound, &old.run_id, agreed, &cancel).await.unwrap().record();
+    let old = first_answered(&store, &bound, agreed(0)).await;
     assert_eq!((old.status, agent.calls()), (Status::Paused, 1));
     for (x, status) in [("1", Status::Succeeded), ("2", Status::Paused)] {
         let (changed, bundle) = of(x);

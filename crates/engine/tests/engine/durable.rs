@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
-use lumos_core::program::Program;
+use lumos_core::program::{LiveValue, Program};
 use lumos_core::record::Status;
 use lumos_core::scheduler::{By, Decision, StepId};
 use lumos_core::spec::{Durability, NodeSpec, WorkflowSpec};
@@ -77,6 +77,14 @@ pub fn engine(store: &RecordStore) -> Engine {
 
 fn newest(store: &RecordStore) -> String {
     store.list(&Kind::default()).unwrap()[0].run_id.clone()
+}
+
+/// What people have decided, by step.
+pub type Answers = Vec<(StepId, Decision<LiveValue>)>;
+
+/// That a person agrees to a step.
+pub fn agreed(step: u32) -> Answers {
+    vec![(StepId(step), Decision::Approved { by: By::Person })]
 }
 
 /// Starts a run, lets its agent answer `permits` times, and drops it when it has been called once more.
@@ -425,8 +433,7 @@ async fn a_run_belongs_to_its_callers_trace_whoever_goes_on_with_it() {
     let paused = engine(&store).run(&bound, request, &CancellationToken::new()).await.unwrap().record();
     let parents = Arc::new(Parents::default());
     let engine = Engine::builder().store(store.clone()).sink(parents.clone()).build();
-    let decided = vec![(StepId(0), Decision::Approved { by: By::Person })];
-    let status = engine.resume(&bound, &paused.run_id, decided, &CancellationToken::new()).await.unwrap().status();
+    let status = engine.resume(&bound, &paused.run_id, agreed(0), &CancellationToken::new()).await.unwrap().status();
     assert_eq!(status, Status::Succeeded);
     assert_eq!(*parents.0.lock().unwrap(), [parent]);
 }

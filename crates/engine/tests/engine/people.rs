@@ -7,7 +7,7 @@ use lumos_core::spec::{ApprovalSpec, Durability, InputSpec, NodeSpec, Verdict, W
 use lumos_engine::{CancellationToken, Fork, RunRequest};
 use serde_json::{Value, json};
 
-use super::durable::{Counts, bind, engine, interrupted, node, store};
+use super::durable::{Counts, agreed, bind, engine, interrupted, node, store};
 
 /// A step that waits for a person for so many seconds.
 fn asked(timeout_s: f64, default: Verdict) -> NodeSpec {
@@ -62,8 +62,7 @@ async fn who_decides_too_late_changes_nothing() {
     let forked = engine.fork(&bound, &fork, &CancellationToken::new()).await.unwrap().record();
     assert_eq!((&forked, forked.status), (&store.load(&forked.run_id).unwrap(), Status::Paused));
     assert!(forked.steps[0].due_at > kept.steps[0].due_at);
-    let late = vec![(StepId(0), Decision::Approved { by: By::Person })];
-    let record = engine.resume(&bound, &paused.run_id, late, &CancellationToken::new()).await.unwrap().record();
+    let record = engine.resume(&bound, &paused.run_id, agreed(0), &CancellationToken::new()).await.unwrap().record();
     assert_eq!((record.status, agent.calls()), (Status::Refused, 0));
     assert_eq!(record.steps[0].decision.as_ref().unwrap().by, By::Timeout);
     assert_eq!(store.replay(&bound, &record.run_id).unwrap().difference, None);
@@ -83,8 +82,7 @@ async fn a_fork_asks_again_about_what_was_agreed_to_before() {
     let engine = engine(&store);
     let cancel = CancellationToken::new();
     let paused = engine.run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
-    let agreed = || vec![(StepId(1), Decision::Approved { by: By::Person })];
-    engine.resume(&bound, &paused.run_id, agreed(), &cancel).await.unwrap();
+    engine.resume(&bound, &paused.run_id, agreed(1), &cancel).await.unwrap();
     assert_eq!(agent.calls(), 2);
     let inputs: IndexMap<String, Value> = [("p".to_owned(), json!("1000000"))].into_iter().collect();
     for (inputs, question) in [(IndexMap::new(), "Pay 2?"), (inputs, "Pay 1000000?")] {
@@ -125,7 +123,6 @@ async fn a_fork_asks_about_what_was_agreed_to_and_not_done() {
     let bound = bind(workflow, &agent, Durability::Full);
     let store = store(home.path());
     let cancel = CancellationToken::new();
-    let agreed = |step: u32| vec![(StepId(step), Decision::Approved { by: By::Person })];
     let id = engine(&store).run(&bound, RunRequest::default(), &cancel).await.unwrap().record().run_id;
     let task = tokio::spawn({
         let (engine, bound, id, decided) = (engine(&store), bound.clone(), id.clone(), agreed(0));
