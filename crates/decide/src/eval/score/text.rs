@@ -1,7 +1,7 @@
 //! Texts, numbers and shapes.
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{parsed, short, text_of};
 
@@ -125,12 +125,10 @@ fn last_number(text: &str) -> Option<f64> {
 
 pub(super) fn json_schema(output: &Value, schema: &Value) -> Result<f64, String> {
     let validator = jsonschema::validator_for(schema).map_err(|error| format!("this is no JSON schema: {error}"))?;
-    let mut found = parsed(output);
-    // A generator with a schema of its own holds the value as `data`.
-    if let Some(data) = found.as_mut().and_then(|found| found.get_mut("data")) {
-        let data = data.take();
-        found = Some(data);
-    }
+    // A generator with a schema of its own holds the value as `data`, beside its text.
+    let is_both = |fields: &&Map<String, Value>| fields.len() == 2 && fields.contains_key("text");
+    let data = output.as_object().filter(is_both).and_then(|fields| fields.get("data"));
+    let found = data.cloned().or_else(|| parsed(output));
     let found = found.ok_or_else(|| format!("{} is no JSON", short(output)))?;
     match validator.validate(&found) {
         Ok(()) => Ok(1.0),
@@ -200,6 +198,10 @@ mod tests {
         let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}});
         assert_eq!(json_schema(&json!("{\"n\": 3}"), &schema), Ok(1.0));
         assert_eq!(json_schema(&json!({"text": "…", "data": {"n": 3}}), &schema), Ok(1.0));
+        // A field of that name is one like any other, in what a text holds and in a value.
+        let listed = json!({"type": "object", "required": ["data"]});
+        assert_eq!(json_schema(&json!("{\"data\": [1], \"text\": \"…\"}"), &listed), Ok(1.0));
+        assert_eq!(json_schema(&json!({"data": [1], "next": null}), &listed), Ok(1.0));
         assert!(json_schema(&json!({"n": "3"}), &schema).unwrap_err().starts_with("at /n: "));
         assert!(json_schema(&json!("n = 3"), &schema).unwrap_err().contains("no JSON"));
     }
