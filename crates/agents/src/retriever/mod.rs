@@ -1,5 +1,5 @@
-//! The retriever: passages of files, ranked by words (BM25), by meaning (embeddings), or by both fused by reciprocal
-//! rank.
+//! The retriever: passages of files, ranked by words (BM25), by meaning (embeddings), or by both: fused by their
+//! scores, or by reciprocal rank where `rrf_k` asks for it.
 //!
 //! Its value is `{query, passages: [{id, source, text, score, rank, start, end}]}`, best first, ranks from 1, offsets
 //! in characters of the source. Words that match nothing give an empty list, not an error. The index is built when
