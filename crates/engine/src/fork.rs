@@ -51,7 +51,10 @@ impl Fork {
             inputs.extend(self.inputs.clone());
             history.inputs = LiveValue::from(Value::Object(inputs));
         }
-        if !self.inputs.is_empty() || history.folded.state.has_asked() {
+        let state = &history.folded.state;
+        // The run that is left may itself have other inputs from a later step on only, and its record says those.
+        let is_given_others = state.inputs().json() != history.inputs.json();
+        if is_given_others || state.has_asked() {
             // People are asked anew about what this run does again.
             first.push(EventKind::Rebound(history.inputs.clone()));
         }

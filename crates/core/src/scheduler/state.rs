@@ -327,6 +327,11 @@ impl<S: Semantics> RunState<S> {
         self.add_scope(semantics.plan(), GraphId::ROOT, None, inputs);
     }
 
+    /// The root scope's value, as it is now.
+    pub fn inputs(&self) -> &S::Value {
+        &self.scopes[ScopeId::ROOT.0 as usize].inputs
+    }
+
     /// The run's seed.
     pub fn seed(&self) -> u64 {
         self.seed

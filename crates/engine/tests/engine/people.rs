@@ -97,6 +97,34 @@ async fn a_fork_asks_again_about_what_was_agreed_to_before() {
 }
 
 #[tokio::test]
+async fn a_fork_before_the_step_at_which_another_began_takes_its_inputs() {
+    let home = tempfile::tempdir().unwrap();
+    let workflow = WorkflowSpec::new("pays")
+        .input("p", InputSpec::text().default_value("1"))
+        .node("quote", node("{{ inputs.p }}"))
+        .node("pay", node("{{ quote.got }}{{ inputs.p }}"))
+        .node("tell", node("{{ pay.got }}{{ inputs.p }}"))
+        .output("{{ tell.got }}");
+    let agent = Counts::new(10);
+    let bound = bind(workflow, &agent, Durability::Full);
+    let store = store(home.path());
+    let engine = engine(&store);
+    let cancel = CancellationToken::new();
+    let mut run = engine.run(&bound, RunRequest::default(), &cancel).await.unwrap().record();
+    let two: IndexMap<String, Value> = [("p".to_owned(), json!("2"))].into_iter().collect();
+    // In turn: others from the second step on; the same from the first and from the last on.
+    let expected = [(1, two, "122"), (0, IndexMap::new(), "222"), (2, IndexMap::new(), "222")];
+    for (at, inputs, output) in expected {
+        let fork = Fork { run_id: run.run_id.clone(), at: StepId(at), inputs, ..Fork::default() };
+        run = engine.fork(&bound, &fork, &cancel).await.unwrap().record();
+        assert_eq!((&run.output, &run.inputs["p"]), (&json!(output), &json!("2")));
+        assert_eq!(store.load(&run.run_id).unwrap(), run);
+        assert_eq!(store.replay(&bound, &run.run_id).unwrap().difference, None);
+    }
+    assert!(store.verify(None).unwrap().flaws.is_empty());
+}
+
+#[tokio::test]
 async fn what_was_in_flight_is_interrupted_before_a_rejection_ends_the_run() {
     let home = tempfile::tempdir().unwrap();
     let workflow = WorkflowSpec::new("rejects")
