@@ -381,7 +381,13 @@ impl<'m> Driver<'m> {
     fn close_watch(&mut self) {
         let now_us = self.now_us;
         let offered = self.services.iter().map(|service| service.gate.as_ref().and_then(|gate| gate.offered(now_us)));
-        self.watch.close(now_us, offered.collect());
+        let offered = offered.collect();
+        for (index, service) in self.model.services.iter().enumerate() {
+            if service.is_impaired_until(now_us) {
+                self.watch.call_whole(index);
+            }
+        }
+        self.watch.close(now_us, offered);
     }
 
     /// Feeds an event to a run and carries out what follows from it.

@@ -3,6 +3,7 @@
 mod build;
 mod meaning;
 mod node;
+mod order;
 mod pools;
 mod recorded;
 mod services;
@@ -17,13 +18,14 @@ use lumos_core::spec::{ArrivalSpec, SloSpec};
 
 use crate::chance::Quantity;
 use crate::iteration::IterationTime;
-use crate::replica::PoolSpec;
+use crate::replica::{Outage, PoolSpec};
 use crate::service::ApiModel;
 use crate::trace::Arrival;
 
 pub use build::Sources;
 pub use meaning::SimValue;
 pub use node::NodeModel;
+pub(crate) use order::Order;
 pub(crate) use pools::{Unfit, check_replicas, hardware};
 
 /// A scenario with one of its deployments, ready to be simulated. Immutable: many simulations share one.
@@ -89,6 +91,18 @@ impl ServiceModel {
             ServiceKind::Station { .. } => false,
             ServiceKind::Api(api) => api.has_outages(),
             ServiceKind::Pool { spec, .. } => !spec.outages.is_empty(),
+        }
+    }
+
+    /// Whether all that is ever down of it, or slower, is so from the start until `until_us` at least.
+    pub(crate) fn is_impaired_until(&self, until_us: u64) -> bool {
+        match &self.kind {
+            ServiceKind::Station { .. } => false,
+            ServiceKind::Api(api) => api.is_impaired_until(until_us),
+            ServiceKind::Pool { spec, .. } => {
+                let lasts = |outage: &Outage| outage.at_us == 0 && outage.for_us >= until_us;
+                spec.scaling.is_none() && !spec.outages.is_empty() && spec.outages.iter().all(lasts)
+            }
         }
     }
 }

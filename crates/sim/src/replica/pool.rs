@@ -250,9 +250,13 @@ impl Pool {
         }
     }
 
-    /// As [`Replica::waiting`].
+    /// As [`Replica::waiting`]; before a replica that starts or is down all do.
     pub fn waiting(&self, now_us: u64) -> usize {
-        self.members.iter().map(|member| member.replica.waiting(now_us)).sum()
+        let waiting = |member: &Member| {
+            let (replica, is_ready) = (&member.replica, member.ready_us <= now_us);
+            if is_ready { replica.waiting(now_us) } else { replica.outstanding() as usize }
+        };
+        self.members.iter().map(waiting).sum()
     }
 
     /// As [`Replica::queued`].
@@ -479,6 +483,7 @@ mod tests {
         };
         assert_eq!(replies, [Reply::Failed { id: 0, at_us: 5_500, progress }]);
         pool.submit(6_000, request(1, 10))?;
+        assert_eq!(pool.waiting(7_000), 1, "nothing has put a batch together");
         assert_eq!(ends(&drain(&mut pool)), [(1, 35_500)]);
         assert_eq!(pool.totals(40_000).failed, 1);
         Ok(())

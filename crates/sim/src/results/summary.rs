@@ -8,7 +8,7 @@ use super::measures::{Measures, NodeMeasures, ServiceMeasures};
 use super::series::{Interval, Series};
 use super::verdict::{Pattern, Verdict, Watched, verdict};
 use crate::arrivals::clients_told;
-use crate::model::{Model, NodeModel, ServiceKind, ServiceModel};
+use crate::model::{Model, NodeModel, Order, ServiceKind, ServiceModel};
 
 /// What one deployment does under the scenario's load.
 #[derive(Debug, Clone, Serialize)]
@@ -237,8 +237,10 @@ pub struct PoolResult {
 /// What is said of a model's measurements.
 pub fn summarize(model: &Model, measures: &Measures, load_factor: f64, seeds: &[u64]) -> Results {
     let names: Vec<&str> = model.services.iter().map(|service| service.name.as_str()).collect();
+    let order = Order::new(model);
     let watched = Watched {
         names: &names,
+        is_before: &|first, then| order.is_before(first, then),
         batches: &|service| matches!(model.services[service].kind, ServiceKind::Pool { .. }),
         pattern: Pattern::of(&model.workload.arrivals),
         has_outages: model.services.iter().any(ServiceModel::has_outages),

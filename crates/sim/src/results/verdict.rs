@@ -109,6 +109,8 @@ impl Pattern {
 pub struct Watched<'a> {
     /// Their names.
     pub names: &'a [&'a str],
+    /// Whether the first of two, by position, has its turn before the other.
+    pub is_before: &'a dyn Fn(usize, usize) -> bool,
     /// Those that batch, by position: more of them being served is not yet a queue, and may become one.
     pub batches: &'a dyn Fn(usize) -> bool,
     /// How runs arrive.
@@ -128,7 +130,7 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
     let mut runs_per_s = 0.0;
     for (service, (name, state)) in watched.names.iter().zip(&states).enumerate() {
         match state {
-            State::Grows { .. } if is_flooded(watches, service, &states) => unclear.push((*name).to_owned()),
+            State::Grows { .. } if is_flooded(watches, service, &states, watched) => unclear.push((*name).to_owned()),
             State::Grows { load, per_s } => {
                 growing.push(Bottleneck { service: (*name).to_owned(), load: *load, requests_per_s: *per_s });
                 // Of a run that asks several times, several wait.
@@ -142,8 +144,11 @@ pub fn verdict(watches: &[Watch], watched: &Watched<'_>) -> Verdict {
         growing.sort_by(|a, b| {
             b.requests_per_s.total_cmp(&a.requests_per_s).then(b.load.unwrap_or(0.0).total_cmp(&a.load.unwrap_or(0.0)))
         });
-        // Batches that fill hold runs too, and are not there for ever.
-        let there = growth(watches, None, &late(&all), |queue| queue.there);
+        // Batches that fill hold runs too, and are not there for ever. Of a day or a record the second half is the one that
+        // is quieter, or busier, than the rest.
+        let late = late(&all);
+        let span: &dyn Fn(&Watch) -> (usize, usize) = if is_even(watched.pattern) { &late } else { &all };
+        let there = growth(watches, None, span, |queue| queue.there);
         return Verdict::Unstable { runs_per_s: there.per_s.min(runs_per_s).max(0.0), services: growing };
     }
     if !unclear.is_empty() {
@@ -191,7 +196,9 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
         let (from, to) = whole_span(watch);
         to - from >= WINDOWS.min(watch.count())
     });
-    let span: &dyn Fn(&Watch) -> (usize, usize) = if is_seen { &whole_span } else { &all };
+    // Part of a day or of a record says nothing of the rest: a morning in which all serves may be busier than the day.
+    let is_part = is_seen && is_even(watched.pattern);
+    let span: &dyn Fn(&Watch) -> (usize, usize) = if is_part { &whole_span } else { &all };
     let whole = growth(watches, Some(service), span, |queue| queue.waiting);
     let late = growth(watches, Some(service), &late(span), |queue| queue.waiting);
     let shortest_us = watches.iter().map(Watch::until_us).min().unwrap_or(0);
@@ -200,7 +207,11 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
     let grows = match watched.pattern {
         // Over whole days, because what is left in the evening may be worked off at night.
         Pattern::Daily { day_us } => lasts(shortest_us, day_us) && load >= Some(1.02),
-        Pattern::Recorded => whole.t >= GROWS,
+        // What grew while something was down is worked off, unless more is asked for than all of it carries.
+        Pattern::Recorded => {
+            let is_all = watches.iter().all(|watch| whole_span(watch) == all(watch));
+            whole.t >= GROWS && (is_all || !is_seen || load > Some(1.0))
+        }
         _ => whole.t >= GROWS || late.t >= GROWS_LATE,
     };
     let cycle_us = match watched.pattern {
@@ -240,6 +251,11 @@ fn state(watches: &[Watch], service: usize, watched: &Watched<'_>) -> State {
     State::Served
 }
 
+/// Whether all parts of a load are alike.
+fn is_even(pattern: Pattern) -> bool {
+    matches!(pattern, Pattern::Steady { .. })
+}
+
 /// All slots.
 fn all(watch: &Watch) -> (usize, usize) {
     (0, watch.count())
@@ -267,8 +283,8 @@ fn longest_whole(watch: &Watch, service: usize) -> (usize, usize) {
     longest
 }
 
-/// Whether what waits for a service may be no more than what another has held back while not all of it served.
-fn is_flooded(watches: &[Watch], service: usize, states: &[State]) -> bool {
+/// Whether what waits for a service may be no more than what others before it have held back while not all of them served.
+fn is_flooded(watches: &[Watch], service: usize, states: &[State], watched: &Watched<'_>) -> bool {
     let waits: u64 = watches.iter().map(|watch| watch.at(Some(service), watch.count()).waiting).sum();
     let held = |other: usize| {
         let most = watches.iter().filter_map(|watch| {
@@ -278,7 +294,9 @@ fn is_flooded(watches: &[Watch], service: usize, states: &[State]) -> bool {
         });
         most.sum::<u64>() as f64 * per_run(watches, service) / per_run(watches, other).max(f64::MIN_POSITIVE)
     };
-    let others = (0..states.len()).filter(|other| *other != service && !matches!(states[*other], State::Grows { .. }));
+    let others = (0..states.len())
+        .filter(|other| *other != service && (watched.is_before)(*other, service))
+        .filter(|other| !matches!(states[*other], State::Grows { .. }));
     waits > 0 && waits as f64 <= others.map(held).sum()
 }
 

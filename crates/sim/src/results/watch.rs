@@ -111,6 +111,13 @@ impl Watch {
         }
     }
 
+    /// What has served of a service is all of it that will while runs arrive.
+    pub fn call_whole(&mut self, service: usize) {
+        for queues in self.looks.chunks_exact_mut(self.width) {
+            queues[service + 1].is_partial = false;
+        }
+    }
+
     /// The last run arrives now, and `offered` is what limits were asked for until then.
     pub fn close(&mut self, now_us: u64, offered: Vec<Option<Offered>>) {
         if self.is_closed {

@@ -61,6 +61,12 @@ impl ApiModel {
         !self.outages.is_empty()
     }
 
+    /// Whether all that ever ails it does from the start until `until_us` at least.
+    pub fn is_impaired_until(&self, until_us: u64) -> bool {
+        let lasts = |outage: &OutageSpec| outage.from_s <= 0.0 && outage.for_s * 1e6 >= until_us as f64;
+        self.has_outages() && self.outages.iter().all(lasts)
+    }
+
     /// What ails it at that time.
     fn outage(&self, now_us: u64) -> Option<&OutageSpec> {
         let now_s = now_us as f64 / 1e6;

@@ -53,8 +53,18 @@ fn messages(problems: Vec<lumos_core::Problem>) -> Vec<String> {
 pub fn files(name: &str) -> std::io::Result<String> {
     match name {
         "measured" => Ok(MEASURED.to_owned()),
+        "day" => Ok(day()),
         name => Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there"))),
     }
+}
+
+/// A trace of an hour in which 1.75 come each second, 1.9 times as many at half past: as many seconds lie between two of them
+/// as the rate at that moment says.
+fn day() -> String {
+    let after = |at_s: &f64| at_s + 1.0 / (1.75 * (1.0 - 0.9 * (at_s / 3600.0 * std::f64::consts::TAU).cos()));
+    let times = std::iter::successors(Some(0.0), |at_s| Some(after(at_s)).filter(|at_s| *at_s < 3600.0));
+    let rows: Vec<String> = times.map(|at_s| format!("{at_s:.3}")).collect();
+    format!("time_s\n{}\n", rows.join("\n"))
 }
 
 fn tool() -> ToolSpec {
