@@ -69,8 +69,8 @@ pub struct BreakEven {
     pub served_per_month: f64,
     /// Whether the break-even lies within what the fleet serves.
     pub is_reached: bool,
-    /// Which of those that meet the SLO costs less at the scenario's load: `fleet` or `api`; absent when neither meets it, or
-    /// that is not known.
+    /// Which of those that meet the SLO costs less for as many runs that succeed as `served_per_month`: `fleet` or `api`; absent
+    /// when neither meets it, or that is not known.
     pub choice: Option<&'static str>,
     /// How far single assumptions move it, the strongest first.
     pub assumptions: Vec<Assumption>,
@@ -110,6 +110,12 @@ impl Costs {
     fn runs_per_month(self) -> Option<f64> {
         let saved = self.api_run - self.fleet_run;
         (saved > 0.0).then(|| ((self.fleets + self.others - self.api_month) / saved).max(0.0))
+    }
+
+    /// Whether the fleets cost less for so many runs that succeed in a month: a bill that is smaller because more runs fail
+    /// buys less.
+    fn is_fleet_cheaper(self, succeed: f64) -> bool {
+        self.fleets + self.others + self.fleet_run * succeed <= self.api_month + self.api_run * succeed
     }
 }
 
@@ -176,12 +182,11 @@ pub fn break_even(
     let bound = capacity.filter(|capacity| !capacity.is_at_least).map(|it| it.load_factor * served_per_month);
     let (borne, beyond_capacity) = within(point, bound);
     let runs_per_month = borne.map(|value| Interval { value, half: Interval::of(&points).half });
-    let choice = match (fleet_side.at_load_usd, api_side.at_load_usd) {
+    let choice = match are_known.then(|| base.is_fleet_cheaper(served_per_month)) {
         _ if !fleet_side.meets_slo && !api_side.meets_slo => None,
         _ if !api_side.meets_slo => Some("fleet"),
         _ if !fleet_side.meets_slo => Some("api"),
-        (Some(fleet), Some(api)) => Some(if fleet <= api { "fleet" } else { "api" }),
-        _ => None,
+        is_cheaper => is_cheaper.map(|is_cheaper| if is_cheaper { "fleet" } else { "api" }),
     };
     Ok(BreakEven {
         api: api_side.deployment.clone(),

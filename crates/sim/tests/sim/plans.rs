@@ -181,6 +181,20 @@ fn a_month_at_an_api_is_what_is_billed_for_all_runs_that_arrive() {
 }
 
 #[test]
+fn what_is_chosen_is_cheaper_for_as_many_runs_that_succeed_though_a_bill_for_fewer_is_smaller() {
+    let (load, slo) = ("arrivals: Poisson(per_s: 4), runs: 2000", "run_s: 6, share: 0.8");
+    let there = described_with(BOUGHT, load, 600, slo, ", fail: 0.15");
+    let (found, ..) = compared_with(&there, load, slo, "0.104", None);
+    let point = found.runs_per_month.expect("there is one").value;
+    assert!(found.is_reached && point < found.served_per_month, "{point} of {}", found.served_per_month);
+    assert_eq!(found.choice, Some("fleet"));
+    let bills = [&found.fleet_side, &found.api_side].map(|side| side.at_load_usd.expect("a price"));
+    assert!(bills[1] < bills[0], "a seventh fails there: {bills:?}");
+    let (found, ..) = compared_with(&there, load, slo, "0.09", None);
+    assert_eq!((found.is_reached, found.choice), (false, Some("api")));
+}
+
+#[test]
 fn clients_of_a_closed_loop_are_whole_and_so_is_what_fleets_bear_of_them() {
     let load = "arrivals: Closed(clients: 4, think_s: 0.5), runs: 400";
     let tight = described(OWN, load, 600, "run_s: 1.72, share: 0.9");
