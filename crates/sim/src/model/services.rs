@@ -162,25 +162,34 @@ impl Services<'_> {
             api.cache_ttl_s = None;
             return api;
         }
-        if api.cache_min_tokens.is_some() {
+        if api.cache_min_tokens.is_some() && api.cache_step_tokens.is_some() {
             return api;
         }
         let caches = PromptCaches::builtin();
         let Some(rule) = caches.of(remote.provider.as_str(), &remote.model) else {
-            self.assumed
-                .push(format!("`{name}` keeps what prompts share however short: no `cache_min_tokens` is given"));
+            if api.cache_min_tokens.is_none() {
+                let assumed =
+                    format!("`{name}` keeps what prompts share however short: no `cache_min_tokens` is given");
+                self.assumed.push(assumed);
+            }
             return api;
         };
-        api.cache_min_tokens = Some(rule.min_tokens);
-        api.cache_step_tokens = api.cache_step_tokens.or(Some(rule.step_tokens));
-        let steps = match api.cache_step_tokens {
-            Some(tokens) if tokens > 1 => format!(", in steps of {tokens}"),
+        let steps = match api.cache_step_tokens.unwrap_or(rule.step_tokens) {
+            tokens if tokens > 1 => format!(", in steps of {tokens}"),
             _ => String::new(),
         };
-        self.assumed.push(format!(
-            "`{name}` keeps what prompts share from {} tokens on{steps}: {} as of {}; `cache_min_tokens` says otherwise",
-            rule.min_tokens, rule.source, rule.as_of
-        ));
+        let as_of = format!("{} as of {}", rule.source, rule.as_of);
+        if api.cache_min_tokens.is_none() {
+            self.assumed.push(format!(
+                "`{name}` keeps what prompts share from {} tokens on{steps}: {as_of}; `cache_min_tokens` says otherwise",
+                rule.min_tokens
+            ));
+        } else if rule.step_tokens > 1 {
+            self.assumed
+                .push(format!("`{name}` keeps what prompts share{steps}: {as_of}; `cache_step_tokens` says otherwise"));
+        }
+        api.cache_min_tokens = api.cache_min_tokens.or(Some(rule.min_tokens));
+        api.cache_step_tokens = api.cache_step_tokens.or(Some(rule.step_tokens));
         api
     }
 }
