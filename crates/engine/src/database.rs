@@ -26,8 +26,14 @@ pub(crate) struct Layout {
 pub(crate) enum OpenError {
     /// It has this version, which a later lumos wrote.
     TooNew(i32),
+    Foreign(Foreign),
     Sqlite(rusqlite::Error),
 }
+
+/// The file has tables, and no version of lumos's.
+#[derive(Debug, thiserror::Error)]
+#[error("file is another program's database")]
+pub(crate) struct Foreign;
 
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
@@ -55,10 +61,15 @@ pub(crate) fn open(path: &Path, layout: &Layout) -> Result<Connection, OpenError
 fn try_open(path: &Path, layout: &Layout) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
-    let found: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // In one statement, because another process may be making the tables.
+    let state = "SELECT (SELECT user_version FROM pragma_user_version), EXISTS (SELECT 1 FROM sqlite_schema)";
+    let (found, has_tables): (i32, bool) = connection.query_row(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let version = layout.migrations.len() as i32;
     if found > version {
         return Err(OpenError::TooNew(found));
+    }
+    if found < 0 || (found == 0 && has_tables) {
+        return Err(OpenError::Foreign(Foreign));
     }
     if let Some(page) = layout.page {
         // Means something only before the file's first page is written.

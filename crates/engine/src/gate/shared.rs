@@ -243,6 +243,7 @@ fn write<'a>(connection: &Connection, ledgers: impl Iterator<Item = (&'a str, &'
 fn connect(path: &Path) -> Result<Connection, LimitsError> {
     let mut connection = database::open(path, &LAYOUT).map_err(|error| match error {
         OpenError::TooNew(found) => LimitsError::TooNew { path: path.to_path_buf(), found },
+        OpenError::Foreign(error) => LimitsError::unusable(path, &error),
         OpenError::Sqlite(error) => LimitsError::unusable(path, &error),
     })?;
     let busy = connection.busy_handler(Some(|looks| {

@@ -105,6 +105,7 @@ impl StoreError {
 pub(crate) fn unopened(path: &Path, error: OpenError) -> StoreError {
     match error {
         OpenError::TooNew(found) => StoreError::TooNew { path: path.to_path_buf(), found },
+        OpenError::Foreign(error) => unusable(path, &error),
         OpenError::Sqlite(error) => unusable(path, &error),
     }
 }

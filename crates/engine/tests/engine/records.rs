@@ -147,6 +147,17 @@ fn a_file_that_is_no_store_is_an_error_and_stays_as_it_is() {
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
 
+#[test]
+fn the_database_of_another_program_is_an_error_and_stays_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("lumos.db");
+    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
+    let before = std::fs::read(&file).unwrap();
+    let error = refusal(home.path());
+    assert!(error.to_string().ends_with("lumos.db: file is another program's database"), "{error}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
 #[tokio::test]
 async fn damaged_pages_are_an_error() {
     let home = tempfile::tempdir().unwrap();
