@@ -11,6 +11,9 @@ use crate::template::{Template, is_builtin};
 /// Most points at which a figure is worked out to see how far what is given moves it.
 const MOST_EXTREMES: usize = 64;
 
+/// Fewest seeds of one question: one shows nothing of chance, and a figure without an interval would seem certain.
+const FEWEST_SEEDS: u32 = 2;
+
 /// Most seeds of one question.
 const MOST_SEEDS: u32 = 100;
 
@@ -95,8 +98,12 @@ fn check_question(sink: &mut Sink<'_>, spec: &ClaimSpec, path: &str, question: &
             text(sink, "scenario", scenario);
             text(sink, "deployment", deployment);
             check_number(sink, spec, &format!("{path}.load_factor"), load_factor);
-            if !(1..=MOST_SEEDS).contains(seeds) {
-                sink.error(&format!("{path}.seeds"), format!("there are {seeds} seeds"), format!("1 to {MOST_SEEDS}"));
+            if *seeds < FEWEST_SEEDS {
+                let message = format!("seeds are {seeds}, and fewer than {FEWEST_SEEDS} show nothing of chance");
+                sink.error(&format!("{path}.seeds"), message, format!("{FEWEST_SEEDS} to {MOST_SEEDS}"));
+            } else if *seeds > MOST_SEEDS {
+                let hint = format!("{FEWEST_SEEDS} to {MOST_SEEDS}");
+                sink.error(&format!("{path}.seeds"), format!("there are {seeds} seeds"), hint);
             }
             if *runs == Some(0) {
                 sink.error(&format!("{path}.runs"), "there are no runs", "at least 1".to_owned());
@@ -139,6 +146,13 @@ fn check_figure(sink: &mut Sink<'_>, spec: &ClaimSpec, path: &str, figure: &Figu
     let asked: Vec<&str> = spec.asked.keys().map(String::as_str).collect();
     let field = format!("{path}.figure");
     let template = check_template(sink, spec, &field, &figure.figure, &asked);
+    if figure.must_be.is_some()
+        && let Some(plan) = template.as_ref().and_then(|template| simulated_of_plan(spec, template))
+    {
+        let message = format!("`{plan}` is from one simulation, which shows nothing of chance");
+        let hint = "Simulate(…, seeds: 3) has times with their intervals; of a plan, fleets and prices are judged";
+        sink.error(&field, message, hint.to_owned());
+    }
     if template.is_some_and(|template| !template.is_expression()) {
         sink.error(&field, "a figure is one expression", "\"{{ answer.latency_s.p95 * 1000 }}\"".to_owned());
     }
@@ -170,6 +184,16 @@ fn check_figure(sink: &mut Sink<'_>, spec: &ClaimSpec, path: &str, figure: &Figu
         let hint = format!("at most {MOST_EXTREMES}: two for a range, one for each value of a choice");
         sink.error("given", "what is given has too many extremes together", hint);
     }
+}
+
+/// What an expression reads of the simulation behind a plan.
+fn simulated_of_plan(spec: &ClaimSpec, template: &Template) -> Option<String> {
+    let is_plan = |name: &str| matches!(spec.asked.get(name), Some(QuestionSpec::Plan { .. }));
+    let read = template
+        .references()
+        .iter()
+        .find(|reference| is_plan(&reference.root) && reference.path.first().is_some_and(|field| field == "together"));
+    read.map(ToString::to_string)
 }
 
 /// A template over what is given and, besides, `asked`.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::load::tests::{folder, listing};
 use crate::problem::Severity;
-use crate::read::{read_agent, read_deployment, read_workflow};
+use crate::read::{parse_claim, read_agent, read_deployment, read_workflow};
 
 const AGENTS: [(&str, &str); 11] = [
     ("agents/plan.ron", "Planner(prompt: \"{{ input }} {{ context | default('') }}\", field: \"steps\")"),
@@ -317,4 +317,31 @@ fn warnings_do_not_keep_a_bundle_from_running() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].severity, Severity::Warning);
     assert!(Bundle::open(&folder.path().join("d.ron"), None).is_err());
+}
+
+/// What a claim says of one question and a figure over its answer.
+fn claim_problems(question: &str, figure: &str) -> Vec<String> {
+    let text = format!(
+        "Claim(name: \"c\", claim: \"c\", source: \"s\", asked: {{\"s\": {question}}}, parts: [Figure(says: \"x\", figure: \"{figure}\", must_be: AtMost(1))])"
+    );
+    let (claim, mut problems) = parse_claim("c.ron", &text);
+    problems.extend(claim.iter().flat_map(check_claim));
+    problems.into_iter().map(|problem| problem.message).collect()
+}
+
+#[test]
+fn one_simulation_decides_about_no_claim() {
+    let seeds = |seeds: u32| {
+        claim_problems(&format!("Simulate(scenario: \"s.ron\", deployment: \"d\", seeds: {seeds})"), "{{ s.runs }}")
+    };
+    assert_eq!(seeds(1), ["seeds are 1, and fewer than 2 show nothing of chance"]);
+    assert_eq!(seeds(0).len(), 1);
+    assert_eq!((seeds(2), seeds(100)), (Vec::new(), Vec::new()));
+    assert_eq!(seeds(101), ["there are 101 seeds"]);
+    let plan = |figure: &str| claim_problems("Plan(scenario: \"s.ron\", deployment: \"d\")", figure);
+    assert_eq!(
+        plan("{{ s.together.latency_s.p95 * 1000 }}"),
+        ["`s.together.latency_s.p95` is from one simulation, which shows nothing of chance"]
+    );
+    assert_eq!(plan("{{ s.devices }}"), Vec::<String>::new());
 }
