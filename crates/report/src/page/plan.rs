@@ -96,8 +96,10 @@ fn candidates(document: &Value) -> String {
 /// What a month costs by its runs, on own machines and at an API.
 fn volume(page: &mut Builder, comparison: &Value) -> String {
     let api = text(&comparison["api"]);
-    let (Some(at_api), Some(month), Some(here)) = (
+    // What the API's deployment keeps is paid by the month there too.
+    let (Some(at_api), Some(kept), Some(month), Some(here)) = (
         number(&comparison["api_per_run_usd"]),
+        number(&comparison["api_side"]["month_usd"]),
         number(&comparison["fleet_month_usd"]),
         number(&comparison["fleet_per_run_usd"]),
     ) else {
@@ -114,8 +116,8 @@ fn volume(page: &mut Builder, comparison: &Value) -> String {
         points: (0..=POINTS).map(|at| end * f64::from(at) / f64::from(POINTS)).map(|x| (x, fixed + each * x)).collect(),
         is_stepped: false,
     };
-    let lines = [line("own machines", month, here, end), line(api, 0.0, at_api, most)];
-    let top = (month + here * most).max(at_api * most);
+    let lines = [line("own machines", month, here, end), line(api, kept, at_api, most)];
+    let top = (month + here * most).max(kept + at_api * most);
     let mut plot = curves(&lines, ("runs a month", "dollars a month"));
     if let Some(point) = point {
         upright(&mut plot, ("break-even", DashType::Dash), point, top);
@@ -126,7 +128,7 @@ fn volume(page: &mut Builder, comparison: &Value) -> String {
     let mut table = Table::new(&["", "a month", "a run"]);
     let dollars = |amount: f64| format!("${}", digits(amount));
     table.row(["own machines".to_owned(), dollars(month), dollars(here)]);
-    table.row([api.to_owned(), dollars(0.0), dollars(at_api)]);
+    table.row([api.to_owned(), dollars(kept), dollars(at_api)]);
     let runs = |runs: f64| format!("{} runs a month", digits(runs));
     table.row(["break-even".to_owned(), point.map_or_else(|| "never".to_owned(), runs), String::new()]);
     table.row(["the scenario's load".to_owned(), runs(served), String::new()]);
@@ -180,5 +182,23 @@ mod tests {
         let told = found(Value::Null, Value::Null, Value::Null);
         assert!(told.contains("cannot be compared with bought"), "{told}");
         assert!(found(Value::Null, Value::Null, json!("0.0003")).contains("a run costs no less on them"));
+    }
+
+    #[test]
+    fn what_the_other_deployment_keeps_by_the_hour_is_paid_there_too() {
+        let shown = |kept: Value| {
+            let mut page = Builder { verdicts: Vec::new(), sections: Vec::new(), assumptions: Vec::new(), plots: 0 };
+            let comparison = json!({
+                "api": "bought", "api_per_run_usd": "0.001", "api_side": { "month_usd": kept },
+                "fleet_month_usd": "1146", "fleet_per_run_usd": "0", "served_per_month": 2_000_000,
+                "runs_per_month": { "value": 1_000_000, "half": null },
+            });
+            volume(&mut page, &comparison)
+        };
+        let told = shown(json!("146"));
+        assert!(told.contains("<td>bought</td><td>$146</td><td>$0.001</td>"), "{told}");
+        assert!(told.contains("[146.0,"), "the line begins at what is kept: {told}");
+        assert!(shown(json!("0")).contains("<td>bought</td><td>$0</td>"));
+        assert!(shown(Value::Null).contains("cannot be compared"));
     }
 }
