@@ -109,6 +109,14 @@ pub(super) fn surest(seen: &[Seen], bounds: Bounds) -> Option<&Point> {
     (Truth::of(bounds, best.figure) == Truth::Yes).then_some(&best.point)
 }
 
+/// Of all points at which the figure may be within bounds, the one that is nearest to being so; one at which it is not known,
+/// where there is no other.
+pub(super) fn likeliest(seen: &[Seen], bounds: Bounds) -> Option<&Point> {
+    let score = |seen: &Seen| seen.figure.map_or(f64::MIN, |figure| Goal::Possible(bounds).score(figure));
+    let may = seen.iter().filter(|seen| Truth::of(bounds, seen.figure) != Truth::No);
+    may.max_by(|one, other| score(one).total_cmp(&score(other))).map(|seen| &seen.point)
+}
+
 struct Explorer<'e, 'f, 'c, E> {
     figures: &'e mut Figures<'f, E>,
     of: &'e Part<'e>,

@@ -104,7 +104,7 @@ fn judge_figure<E>(
     let Some(bounds) = spec.must_be else { return Ok(judged) };
     let mut truths: Vec<Truth> = found.iter().map(|figure| Truth::of(bounds, *figure)).collect();
     if let Some(vary) = &spec.vary {
-        truths.extend(Scan::along(figures, &of, claim, (vary, bounds, Wanted::Sure), &usual)?.truths);
+        truths.extend(Scan::along(figures, &of, claim, (vary, bounds, Wanted::Sure), (&usual, &[]))?.truths);
     }
     let within = Within { of: &of, claim, bounds, used: &used, usual: &usual, seen: &seen };
     let verdict = if truths.iter().all(|truth| *truth == Truth::Yes) {

@@ -82,13 +82,13 @@ enum Found {
 }
 
 impl Scan {
-    /// Along all that is plausible.
+    /// Along all that is plausible, with more values to look at than the grid's.
     pub(super) fn along<E>(
         figures: &mut Figures<'_, E>,
         of: &Part<'_>,
         claim: &ClaimSpec,
         (vary, bounds, wanted): (&str, Bounds, Wanted),
-        point: &Point,
+        (point, more): (&Point, &[f64]),
     ) -> Result<Self, ClaimError<E>> {
         match &claim.given[vary] {
             GivenSpec::Range(range) => {
@@ -96,6 +96,7 @@ impl Scan {
                 let at = point[vary].as_f64().filter(|at| (range.from..=range.to).contains(at));
                 let mut grid = grid((range.from, range.to), GRID, range.whole);
                 grid.extend(at);
+                grid.extend(more);
                 grid.sort_by(f64::total_cmp);
                 grid.dedup();
                 Self::over(figures, of, (vary, range), grid, (bounds, wanted), point)
@@ -167,6 +168,17 @@ impl Scan {
         }
         stretches.extend(from.map(|begin| (begin, None)));
         Ok(Self { truths, held, found: Found::Stretches(stretches) })
+    }
+
+    /// Whether it holds with a value, as far as was found.
+    pub(super) fn has(&self, value: &Value) -> bool {
+        match (&self.found, value.as_f64()) {
+            (Found::Stretches(stretches), Some(value)) => stretches
+                .iter()
+                .any(|(low, high)| low.is_none_or(|low| low <= value) && high.is_none_or(|high| value <= high)),
+            (Found::Stretches(_), None) => false,
+            (Found::Values(values), _) => values.contains(value),
+        }
     }
 
     /// Whether it holds along all that was looked at.

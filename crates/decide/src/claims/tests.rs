@@ -273,6 +273,79 @@ fn a_condition_says_what_it_takes_of_the_rest() {
     assert_eq!(of("{{ x + 0 * (model | length) + 0 * z }}"), "the price is at most $49.90");
 }
 
+/// A second range `z`, called so.
+fn and_z(spec: &mut ClaimSpec, z: RangeSpec) {
+    spec.given.insert("z".to_owned(), GivenSpec::Range(RangeSpec { says: "z".to_owned(), ..z }));
+}
+
+#[test]
+fn what_decides_within_a_range_is_named_though_its_ends_do_not() {
+    let mut spec =
+        claim(GivenSpec::Range(range(1.0, 1.0, 2.0)), figure("{{ (z - 5) * (z - 5) + x }}", Some(10.0), None));
+    and_z(&mut spec, range(0.0, 0.0, 10.0));
+    let part = judged(&spec).parts.remove(0);
+    assert_eq!(part.verdict, Some(ClaimVerdict::HoldsOnlyIf));
+    assert_eq!(
+        part.condition.as_deref(),
+        Some("the price is between $1 and $2, with everything else as usual (z is $0)")
+    );
+    // What makes no difference beside it is not named.
+    spec.given.insert(
+        "model".to_owned(),
+        GivenSpec::OneOf { values: vec![json!("a"), json!("b")], says: "the model".to_owned(), source: String::new() },
+    );
+    part_of(&mut spec).figure = "{{ (z - 5) * (z - 5) + x + 0 * (model | length) }}".to_owned();
+    assert_eq!(judged(&spec).parts.remove(0).condition, part.condition);
+}
+
+#[test]
+fn a_gap_between_points_of_the_grid_is_no_part_of_what_holds() {
+    // At 37.5, where the grid looks, it is 5.25; within 0.3 of 37 it is less than 5.1.
+    let given = GivenSpec::Range(range(100.0, 0.0, 100.0));
+    let part = judged(&claim(given, figure("{{ (x - 37) * (x - 37) + 5 }}", Some(5.1), None))).parts.remove(0);
+    let condition = part.condition.expect("a condition");
+    assert!(
+        condition.starts_with("the price is at most $36.") && condition.contains(" or at least $37."),
+        "{condition}"
+    );
+}
+
+#[test]
+fn an_interval_is_quoted_only_where_it_leaves_something_open() {
+    let part = FigureSpec { vary: None, unit: "$".to_owned(), ..figure("{{ x }}", None, Some(10.0)) };
+    let mut spec = claim(GivenSpec::Range(range(4.0, 2.0, 20.0)), part);
+    and_z(&mut spec, range(1.0, 1.0, 2.0));
+    assert_eq!(judged(&spec).says, "holds only if the figure is at most $10, which depends on the price");
+    part_of(&mut spec).figure = "{{ x * z }}".to_owned();
+    assert_eq!(judged(&spec).says, "holds only if the figure is at most $10, which depends on the price");
+    // The interval of the usual 4 is from 2 to 6.
+    (part_of(&mut spec).off_by, part_of(&mut spec).must_be) = (0.5, Some(Bounds { least: None, most: Some(5.0) }));
+    assert_eq!(
+        judged(&spec).says,
+        "holds only if the figure is at most $5, which its interval from $2 to $6 leaves open, and which depends on the price"
+    );
+}
+
+#[test]
+fn where_it_may_hold_at_one_place_only_that_is_named_with_its_interval() {
+    // 14 ± 30 % and more, but for z = 9: there it is 10 ± 30 %.
+    let part = FigureSpec { off_by: 0.3, ..figure("{{ 10 + (z - 9) ** 2 + 0 * x }}", None, Some(7.5)) };
+    let mut spec = claim(GivenSpec::Range(range(1.0, 1.0, 2.0)), part);
+    and_z(&mut spec, RangeSpec { whole: true, ..range(5.0, 5.0, 12.0) });
+    let part = judged(&spec).parts.remove(0);
+    assert_eq!(
+        part.condition.as_deref(),
+        Some("the figure is at most 7.5, which its interval from 7 to 13 leaves open and z is $9")
+    );
+}
+
+fn part_of(spec: &mut ClaimSpec) -> &mut FigureSpec {
+    match &mut spec.parts[0] {
+        PartSpec::Figure(figure) => figure,
+        PartSpec::Unknown { .. } => panic!("a figure"),
+    }
+}
+
 #[test]
 fn what_a_claim_would_take_says_what_it_takes_of_the_rest() {
     let given = GivenSpec::Range(RangeSpec { search: Some((0.1, 1000.0)), ..range(5.0, 4.0, 6.0) });

@@ -3,6 +3,7 @@
 use lumos_core::spec::{Bounds, FigureSpec, GivenSpec};
 use serde_json::Value;
 
+use super::scan::Truth;
 use crate::statistics::Estimate;
 
 /// A number to three digits that count, with its unit.
@@ -93,12 +94,15 @@ pub(super) fn needs(bounds: Bounds, unit: &str) -> String {
     }
 }
 
-/// A condition where nothing that is given decides: the figure must lie in the better part of its interval.
+/// A condition where nothing that is varied decides: what the figure must be, with its interval where that leaves it open.
 pub(super) fn open(spec: &FigureSpec, bounds: Bounds, figure: Option<Estimate>) -> String {
     let ends = figure.and_then(|figure| Some((figure.low?, figure.high?)));
-    let interval = match ends {
-        Some((low, high)) => format!(", which its interval from {} leaves open", between(low, high, &spec.unit)),
-        None => String::new(),
+    let interval = match (ends, Truth::of(bounds, figure)) {
+        (Some((low, high)), Truth::Unclear) => {
+            format!(", which its interval from {} leaves open", between(low, high, &spec.unit))
+        }
+        (None, Truth::Unclear) => ", which is not known".to_owned(),
+        _ => String::new(),
     };
     format!("{} is {}{interval}", spec.says, needs(bounds, &spec.unit))
 }
