@@ -61,6 +61,8 @@ pub struct JudgedPart {
     pub interval: Option<(f64, f64)>,
     /// The least and the most that it may be over all that is given, intervals included.
     pub range: Option<(f64, f64)>,
+    /// Whether the figure is not known with some of what is given; the range leaves that out.
+    pub unknown_in_range: bool,
     /// The figure with its range, in words.
     pub shown: Option<String>,
     /// Where it comes from.
@@ -123,6 +125,7 @@ impl JudgedPart {
             value: None,
             interval: None,
             range: None,
+            unknown_in_range: false,
             shown: None,
             basis: None,
             off_by: None,
@@ -148,7 +151,9 @@ impl JudgedPart {
         let usual = found.first().copied().flatten();
         let known = found.iter().flatten().map(ends);
         let range = known.reduce(|(low, high), (other_low, other_high)| (low.min(other_low), high.max(other_high)));
-        let shown = usual.zip(range).map(|(usual, range)| text::range(usual.value, range, &spec.unit));
+        let unknown_in_range = found.contains(&None);
+        let shown =
+            usual.zip(range).map(|(usual, range)| text::range(usual.value, range, &spec.unit, !unknown_in_range));
         Self {
             says: spec.says.clone(),
             unit: spec.unit.clone(),
@@ -157,6 +162,7 @@ impl JudgedPart {
             value: usual.map(|usual| usual.value),
             interval: usual.as_ref().map(ends),
             range,
+            unknown_in_range,
             shown,
             basis: Some(basis),
             off_by: (spec.off_by > 0.0).then(|| (spec.off_by, spec.off_by_source.clone())),
@@ -225,7 +231,7 @@ impl JudgedClaim {
 impl GivenValue {
     fn of(name: &str, given: &GivenSpec) -> Self {
         let values = match given {
-            GivenSpec::Range(range) => text::range(range.at, (range.from, range.to), &range.unit),
+            GivenSpec::Range(range) => text::given(range),
             GivenSpec::OneOf { values, .. } => values.iter().map(text::value).collect::<Vec<_>>().join(", "),
         };
         Self {

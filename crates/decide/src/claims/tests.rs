@@ -190,6 +190,23 @@ fn figures_that_are_not_known_everywhere_leave_it_open() {
     });
     let claim = claim.expect("known with the usual values");
     assert_eq!(claim.verdict, ClaimVerdict::HoldsOnlyIf);
+    let part = &claim.parts[0];
+    assert!(part.unknown_in_range && !judged(&spec).parts[0].unknown_in_range);
+    assert_eq!(part.shown.as_deref(), Some("20 (17.5–22.5, unknown at some of it)"));
+}
+
+#[test]
+fn thresholds_of_whole_numbers_are_written_in_full() {
+    let whole = || RangeSpec { whole: true, unit: String::new(), ..range(1000.0, 1000.0, 20_000.0) };
+    let of = |expression: &str, least: f64| {
+        judged(&claim(GivenSpec::Range(whole()), figure(expression, Some(least), None))).parts.remove(0)
+    };
+    assert_eq!(of("{{ x }}", 1234.0).condition.as_deref(), Some("the price is at least 1,234"));
+    assert_eq!(of("{{ 0 - x }}", -12_345.0).condition.as_deref(), Some("the price is at most 12,345"));
+    assert_eq!(
+        judged(&claim(GivenSpec::Range(whole()), figure("{{ x }}", None, None))).given[0].values,
+        "1,000 (1,000–20,000)"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Figures and conditions in words.
 
-use lumos_core::spec::{Bounds, FigureSpec, GivenSpec};
+use lumos_core::spec::{Bounds, FigureSpec, GivenSpec, RangeSpec};
 use serde_json::Value;
 
 use super::scan::Truth;
@@ -13,6 +13,10 @@ pub(super) fn amount(number: f64, unit: &str) -> String {
     if unit == "$" && digits.len() >= 2 && digits.as_bytes()[digits.len() - 2] == b'.' {
         digits.push('0');
     }
+    with_unit(digits, unit)
+}
+
+fn with_unit(digits: String, unit: &str) -> String {
     match unit {
         "" => digits,
         "$" => match digits.strip_prefix('-') {
@@ -34,16 +38,24 @@ fn digits(number: f64) -> String {
     let decimals = (2 - magnitude).clamp(0, 12) as usize;
     let text = format!("{rounded:.decimals$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |rest| ("-", rest));
-    let grouped: String = whole
-        .char_indices()
-        .flat_map(|(at, digit)| {
-            let comma = (at > 0 && (whole.len() - at) % 3 == 0).then_some(',');
-            comma.into_iter().chain([digit])
-        })
-        .collect();
+    let whole = grouped(whole);
     let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{fraction}") }
+    if fraction.is_empty() { whole } else { format!("{whole}.{fraction}") }
+}
+
+/// A whole number with commas between thousands.
+fn grouped(whole: &str) -> String {
+    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |rest| ("-", rest));
+    let digits = whole.char_indices().flat_map(|(at, digit)| {
+        let comma = (at > 0 && (whole.len() - at) % 3 == 0).then_some(',');
+        comma.into_iter().chain([digit])
+    });
+    sign.chars().chain(digits).collect()
+}
+
+/// A value of a range: in full where only whole numbers mean something, so that a threshold is not rounded past itself.
+fn ranged(range: &RangeSpec, number: f64) -> String {
+    if range.whole { with_unit(grouped(&format!("{number:.0}")), &range.unit) } else { amount(number, &range.unit) }
 }
 
 /// A value of a choice.
@@ -58,26 +70,24 @@ pub(super) fn value(value: &Value) -> String {
 /// What is given, with its value.
 pub(super) fn is(given: &GivenSpec, value: &Value) -> String {
     match (given, value.as_f64()) {
-        (GivenSpec::Range(range), Some(number)) => format!("{} is {}", range.says, amount(number, &range.unit)),
+        (GivenSpec::Range(range), Some(number)) => format!("{} is {}", range.says, ranged(range, number)),
         _ => format!("{} is {}", given.says(), self::value(value)),
     }
 }
 
 /// Between which ends something is; an absent one is as far as was looked.
 pub(super) fn stretch(given: &GivenSpec, ends: (Option<f64>, Option<f64>)) -> String {
-    let unit = match given {
-        GivenSpec::Range(range) => range.unit.as_str(),
-        GivenSpec::OneOf { .. } => "",
+    let shown = |number: f64| match given {
+        GivenSpec::Range(range) => ranged(range, number),
+        GivenSpec::OneOf { .. } => amount(number, ""),
     };
-    match ends {
-        (Some(low), Some(high)) if amount(low, unit) == amount(high, unit) => amount(low, unit),
-        (Some(low), Some(high)) => format!("between {} and {}", amount(low, unit), amount(high, unit)),
-        (Some(low), None) => format!("at least {}", amount(low, unit)),
-        (None, Some(high)) => format!("at most {}", amount(high, unit)),
+    match (ends.0.map(shown), ends.1.map(shown)) {
+        (Some(low), Some(high)) if low == high => low,
+        (Some(low), Some(high)) => format!("between {low} and {high}"),
+        (Some(low), None) => format!("at least {low}"),
+        (None, Some(high)) => format!("at most {high}"),
         (None, None) => match given {
-            GivenSpec::Range(range) => {
-                format!("between {} and {}", amount(range.from, unit), amount(range.to, unit))
-            }
+            GivenSpec::Range(range) => format!("between {} and {}", shown(range.from), shown(range.to)),
             GivenSpec::OneOf { .. } => "any of them".to_owned(),
         },
     }
@@ -116,12 +126,21 @@ fn between(low: f64, high: f64, unit: &str) -> String {
     format!("{} to {}", amount(low, if unit == "$" { unit } else { "" }), amount(high, unit))
 }
 
-/// A figure with how far it may be off.
-pub(super) fn range(value: f64, (low, high): (f64, f64), unit: &str) -> String {
+/// A figure with how far it may be off, and whether it is known everywhere.
+pub(super) fn range(value: f64, (low, high): (f64, f64), unit: &str, is_known: bool) -> String {
     let inner = if unit == "$" { unit } else { "" };
     let (shown, low, high) = (amount(value, inner), amount(low, inner), amount(high, inner));
-    if low == shown && high == shown {
-        return amount(value, unit);
-    }
-    format!("{} ({low}–{high})", amount(value, unit))
+    let ends = (low != shown || high != shown).then(|| format!("{low}–{high}"));
+    let unknown = (!is_known).then(|| "unknown at some of it".to_owned());
+    let within: Vec<String> = ends.into_iter().chain(unknown).collect();
+    if within.is_empty() { amount(value, unit) } else { format!("{} ({})", amount(value, unit), within.join(", ")) }
+}
+
+/// All values of a range.
+pub(super) fn given(range: &RangeSpec) -> String {
+    let within = |number: f64| {
+        let unit = if range.unit == "$" { "$" } else { "" };
+        ranged(&RangeSpec { unit: unit.to_owned(), ..range.clone() }, number)
+    };
+    format!("{} ({}–{})", ranged(range, range.at), within(range.from), within(range.to))
 }

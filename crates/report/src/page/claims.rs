@@ -73,7 +73,8 @@ fn held_against(page: &mut Builder, claims: &[&Value]) -> String {
             if low <= 0.0 {
                 continue;
             }
-            let name = format!("{}: {}", text(&claim["name"]), text(&part["says"]));
+            let unknown = if part["unknown_in_range"] == true { " (unknown at some of it)" } else { "" };
+            let name = format!("{}: {}{unknown}", text(&claim["name"]), text(&part["says"]));
             table.row([name.clone(), digits(value / bound), digits(low / bound), digits(high / bound)]);
             marks.push(Mark { name, value: value / bound, low: low / bound, high: high / bound });
         }
