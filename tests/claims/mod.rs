@@ -117,10 +117,30 @@ fn mistakes() {
         r#""s": Simulate(scenario: "none.ron", deployment: "d")"#,
         r#"Figure(says: "x", figure: "{{ s.runs }}", must_be: AtMost(1))"#,
     );
+    write(
+        "seeds",
+        x,
+        r#""s": Simulate(scenario: "none.ron", deployment: "d", seeds: 1)"#,
+        r#"Figure(says: "x", figure: "{{ s.runs }}", must_be: AtMost(1))"#,
+    );
+    write(
+        "plan",
+        x,
+        r#""s": Plan(scenario: "none.ron", deployment: "d")"#,
+        r#"Figure(says: "x", figure: "{{ s.together.latency_s.p95 }}", must_be: AtMost(1))"#,
+    );
+    write(
+        "corner",
+        r#""model": OneOf(values: ["gpt-4o-mini", "gpt-4o-mni"], says: "the model")"#,
+        r#""p": Price(provider: "openai", model: "{{ model }}", input_tokens: 1)"#,
+        r#"Figure(says: "x", figure: "{{ p.cost_usd | float }}", must_be: AtMost(1))"#,
+    );
+    let names = [
+        "empty", "range", "names", "figure", "bounds", "nothing", "price", "money", "negative", "field", "scenario",
+        "seeds", "plan", "corner",
+    ];
     let mut screens = Vec::new();
-    for name in
-        ["empty", "range", "names", "figure", "bounds", "nothing", "price", "money", "negative", "field", "scenario"]
-    {
+    for name in names {
         screens.push(sandbox.screen(&["report", &format!("claims/{name}.ron")]));
     }
     sandbox.write("none/readme.md", "no claims");

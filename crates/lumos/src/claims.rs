@@ -105,21 +105,20 @@ impl From<PlanError> for Unanswered {
 }
 
 fn failed(claim: &Parsed<ClaimSpec>, error: ClaimError<Unanswered>) -> Error {
+    let said = error.to_string();
     let problem = match error {
         ClaimError::Asking { error: Unanswered::Files(error), .. } => return error,
-        ClaimError::Asking { question, error: Unanswered::Question { message, hint } } => {
-            claim.problem(&format!("asked.{question}"), message, hint)
+        ClaimError::Asking { question, error: Unanswered::Question { hint, .. }, .. } => {
+            claim.problem(&format!("asked.{question}"), said, hint)
         }
         ClaimError::Template { field, error } => claim.problem(&field, error.message.clone(), error.hint),
         ClaimError::Negative { ref field, .. } => {
             let hint = "at least 0, with every value of what is given".to_owned();
-            claim.problem(field, error.to_string(), Some(hint))
+            claim.problem(field, said, Some(hint))
         }
-        ClaimError::NotANumber { ref field, .. } => claim.problem(
-            field,
-            error.to_string(),
-            Some("amounts of money are texts: `| float` makes them numbers".to_owned()),
-        ),
+        ClaimError::NotANumber { ref field, .. } => {
+            claim.problem(field, said, Some("amounts of money are texts: `| float` makes them numbers".to_owned()))
+        }
     };
     Error::Problems(vec![problem])
 }

@@ -128,18 +128,25 @@ impl<'a, E> Figures<'a, E> {
 
     /// What is given that a figure depends on, through its questions too.
     pub(super) fn given_of(&self, template: &Template) -> Result<IndexSet<String>, ClaimError<E>> {
-        let mut used: IndexSet<String> = IndexSet::new();
-        let mut take = |template: &Template| {
-            let names = template.references().iter().map(|reference| &reference.root);
-            used.extend(names.filter(|name| self.claim.given.contains_key(*name)).cloned());
-        };
-        take(template);
+        let mut used = self.given_in(template);
         for name in self.questions(template) {
-            for (field, text) in texts(&self.claim.asked[name]) {
-                take(&compiled(&format!("asked.{name}.{field}"), &text)?);
-            }
+            used.extend(self.given_of_question(name)?);
         }
         Ok(used)
+    }
+
+    /// What is given that a question depends on.
+    fn given_of_question(&self, name: &str) -> Result<IndexSet<String>, ClaimError<E>> {
+        let mut used = IndexSet::new();
+        for (field, text) in texts(&self.claim.asked[name]) {
+            used.extend(self.given_in(&compiled(&format!("asked.{name}.{field}"), &text)?));
+        }
+        Ok(used)
+    }
+
+    fn given_in(&self, template: &Template) -> IndexSet<String> {
+        let names = template.references().iter().map(|reference| &reference.root);
+        names.filter(|name| self.claim.given.contains_key(*name)).cloned().collect()
     }
 
     /// Where a figure comes from: its weakest question, and all of them.
@@ -181,7 +188,15 @@ impl<'a, E> Figures<'a, E> {
         let ask = filled(&self.claim.asked[name], &format!("asked.{name}"), point)?;
         let key = serde_json::to_string(&ask).unwrap_or_default();
         if !self.answers.contains_key(&key) {
-            let answer = (self.ask)(&ask).map_err(|error| ClaimError::Asking { question: name.to_owned(), error })?;
+            let answer = match (self.ask)(&ask) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let mut with = point.clone();
+                    let used = self.given_of_question(name)?;
+                    with.retain(|name, _| used.contains(name));
+                    return Err(ClaimError::Asking { question: name.to_owned(), with, error });
+                }
+            };
             self.answers.insert(key.clone(), answer);
         }
         Ok(&self.answers[&key])

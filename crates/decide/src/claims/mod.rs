@@ -25,17 +25,19 @@ use extremes::explored;
 use figure::Figures;
 use scan::{Scan, Truth, Wanted};
 
-/// What everything that a claim leaves open is, at once.
-type Point = IndexMap<String, Value>;
+/// What is given, each with one of its values.
+pub type Point = IndexMap<String, Value>;
 
 /// Why a claim cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError<E> {
     /// A question has no answer.
-    #[error("{error}")]
+    #[error("{error}{}", with_values(.with))]
     Asking {
         /// The question's name.
         question: String,
+        /// What is given that it depends on, with the values that it was asked with.
+        with: Point,
         /// Why.
         error: E,
     },
@@ -145,6 +147,15 @@ fn corners(claim: &ClaimSpec, used: &IndexSet<String>, usual: &Point) -> Vec<Poi
             .collect();
     }
     points
+}
+
+/// Values that a question was asked with, as an addition to what went wrong.
+fn with_values(with: &Point) -> String {
+    if with.is_empty() {
+        return String::new();
+    }
+    let values: Vec<String> = with.iter().map(|(name, value)| format!("`{name}` = {}", text::exact(value))).collect();
+    format!(", with {}", values.join(" and "))
 }
 
 /// The weaker of two origins of figures.

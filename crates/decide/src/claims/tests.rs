@@ -177,7 +177,8 @@ fn mistakes_have_their_place() {
     let text = judge(&claim(given(), figure("{{ 'a' ~ q.y }}", None, Some(1.0))), &mut echo);
     assert!(matches!(text, Err(ClaimError::NotANumber { field, .. }) if field == "parts.0.figure"));
     let silent = judge(&claim(given(), figure("{{ q.y }}", None, Some(1.0))), &mut |_: &Ask| Err("no"));
-    assert!(matches!(silent, Err(ClaimError::Asking { question, error: "no" }) if question == "q"));
+    assert_eq!(silent.as_ref().map_err(ToString::to_string), Err("no, with `x` = 20".to_owned()));
+    assert!(matches!(silent, Err(ClaimError::Asking { question, error: "no", .. }) if question == "q"));
 }
 
 #[test]

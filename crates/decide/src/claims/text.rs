@@ -67,6 +67,14 @@ pub(super) fn value(value: &Value) -> String {
     }
 }
 
+/// A value as it is, to find it again.
+pub(super) fn exact(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) => number.to_string(),
+        None => self::value(value),
+    }
+}
+
 /// What is given, with its value.
 pub(super) fn is(given: &GivenSpec, value: &Value) -> String {
     match (given, value.as_f64()) {
