@@ -149,6 +149,22 @@ fn mistakes() {
     insta::assert_snapshot!("claims-mistakes", screens.join("\n"));
 }
 
+/// A tier goes by the prompt of one call, and tokens are those of many.
+#[test]
+fn a_month_is_priced_by_calls_that_are_not_long() {
+    let sandbox = Sandbox::new();
+    let part =
+        r#"Figure(says: "the bill", figure: "{{ p.cost_usd | float }}", unit: "$", must_be: AtMost(2000), vary: "x")"#;
+    let asked = r#""p": Price(provider: "google", model: "gemini-2.5-pro", input_tokens: "{{ x }}")"#;
+    sandbox.write("a.ron", &claim(r#""x": Range(at: 1e9, from: 1e3, to: 1e9, says: "tokens")"#, asked, part));
+    let (_, document) = sandbox.json(&["report", "a.ron", "--format", "json"]);
+    let claim = &document["claims"][0];
+    assert_eq!(claim["parts"][0]["value"], 1250.0, "{claim}");
+    assert_eq!(claim["asked"][0]["command"], "lumos prices check gemini-2.5-pro --provider google");
+    let assumed = list(&claim["asked"][0]["assumptions"]).iter().map(text).any(|text| text.contains("200000 tokens"));
+    assert!(assumed, "{claim}");
+}
+
 #[test]
 fn a_claim_that_is_right_is_printed_and_put_on_a_page() {
     let sandbox = Sandbox::new();

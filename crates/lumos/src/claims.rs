@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use lumos_core::check::check_claim;
 use lumos_core::load::{Bundle, Scenario};
-use lumos_core::price::Date;
+use lumos_core::price::{Date, TokenPrice};
 use lumos_core::read::{Parsed, parse_claim, read_file};
 use lumos_core::spec::ClaimSpec;
 use lumos_core::usage::{Basis, Usage};
@@ -244,16 +244,29 @@ impl Desk<'_> {
             output_tokens: Some(output),
             ..Usage::default()
         };
-        let cost = entry.price.cost(&usage, false).map(|cost| cost.usd);
+        // Tokens are those of many calls, none of which is known to be long: a tier goes by the prompt of one.
+        let tier = entry.price.standard.tiers.first();
+        let cost = TokenPrice::flat(entry.price.standard.rates).cost(&usage, false).map(|cost| cost.usd);
         let mut document = serde_json::to_value(entry).unwrap_or_default();
         document["cost_usd"] = json!(cost);
         let note = entry.note.iter().map(|note| format!("{} of {}: {note}", entry.model, entry.provider));
+        let calls = tier.map(|tier| {
+            format!(
+                "{} of {}: no call's prompt has more than {} tokens, above which rates are higher",
+                entry.model, entry.provider, tier.above
+            )
+        });
+        // What is priced as one call of so many tokens would be priced at another tier: there the command shows the rates.
+        let example = match tier {
+            Some(tier) if input > tier.above => String::new(),
+            _ => format!(" --input {input} --output {output}"),
+        };
         Ok(Answer {
             documents: vec![document],
             basis: Basis::Estimated,
-            command: format!("lumos prices check {model} --provider {provider} --input {input} --output {output}"),
+            command: format!("lumos prices check {model} --provider {provider}{example}"),
             sources: vec![format!("{}, as of {}", entry.source, entry.as_of)],
-            assumptions: note.collect(),
+            assumptions: note.chain(calls).collect(),
         })
     }
 
