@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use lumos_faults::{Received, Reply};
+use serde_json::Value;
 
 use super::{Served, answer, command, deployment, document, figure, number, per_token, question, sandbox};
+use crate::cli::scenarios;
 use crate::cli::screens::redacted;
 
 /// One server for both: `dear` is right about every item, `cheap` is wrong about every fifth, fails about the seventh, and
@@ -83,7 +85,7 @@ fn an_unknown_price_is_not_zero() {
     let arguments = ["compare", "ask.ron", "-d", "./dear.ron", "-d", "./cheap.ron", "--dataset", "d.jsonl"];
     let (code, found) =
         document(&command(&sandbox, &[&arguments[..], &["--gate", "cost_usd < 1"]].concat()).output().unwrap());
-    assert_eq!((code, &found["sides"][1]["cost_usd"]["value"]), (Some(1), &serde_json::Value::Null));
+    assert_eq!((code, &found["sides"][1]["cost_usd"]["value"]), (Some(1), &Value::Null));
     assert!(found["verdicts"][0]["text"].as_str().unwrap().contains("cannot be compared in cost"));
     let condition = &found["gate"]["conditions"][1];
     assert_eq!((&condition["deployment"], &condition["passed"]), (&"cheap".into(), &false.into()));
@@ -107,14 +109,41 @@ fn a_scenario_is_compared_by_simulation() {
             (&side["latency_s"]["p95"]["basis"], &side["cost_usd"]["basis"]),
             (&"simulated".into(), &"simulated".into())
         );
-        assert_eq!(
-            (&side["quality"], &side["bytes_outside"]["value"]),
-            (&serde_json::Value::Null, &serde_json::Value::Null)
-        );
+        assert_eq!((&side["quality"], &side["bytes_outside"]["value"]), (&Value::Null, &Value::Null));
         assert!(side["latency_s"]["p95"]["low"].as_f64() < side["latency_s"]["p95"]["high"].as_f64());
     }
     assert_eq!(document(&command(&sandbox, &arguments).output().unwrap()).1, found, "the same seeds, the same figures");
     let other = ["compare", "ask.ron", "-d", a, "--scenario", &scenario];
     let screen = sandbox.screen(&other);
     assert!(screen.ends_with("--- exit 2\n") && screen.contains("the scenario is one of"), "{screen}");
+}
+
+#[test]
+fn a_load_that_is_not_borne_passes_no_gate_and_one_seed_makes_nothing_sure() {
+    let sandbox = scenarios::sandbox();
+    let own = "deployments/own.ron";
+    let of = |per_s: &str, seeds: &str, gate: &str| {
+        sandbox.write(
+            "scenario.ron",
+            &scenarios::SCENARIO.replace("per_s: 2", &format!("per_s: {per_s}")).replace("runs: 300", "runs: 3000"),
+        );
+        let arguments = ["compare", "desk.ron", "-d", own, "--scenario", "scenario.ron", "--seeds", seeds];
+        let (code, found) =
+            document(&command(&sandbox, &[&arguments[..], &["--gate", gate]].concat()).output().unwrap());
+        let conditions = found["gate"]["conditions"].as_array().unwrap().iter();
+        let told = |it: &Value| (it["passed"] == true, it["why"].as_str().unwrap_or_default().to_owned());
+        (code, conditions.map(told).collect::<Vec<_>>())
+    };
+    // The desk serves ten in a second: what ended meanwhile says nothing of what is to come.
+    let gate =
+        "total_cost_usd < 100, failed_runs = 0, tokens > 0, input_tokens > 0, output_tokens > 0, p95_s > 0, ttft_s > 0";
+    let (code, found) = of("50", "2", gate);
+    assert_eq!((code, found.len()), (Some(1), 7));
+    assert!(found.iter().all(|(passed, why)| !passed && !why.is_empty()), "{found:?}");
+    let (code, found) = of("2", "1", gate);
+    let few = "there are too few runs to be sure";
+    assert_eq!(code, Some(0), "{found:?}");
+    assert_eq!(found.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), ["", "", few, few, few, few, few]);
+    let (_, found) = of("2", "3", gate);
+    assert!(found.iter().all(|(passed, why)| *passed && why.is_empty()), "{found:?}");
 }

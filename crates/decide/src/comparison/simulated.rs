@@ -43,11 +43,14 @@ fn nanos(usd: Usd) -> f64 {
 
 fn per_run(results: &Results, of: fn(&NodeResult) -> u64) -> Option<f64> {
     let runs = results.runs;
-    (runs > 0).then(|| results.nodes.iter().map(of).sum::<u64>() as f64 / runs as f64)
+    (runs > 0 && !is_unstable(results)).then(|| results.nodes.iter().map(of).sum::<u64>() as f64 / runs as f64)
 }
 
 /// Times to the first token at the last node that a model answers.
 fn first(results: &Results) -> Option<Percentiles> {
+    if is_unstable(results) {
+        return None;
+    }
     results.nodes.iter().rev().find_map(|node| node.ttft_s)
 }
 
@@ -123,7 +126,9 @@ fn side(seeds: &[Results]) -> Side {
     let cost = amount(&of("cost_usd"));
     let total: Usd = seeds.iter().filter_map(|results| results.cost_usd).sum();
     let is_complete = seeds.iter().all(|results| results.cost_complete);
-    let total_cost_usd = if is_complete {
+    let total_cost_usd = if unstable {
+        Amount::UNKNOWN
+    } else if is_complete {
         Amount::of(total, None, Basis::Simulated)
     } else {
         Amount { at_least: Some(total).filter(|total| *total > Usd::ZERO), ..Amount::UNKNOWN }

@@ -46,16 +46,23 @@ pub(super) fn gate(page: &mut Builder, gate: &Value) {
     let Some(passed) = gate["passed"].as_bool() else { return };
     let conditions = gate["conditions"].as_array().into_iter().flatten();
     let counted = |passed: bool| conditions.clone().filter(move |it| it["passed"] == passed);
-    if passed {
-        page.verdict(Tone::Good, format!("the gate holds: {} conditions", counted(true).count()));
-    }
-    for condition in counted(false) {
+    let told = |condition: &Value| {
         let value = number(&condition["value"]).map_or_else(|| crate::figure::UNKNOWN.to_owned(), super::digits);
         let bound = number(&condition["bound"]).filter(|_| condition["against"].is_string());
         let against = bound.map(|bound| format!(" against {}", super::digits(bound))).unwrap_or_default();
         let why = condition["why"].as_str().map(|why| format!("; {why}")).unwrap_or_default();
         let (deployment, of) = (text(&condition["deployment"]), text(&condition["condition"]));
-        page.verdict(Tone::Bad, format!("the gate fails: {of} for {deployment}, where it is {value}{against}{why}"));
+        format!("{of} for {deployment}, where it is {value}{against}{why}")
+    };
+    if passed {
+        page.verdict(Tone::Good, format!("the gate holds: {} conditions", counted(true).count()));
+    }
+    for condition in counted(false) {
+        page.verdict(Tone::Bad, format!("the gate fails: {}", told(condition)));
+    }
+    // What holds by chance may be.
+    for condition in counted(true).filter(|it| it["why"].is_string()) {
+        page.verdict(Tone::Plain, format!("the gate holds: {}", told(condition)));
     }
 }
 

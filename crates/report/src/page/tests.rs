@@ -65,6 +65,20 @@ fn a_comparison_has_its_verdict_first_and_its_figures_with_intervals() {
 }
 
 #[test]
+fn a_gate_that_holds_by_chance_says_so() {
+    let mut found = comparison();
+    let condition = |metric: &str, why: Value| json!({"condition": metric, "deployment": "local", "value": 0.8, "passed": true, "why": why});
+    let why = json!("within the 95 % interval it may as well fail");
+    found["gate"] =
+        json!({"passed": true, "conditions": [condition("quality > 0.7", why), condition("f1 > 0.1", Value::Null)]});
+    let html = html(&[found]);
+    let doubt =
+        "the gate holds: quality &gt; 0.7 for local, where it is 0.800; within the 95 % interval it may as well fail";
+    assert!(html.contains("the gate holds: 2 conditions") && html.contains(doubt));
+    assert!(!html.contains("the gate holds: f1"));
+}
+
+#[test]
 fn a_frontier_shows_what_was_chosen_and_how_far_composition_was_off() {
     let choice = |name: &str, factor: f64, measured: Value| {
         json!({"name": name, "bind": {"plan": "small", "write": name}, "is_base": false, "composed": side(name, factor), "measured": measured,
