@@ -284,3 +284,51 @@ fn an_optimization_goes_on_where_it_was() {
     // Four of the base, two of the change before it was killed and the one in flight; then two, and four that verify.
     assert_eq!((served.requests(), &chosen(&found)["bind"]["sort"]), (7 + 2 + 4, &"mid".into()));
 }
+
+const ONE: &str = r#"Workflow(name: "one", inputs: { "item": Text(required: true) },
+    nodes: { "sort": Generator(agent: "sorter", input: "{{ inputs.item }}") }, output: "{{ sort.text }}")"#;
+
+fn one(over: &'static str) -> [&'static str; 8] {
+    ["optimize", "one.ron", "-d", "./dear.ron", "--dataset", "d.jsonl", "--over", over]
+}
+
+#[test]
+fn what_fails_every_run_is_no_choice_however_cheap() {
+    let served = Served::by(|request| match request.json()["model"].as_str() {
+        Some("large") => answer(&format!("ok {}", number(&question(request))), Duration::ZERO, (100, 10)),
+        _ => Reply::status(400),
+    });
+    let sandbox = sandbox(&served, 4, &small());
+    sandbox.write("one.ron", ONE);
+    let arguments = [&one("small,large")[..], &["--pick", "cost", "-o", "best.ron"]].concat();
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    assert_eq!((code, &chosen(&found)["bind"]["sort"], &found["effort"]["met"]), (Some(0), &"large".into(), &1.into()));
+    assert!(found["frontier"].as_array().unwrap().iter().all(|it| it["bind"]["sort"] != "small"), "{found:#}");
+    // Where nothing else is offered, nothing is chosen, nor written.
+    std::fs::remove_file(sandbox.folder().join("best.ron")).unwrap();
+    let arguments = [&one("small,mid")[..], &["--pick", "cost", "-o", "best.ron", "--where", "cost_usd < 1"]].concat();
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    assert_eq!((code, &found["chosen"]), (Some(1), &Value::Null));
+    assert!(found["nearest"]["bind"]["sort"].is_string() && !sandbox.folder().join("best.ron").exists());
+    let screen = sandbox.screen(&arguments);
+    assert!(screen.contains("no run of any choice succeeds") && screen.ends_with("--- exit 1\n"), "{screen}");
+}
+
+#[test]
+fn what_holds_in_no_run_for_real_is_nearest_without_a_price_too() {
+    let asked = std::sync::atomic::AtomicU64::new(0);
+    // Two runs of the base and two of each change are answered well.
+    let served = Served::by(move |request| {
+        let is_good = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 6;
+        let text = format!("{} {}", if is_good { "ok" } else { "no" }, number(&question(request)));
+        answer(&text, Duration::ZERO, (100, 10))
+    });
+    let sandbox = sandbox(&served, 2, "cost: Unknown");
+    sandbox.write("one.ron", ONE);
+    let deployment = std::fs::read_to_string(sandbox.folder().join("dear.ron")).unwrap();
+    sandbox.write("dear.ron", &deployment.replace(&per_token("2", "8"), "cost: Unknown"));
+    let arguments = [&one("small,mid")[..], &["--where", "quality >= 0.9"]].concat();
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    assert_eq!((code, &found["chosen"]), (Some(1), &Value::Null));
+    assert_eq!(figure(&found, "/nearest/measured/quality/value"), 0.0, "{found:#}");
+}

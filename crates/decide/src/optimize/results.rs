@@ -1,6 +1,7 @@
 //! What an optimization found, as people and programs read it.
 
 use indexmap::IndexMap;
+use lumos_core::record::Status;
 use lumos_core::{Basis, Usd};
 use serde::Serialize;
 
@@ -38,9 +39,9 @@ pub struct Optimization {
     /// The same of those whose cost is not known, so that nobody can say how they compare with the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub apart: Vec<Choice>,
-    /// The name of the choice in `frontier` or `apart`; `null` when nothing meets the conditions.
+    /// The name of the choice in `frontier` or `apart`; `null` when nothing meets the conditions, or no run succeeds.
     pub chosen: Option<String>,
-    /// When nothing meets the conditions, what comes nearest.
+    /// When nothing is chosen, what comes nearest.
     pub nearest: Option<Choice>,
 }
 
@@ -115,9 +116,14 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Whether all conditions hold.
+    /// Whether a run of it succeeds and all conditions hold.
     pub fn is_met(&self) -> bool {
-        self.conditions.iter().all(|it| it.passed)
+        self.succeeds() && self.conditions.iter().all(|it| it.passed)
+    }
+
+    /// Whether any of its runs succeeds.
+    pub fn succeeds(&self) -> bool {
+        self.summary().statuses.contains_key(Status::Succeeded.as_str())
     }
 
     /// The figures that count: measured ones where there are any.

@@ -24,7 +24,7 @@ impl Default for Limits {
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Found {
-    /// Assignments that nothing else is better than, among those that meet what must hold.
+    /// Assignments that nothing else is better than, among those of which a run succeeds and that meet what must hold.
     pub frontier: Vec<Point>,
     /// The same of those whose cost is not known: nobody can tell how they compare with others.
     pub apart: Vec<Point>,
@@ -60,11 +60,12 @@ pub fn search(measured: &Measured, limits: Limits, shortfall: &dyn Fn(&[usize]) 
         }
         points
     };
-    let mut nearest: Option<(f64, Point)> = None;
+    let mut nearest: Option<((bool, f64), Point)> = None;
     let (mut frontier, mut apart) = (Frontier::default(), Frontier::default());
     for point in points {
-        let short = shortfall(&point.assignment);
-        if short > 0.0 {
+        // What never succeeds takes no time, and is no choice, however little it costs.
+        let short = (point.goals.latency_s.is_none(), shortfall(&point.assignment));
+        if short > (false, 0.0) {
             if nearest.as_ref().is_none_or(|(least, _)| short < *least) {
                 nearest = Some((short, point));
             }
@@ -334,6 +335,31 @@ mod tests {
         assert!(found.looked_at < 50_000 && !found.frontier.is_empty());
         let stopped = search(&measured, Limits { all: 10, branches: 40 }, &|_| 0.0);
         assert!(!stopped.is_complete, "what was not looked at is said");
+    }
+
+    #[test]
+    fn what_never_succeeds_is_no_choice_however_cheap() {
+        let mut measured = drawn(3, (2, 2), false);
+        for run in &mut measured.runs {
+            let dead = &mut run.changed[1][1];
+            dead.went.failed = true;
+            dead.own = vec![(1, super::super::compose::NOTHING)];
+        }
+        let cheapest = |found: &Found| {
+            let points = found.frontier.iter().chain(&found.apart);
+            points.map(|point| point.assignment.clone()).filter(|assignment| assignment[1] == 1).count()
+        };
+        for limits in [Limits::default(), Limits { all: 1, branches: 10_000 }] {
+            let found = search(&measured, limits, &|_| 0.0);
+            assert_eq!((cheapest(&found), found.met > 0, found.nearest), (0, true, None));
+        }
+        // Where nothing else is offered, it is what comes nearest, and nearer than nothing that succeeds.
+        measured.space.nodes[1].options[0].is_offered = false;
+        let found = search(&measured, Limits::default(), &|_| 0.0);
+        assert_eq!((cheapest(&found), found.met, found.nearest.is_some()), (0, 0, true));
+        measured.space.nodes[1].options[0].is_offered = true;
+        let found = search(&measured, Limits::default(), &|assignment| if assignment[1] == 0 { 9.0 } else { 0.0 });
+        assert!(found.met == 0 && found.nearest.is_some_and(|point| point.assignment[1] == 0));
     }
 
     #[test]

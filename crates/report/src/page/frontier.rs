@@ -18,7 +18,10 @@ pub(super) fn show(page: &mut Builder, document: &Value) {
     } else {
         let nearest = Some(bindings(&document["nearest"])).filter(|it| !it.is_empty());
         let nearest = nearest.map(|it| format!("; the nearest is {it}")).unwrap_or_default();
-        page.verdict(Tone::Bad, format!("no choice of backends meets the conditions{nearest}"));
+        let counts = counts(&document["nearest"]);
+        let is_dead = counts["statuses"].is_object() && counts["statuses"]["succeeded"].is_null();
+        let said = if is_dead { "no run of any choice of backends succeeds" } else { MISSED };
+        page.verdict(Tone::Bad, format!("{said}{nearest}"));
     }
     if document["effort"]["is_complete"] == false {
         page.verdict(Tone::Plain, "there are too many combinations to leave out all others for sure");
@@ -32,6 +35,8 @@ pub(super) fn show(page: &mut Builder, document: &Value) {
     }
     page.section(format!("Backends for the nodes of {}", text(&document["workflow"])), content);
 }
+
+const MISSED: &str = "no choice of backends meets the conditions";
 
 const ASSUMED: &[&str] = &[
     "what is composed takes the changes of single nodes to act on times and costs by factors, and on scores by sums within \

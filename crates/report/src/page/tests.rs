@@ -100,6 +100,25 @@ fn a_frontier_shows_what_was_chosen_and_how_far_composition_was_off() {
 }
 
 #[test]
+fn a_frontier_of_nothing_says_why() {
+    let page = |statuses: Value| {
+        let mut nearest =
+            json!({"name": "dear", "bind": {"plan": "small"}, "composed": side("dear", 1.0), "measured": null});
+        nearest["composed"]["statuses"] = statuses;
+        html(&[json!({
+            "workflow": "w", "deployment": "dear", "dataset": "d.jsonl", "seed": 7, "objective": "cost", "chosen": null,
+            "nearest": nearest, "space": {"nodes": [], "fixed": []}, "effort": {}, "frontier": [],
+        })])
+    };
+    assert!(
+        page(json!({"failed": 10})).contains("no run of any choice of backends succeeds; the nearest is plan on small")
+    );
+    assert!(
+        page(json!({"succeeded": 1, "failed": 9})).contains("no choice of backends meets the conditions; the nearest")
+    );
+}
+
+#[test]
 fn nothing_in_a_document_becomes_markup() {
     let html = html(&[comparison()]);
     assert!(!html.contains("<script>alert(1)") && html.contains("\\u003cscript>alert(1)"));

@@ -264,7 +264,7 @@ impl Optimizing<'_> {
         let chosen = first.map(|it| it.name.clone());
         let nearest = match (&chosen, &found.nearest) {
             (None, Some(point)) => Some(choice(point)),
-            (None, None) => frontier.first().cloned(),
+            (None, None) => frontier.iter().chain(&apart).min_by_key(|it| !it.succeeds()).cloned(),
             (Some(_), _) => None,
         };
         let base = self.space.base();

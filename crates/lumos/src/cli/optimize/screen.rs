@@ -61,7 +61,9 @@ fn verdict(found: &Optimization) -> String {
     let all = || found.frontier.iter().chain(&found.apart);
     let chosen = all().find(|it| found.chosen.as_ref() == Some(&it.name));
     let Some(chosen) = chosen else {
-        let mut text = format!("{}\n", output::bold("no choice meets the conditions"));
+        let is_dead = found.nearest.as_ref().is_some_and(|nearest| !nearest.succeeds());
+        let said = if is_dead { "no run of any choice succeeds" } else { "no choice meets the conditions" };
+        let mut text = format!("{}\n", output::bold(said));
         if let Some(nearest) = &found.nearest {
             let _ = writeln!(text, "the nearest is {}", bindings(nearest));
             text.push_str(&screen::gate(&nearest.conditions));
