@@ -332,3 +332,25 @@ fn what_holds_in_no_run_for_real_is_nearest_without_a_price_too() {
     assert_eq!((code, &found["chosen"]), (Some(1), &Value::Null));
     assert_eq!(figure(&found, "/nearest/measured/quality/value"), 0.0, "{found:#}");
 }
+
+#[test]
+fn a_judge_keeps_its_backend_in_what_is_written() {
+    let served = Served::by(|request| {
+        let asked = question(request);
+        let text =
+            if asked.starts_with("grade") { r#"{"score": 9}"#.to_owned() } else { format!("ok {}", number(&asked)) };
+        answer(&text, Duration::ZERO, (100, 10))
+    });
+    let sandbox = sandbox(&served, 2, &small());
+    sandbox.write("agents/grader.ron", r#"Judge(model: "any", prompt: "grade {{ input }}")"#);
+    let judged = r#"cascade: (judge: "grader", accept: "{{ output.score > 5 }}", to: "large"))"#;
+    let nodes = ONE.replace("item }}\") }", &format!("item }}}}\", {judged} }}"));
+    sandbox.write("one.ron", &nodes);
+    let (code, found) = document(
+        &command(&sandbox, &[&one("small,mid")[..], &["--pick", "cost", "-o", "best.ron"]].concat()).output().unwrap(),
+    );
+    assert_eq!((code, &chosen(&found)["bind"]["sort"]), (Some(0), &"small".into()));
+    let again = ["eval", "one.ron", "-d", "./best.ron", "--dataset", "d.jsonl"];
+    let (code, again) = document(&command(&sandbox, &again).output().unwrap());
+    assert_eq!((code, figure(&again, "/quality/value")), (Some(0), 1.0));
+}

@@ -116,9 +116,10 @@ pub fn write(bundle: &Bundle, path: &Path) -> Result<(), Failure> {
     let Some(source) = &bundle.deployment else { return Ok(()) };
     let mut spec = source.parsed.spec.clone();
     let names: Vec<&str> = bundle.sources().flat_map(|it| it.parsed.spec.nodes.keys()).map(String::as_str).collect();
-    // Keys that only stood for nodes that are now bound by their names would bind nothing.
+    // Keys that only stood for nodes that are now bound by their names would bind nothing; judges of cascades are bound by others.
     let is_bound = |node: &str| spec.bind.contains_key(node);
-    if names.iter().all(|node| is_bound(node)) {
+    let is_judged = || bundle.sources().flat_map(|it| it.parsed.spec.nodes.values()).any(|it| it.judged_by().is_some());
+    if names.iter().all(|node| is_bound(node)) && !is_judged() {
         spec.bind.retain(|key, _| names.contains(&key.as_str()));
     }
     let named = bundle.sources().flat_map(|it| it.parsed.spec.nodes.values()).flat_map(NodeSpec::named_backends);
