@@ -354,3 +354,73 @@ fn a_judge_keeps_its_backend_in_what_is_written() {
     let (code, again) = document(&command(&sandbox, &again).output().unwrap());
     assert_eq!((code, figure(&again, "/quality/value")), (Some(0), 1.0));
 }
+
+/// Two workflows within another, each of whose nodes has the same name as the other's. `first` and `second` are told what to do.
+fn twins(sandbox: &Sandbox, (first, second): (&str, &str)) {
+    let inner = |agent: &str| {
+        format!(
+            r#"Workflow(name: "inner", inputs: {{ "item": Text(required: true) }},
+                nodes: {{ "write": Generator(agent: "{agent}", input: "{{{{ inputs.item }}}}") }}, output: "{{{{ write.text }}}}")"#
+        )
+    };
+    sandbox.write("a.ron", &inner("drafter"));
+    sandbox.write("b.ron", &inner("summer"));
+    sandbox.write(
+        "twins.ron",
+        &format!(
+            r#"Workflow(name: "twins", inputs: {{ "item": Text(required: true, labels: [Pii]), "topic": Text(default: "1") }},
+                nodes: {{
+                    "sort": Generator(agent: "sorter", input: "{{{{ inputs.topic }}}}"),
+                    "first": Workflow(path: "a.ron", with: {{ "item": "{{{{ inputs.{first} }}}}" }}, after: ["sort"]),
+                    "second": Workflow(path: "b.ron", with: {{ "item": "{{{{ inputs.{second} }}}}" }}, after: ["first"]),
+                }},
+                output: "{{{{ second }}}}")"#
+        ),
+    );
+}
+
+const TWINS: [&str; 8] = ["optimize", "twins.ron", "-d", "./dear.ron", "--dataset", "d.jsonl", "--over", "small,large"];
+
+#[test]
+fn nodes_of_one_name_that_are_bound_apart_stay_where_they_are() {
+    let served = serve();
+    let sandbox = sandbox(&served, 2, &small());
+    twins(&sandbox, ("topic", "topic"));
+    sandbox.write("agents/drafter.ron", r#"Generator(model: "cheap", prompt: "draft {{ input }}")"#);
+    let deployment = std::fs::read_to_string(sandbox.folder().join("dear.ron")).unwrap();
+    sandbox.write("dear.ron", &deployment.replace("\"*\": \"large\"", "\"cheap\": \"small\", \"any\": \"large\""));
+    let arguments = [&TWINS[..], &["--pick", "cost", "-o", "best.ron"]].concat();
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    let fixed = found["space"]["fixed"].as_array().unwrap().iter();
+    let fixed: Vec<_> = fixed.map(|it| format!("{} on {}", it["node"], it["backend"]).replace('"', "")).collect();
+    assert_eq!((code, fixed), (Some(0), vec!["write on small".to_owned(), "write on large".to_owned()]));
+    assert_eq!(chosen(&found)["bind"], serde_json::json!({ "sort": "small" }));
+    // Two items: `sort` and the draft on what is cheap, the sum on what is dear.
+    let price = (100.0 * (0.2 + 0.2 + 10.0) + 10.0 * (0.8 + 0.8 + 40.0)) / 1e6;
+    assert!((figure(chosen(&found), "/measured/cost_usd/value") - price).abs() < 1e-12, "{found:#}");
+    let again = ["eval", "twins.ron", "-d", "./best.ron", "--dataset", "d.jsonl"];
+    let (code, again) = document(&command(&sandbox, &again).output().unwrap());
+    assert_eq!(code, Some(0));
+    assert!((figure(&again, "/cost_usd/value") - price).abs() < 1e-12, "{again:#}");
+}
+
+#[test]
+fn nodes_of_one_name_are_offered_what_suits_all_of_them() {
+    let served = serve();
+    let sandbox = sandbox(&served, 2, &small());
+    let deployment = std::fs::read_to_string(sandbox.folder().join("dear.ron")).unwrap();
+    let deployment = deployment.replace("\"*\": \"large\"", "\"*\": \"small\"");
+    sandbox
+        .write("dear.ron", &deployment.replace("(inside: [\"small\"]", "(inside: [\"small\"], forbid_outside: [Pii]"));
+    // Whichever of them is told what must not leave.
+    for told in [("item", "topic"), ("topic", "item")] {
+        twins(&sandbox, told);
+        let (code, found) = document(&command(&sandbox, &TWINS).output().unwrap());
+        let nodes = found["space"]["nodes"].as_array().unwrap();
+        assert_eq!((code, nodes.len(), &nodes[0]["node"]), (Some(0), 1, &"sort".into()));
+        let fixed = found["space"]["fixed"].as_array().unwrap();
+        assert_eq!((fixed.len(), &fixed[0]["node"], &fixed[0]["backend"]), (1, &"write".into(), &"small".into()));
+        let why = fixed[0]["why"].as_str().unwrap();
+        assert!(why.starts_with("no other backend fits it (`large`: ") && why.contains("Pii"), "{why}");
+    }
+}

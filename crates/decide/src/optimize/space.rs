@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use lumos_engine::{BoundBackend, BoundProgram};
 use serde::Serialize;
 
@@ -56,6 +57,7 @@ impl Space {
     /// they are bound.
     pub fn of(bound: &BoundProgram, candidates: &[Arc<BoundBackend>]) -> Self {
         let mut space = Self { nodes: Vec::new(), fixed: Vec::new() };
+        let mut asking: IndexMap<&str, Vec<Choice>> = IndexMap::new();
         for node in bound.program().nodes() {
             let Some(base) = bound.binding(node.position).backends.first() else { continue };
             let fixed = |backend: &BoundBackend, why: String| Fixed {
@@ -89,28 +91,50 @@ impl Space {
             let mut options = vec![candidate(base, fit.iter().any(|it| is_base(it)))];
             options.extend(fit.iter().filter(|it| !is_base(it)).map(|it| candidate(it, true)));
             let excluded: Vec<Fixed> = unfit.iter().map(|it| fixed(it, why_not(it).unwrap_or_default())).collect();
-            if let Some(known) = space.nodes.iter_mut().find(|choice| choice.node == node.name) {
-                if known.options[0].backend != options[0].backend {
-                    known.options.truncate(1);
-                    let why = "nodes of this name are bound to different backends";
-                    space.fixed.push(fixed(base, why.to_owned()));
-                    continue;
-                }
-                // Bound by one name, they take what suits all of them.
-                known.options[0].is_offered &= options[0].is_offered;
-                known.options.retain(|it| options.iter().any(|other| other.backend == it.backend));
-                known.excluded.extend(excluded);
-                continue;
-            }
-            if options.len() == 1 {
-                let why = if options[0].is_offered { "no other backend is offered" } else { "no backend fits it" };
-                space.fixed.push(fixed(base, why.to_owned()));
-                continue;
-            }
-            space.nodes.push(Choice { node: node.name.clone(), options, excluded });
+            let of_name = asking.entry(&node.name).or_default();
+            of_name.push(Choice { node: node.name.clone(), options, excluded });
         }
-        space.nodes.retain(|choice| choice.options.len() > 1);
+        for choices in asking.into_values() {
+            space.add(choices);
+        }
         space
+    }
+
+    /// Adds what nodes of one name may be bound to. Bound by that name, they take what suits all of them.
+    fn add(&mut self, choices: Vec<Choice>) {
+        let mut choices = choices.into_iter();
+        let Some(mut all) = choices.next() else { return };
+        let mut bases = vec![all.options[0].backend.clone()];
+        for choice in choices {
+            let base = &choice.options[0];
+            if !bases.contains(&base.backend) {
+                bases.push(base.backend.clone());
+            }
+            // Another base is none of theirs, and they stay where they are.
+            all.options.iter_mut().take(1).for_each(|it| it.is_offered &= base.is_offered);
+            all.options.retain(|it| choice.options.iter().any(|other| other.backend == it.backend));
+            for excluded in choice.excluded {
+                if all.excluded.iter().all(|it| it.backend != excluded.backend) {
+                    all.excluded.push(excluded);
+                }
+            }
+        }
+        let why = match (bases.len(), all.options.as_slice()) {
+            (1, [base]) => {
+                let why = match (base.is_offered, all.excluded.is_empty()) {
+                    (false, _) => "no backend fits it",
+                    (true, true) => "no other backend is offered",
+                    (true, false) => "no other backend fits it",
+                };
+                let excluded: Vec<String> =
+                    all.excluded.iter().map(|it| format!("`{}`: {}", it.backend, it.why)).collect();
+                if excluded.is_empty() { why.to_owned() } else { format!("{why} ({})", excluded.join("; ")) }
+            }
+            (1, _) => return self.nodes.push(all),
+            _ => "nodes of this name are bound to different backends".to_owned(),
+        };
+        let fixed = |backend| Fixed { node: all.node.clone(), backend, why: why.clone() };
+        self.fixed.extend(bases.into_iter().map(fixed));
     }
 
     /// Every node where it is bound at first.
