@@ -334,6 +334,38 @@ fn what_holds_in_no_run_for_real_is_nearest_without_a_price_too() {
 }
 
 #[test]
+fn what_a_change_skips_takes_nothing() {
+    let served = Served::by(|request| {
+        let (asked, model) = (question(request), request.json()["model"].clone());
+        let way = if model == "small" { "right" } else { "left" };
+        let text = if asked.starts_with("sort") { way.to_owned() } else { format!("ok {}", number(&asked)) };
+        answer(&text, Duration::from_millis(2), (if asked.starts_with("sort") { 900 } else { 100 }, 10))
+    });
+    let sandbox = sandbox(&served, 6, &small());
+    sandbox.write(
+        "ways.ron",
+        r#"Workflow(name: "ways", inputs: { "item": Text(required: true) },
+            nodes: {
+                "way": Generator(agent: "sorter", input: "{{ inputs.item }}"),
+                "left": Generator(agent: "drafter", input: "{{ inputs.item }}", when: "{{ way.text == 'left' }}"),
+                "right": Generator(agent: "summer", input: "{{ inputs.item }}", when: "{{ way.text == 'right' }}"),
+            },
+            output: "{% if way.text == 'left' %}{{ left.text }}{% else %}{{ right.text }}{% endif %}")"#,
+    );
+    let arguments = ["optimize", "ways.ron", "-d", "./dear.ron", "--dataset", "d.jsonl", "--over", "small,large"];
+    let arguments = [&arguments[..], &["--pick", "cost", "--verify", "8"]].concat();
+    let (code, found) = document(&command(&sandbox, &arguments).output().unwrap());
+    let moved = found["frontier"].as_array().unwrap().iter().find(|it| it["name"] == "dear+way=small");
+    let moved = moved.unwrap_or_else(|| panic!("{found:#}"));
+    // The other way, `right`, is asked in place of `left`.
+    let price = (900.0 * 0.2 + 100.0 * 10.0 + 10.0 * (0.8 + 40.0)) / 1e6;
+    assert!((figure(moved, "/measured/cost_usd/value") - price).abs() < 1e-12, "{moved:#}");
+    assert!((figure(moved, "/composed/cost_usd/value") - price).abs() < 1e-12, "{moved:#}");
+    let off = |name: &str| moved["off"].as_array().unwrap().iter().find(|it| it["figure"] == name).unwrap();
+    assert_eq!((code, figure(off("bytes_outside"), "/difference/value")), (Some(0), 0.0));
+}
+
+#[test]
 fn a_judge_keeps_its_backend_in_what_is_written() {
     let served = Served::by(|request| {
         let asked = question(request);

@@ -75,7 +75,8 @@ fn run(space: &Space, program: &Program, dataset: &Dataset, base: &Trial, change
             }
         }
         // What the base did and the change made superfluous, unless the run did not come that far.
-        for (at, unit) in units.keys().take(known).enumerate().filter(|(_, unit)| !now.contains_key(*unit)) {
+        let is_done = |unit: &String| now.get(unit).is_some_and(|found| is_unit(found));
+        for (at, unit) in units.keys().take(known).enumerate().filter(|(_, unit)| !is_done(unit)) {
             let is_own = unit.rsplit('/').next() == Some(name);
             if is_own || trial.record.status == Status::Succeeded {
                 if is_own { &mut own } else { &mut others }.push((at, NOTHING));
@@ -130,7 +131,7 @@ fn is_unit(steps: &[&StepRecord]) -> bool {
 /// Whether a backend was asked, and not the base's answers given again.
 fn is_asked(now: &[&StepRecord], base: Option<&Vec<&StepRecord>>) -> bool {
     if attempts(now).all(|attempt| attempt.backend.is_none()) {
-        return base.is_none();
+        return !base.is_some_and(|found| is_unit(found));
     }
     now.iter().any(|step| !is_given_again(step) && step.attempts.iter().any(|attempt| attempt.backend.is_some()))
 }
