@@ -116,11 +116,19 @@ fn verdict(found: &BreakEven) -> String {
         format!("{} misses the SLO under this load: it is no choice, whatever it costs.", clean(&side.deployment))
     };
     let load = rounded(found.arrived_per_month);
-    let cheaper = |side: &str| format!("At the scenario's {load} runs per month {side} cheaper.");
+    // What is chosen is cheaper for as many runs that succeed; of those that arrive, more may fail on the other side.
+    let cheaper = |side: &str, own: &Side, other: &Side| {
+        let bills = own.at_load_usd.zip(other.at_load_usd);
+        let pays_more = bills.is_some_and(|(own, other)| other < own);
+        let of_fewer =
+            format!(", for as many that succeed: the smaller bill of {} is for fewer", clean(&other.deployment));
+        let why = if pays_more { of_fewer.as_str() } else { "" };
+        format!("At the scenario's {load} runs per month {side} cheaper{why}.")
+    };
     let told = match (found.fleet_side.meets_slo, found.api_side.meets_slo) {
         (true, true) => match found.choice {
-            Some("fleet") => cheaper("the machines are"),
-            Some(_) => cheaper("the API is"),
+            Some("fleet") => cheaper("the machines are", &found.fleet_side, &found.api_side),
+            Some(_) => cheaper("the API is", &found.api_side, &found.fleet_side),
             None => return String::new(),
         },
         (true, false) => missed(&found.api_side),
