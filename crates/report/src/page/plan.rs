@@ -196,9 +196,9 @@ mod tests {
             volume(&mut page, &comparison)
         };
         let told = shown(json!("146"));
-        assert!(told.contains("<td>bought</td><td>$146</td><td>$0.001</td>"), "{told}");
+        assert!(told.contains("bought</th><td>$146</td><td>$0.00100</td>"), "{told}");
         assert!(told.contains("[146.0,"), "the line begins at what is kept: {told}");
-        assert!(shown(json!("0")).contains("<td>bought</td><td>$0</td>"));
+        assert!(shown(json!("0")).contains("bought</th><td>$0</td>"));
         assert!(shown(Value::Null).contains("cannot be compared"));
     }
 }
