@@ -41,12 +41,12 @@ fn times(attempt: &AttemptRecord) -> Vec<String> {
     }
     parts.push(format!("started at {}", figure::duration(attempt.start_us)));
     if is_asked {
-        parts.push(format!("waited {}", figure::duration(attempt.queue_us)));
+        parts.push(format!("waited {}", figure::time(attempt.queue_us, attempt.status)));
     }
     if let Some(ttft_us) = attempt.ttft_us {
         parts.push(format!("first token after {}", figure::duration(ttft_us)));
     }
-    parts.push(format!("took {}", figure::duration(attempt.duration_us)));
+    parts.push(format!("took {}", figure::time(attempt.duration_us, attempt.status)));
     parts
 }
 

@@ -1,6 +1,7 @@
 //! Figures as people read them: rounded to three digits, with a unit. Unknown is `?` and never zero.
 
 use lumos_core::Usd;
+use lumos_core::record::Status;
 
 /// A figure that nobody knows.
 pub const UNKNOWN: &str = "?";
@@ -24,6 +25,15 @@ pub fn duration(us: u64) -> String {
                 format!("{} h {:02} min", minutes / 60, minutes % 60)
             }
         }
+    }
+}
+
+/// A time of an attempt. Of one that was interrupted nobody knows more than how long it took at least.
+pub fn time(us: u64, status: Status) -> String {
+    match us {
+        _ if status != Status::Interrupted => duration(us),
+        0 => UNKNOWN.to_owned(),
+        _ => format!("≥ {}", duration(us)),
     }
 }
 
@@ -115,6 +125,12 @@ mod tests {
         );
         assert_eq!(duration(125_400_000), "2 min 05 s");
         assert!(duration(u64::MAX).ends_with(" min"));
+    }
+
+    #[test]
+    fn of_interrupted_attempts_the_least_is_known() {
+        assert_eq!([0, 1_000].map(|us| time(us, Status::Succeeded)), ["0 µs", "1.00 ms"]);
+        assert_eq!([0, 1_000].map(|us| time(us, Status::Interrupted)), ["?", "≥ 1.00 ms"]);
     }
 
     #[test]

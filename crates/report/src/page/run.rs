@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use lumos_core::RunRecord;
+use lumos_core::record::Status;
 use serde_json::Value;
 
 use super::html::{Table, escape};
@@ -94,6 +95,9 @@ fn falls(page: &mut Builder, run: &Value) -> String {
             });
             let time =
                 |field: &str| us(field).map_or_else(|| figure::NONE.to_owned(), |us| figure::duration(us as u64));
+            let status = Status::from_word(text(&attempt["status"])).unwrap_or(Status::Succeeded);
+            let took =
+                |field: &str| us(field).map_or_else(|| figure::NONE.to_owned(), |us| figure::time(us as u64, status));
             let count = |field: &str| {
                 number(&attempt[field]).map_or_else(|| figure::NONE.to_owned(), |it| figure::count(it as u64))
             };
@@ -102,9 +106,9 @@ fn falls(page: &mut Builder, run: &Value) -> String {
                 text(&attempt["backend"]).to_owned(),
                 text(&attempt["status"]).to_owned(),
                 time("start_us"),
-                time("queue_us"),
+                took("queue_us"),
                 time("ttft_us"),
-                time("duration_us"),
+                took("duration_us"),
                 count("input_tokens"),
                 count("output_tokens"),
                 number(&attempt["cost_usd"])
