@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use engine::{Bench, Mode};
 
-const ROUNDS: usize = 31;
+const ROUNDS: usize = 101;
 /// Rounds with the measures that take long.
 const LONG_ROUNDS: usize = 5;
 
