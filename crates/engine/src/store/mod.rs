@@ -38,8 +38,9 @@ use crate::owner::Owner;
 /// How long a process may be silent before another may take its runs over.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Most memory that the writer keeps pages in.
-const CACHE_KIB: i64 = 65_536;
+/// Most memory that the writer keeps pages in. Once it is full, pages are used again: to grow by one costs more than to
+/// read one again.
+const CACHE_KIB: i64 = 16_384;
 
 /// Pages of SQLite's write-ahead log from which on they are carried over into the file: the more there are, the more of
 /// them are of the same page and are carried over once.

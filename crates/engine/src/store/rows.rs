@@ -20,8 +20,8 @@ pub(super) const WRITE_ENDING: &str = "
     ON CONFLICT (run) DO UPDATE SET steps = excluded.steps
 ";
 
-/// About as many bytes as a step takes.
-const STEP: usize = 192;
+/// Room for a step with one attempt.
+const STEP: usize = 256;
 
 /// What is known of a run, without contents.
 pub(crate) struct Rows {

@@ -183,5 +183,9 @@ pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 /// Version of the tables, kept in SQLite's `user_version`.
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
 
+/// Bytes of a page in new files. Twice SQLite's own: many runs at once need half as many calls to be written, and one alone,
+/// of which each commit writes two pages or three, takes a twentieth longer.
+const PAGE: u32 = 8_192;
+
 /// How `lumos.db` is opened.
-pub(super) const LAYOUT: Layout = Layout { migrations: MIGRATIONS, page: None, synchronous: "FULL" };
+pub(super) const LAYOUT: Layout = Layout { migrations: MIGRATIONS, page: Some(PAGE), synchronous: "FULL" };

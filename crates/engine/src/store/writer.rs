@@ -219,6 +219,8 @@ fn serve(desk: &Desk, receiver: &mpsc::Receiver<Message>, pause: Duration) {
         let mut state = desk.state();
         let mut group = vec![first];
         group.extend(receiver.try_iter().take(GROUP - 1));
+        // Neighbours in the tables, one after the other.
+        group.sort_by_key(Message::run);
         let written = group.len();
         state.take(group);
         desk.waiting.fetch_sub(written, Ordering::Relaxed);
