@@ -25,7 +25,8 @@ use crate::otlp::{Batch, Sender};
 use crate::settings::{Settings, Target};
 use crate::{logs, spans};
 
-/// Spans that are made and sent in a millisecond at most: about four hundredths of a processor, which with two of them costs half that.
+/// Spans that are made and sent in a millisecond at most: about four hundredths of a processor, which with two of them
+/// costs half that.
 const SPANS_PER_MS: u64 = 5;
 
 /// What was not sent.

@@ -84,33 +84,29 @@ fn falls(page: &mut Builder, run: &Value) -> String {
             if rows.len() == ATTEMPTS {
                 break;
             }
-            let us = |field: &str| number(&attempt[field]);
             let name = if attempts.len() > 1 { format!("{name}:{}", attempt["attempt"]) } else { name.clone() };
-            let seconds = |field: &str| us(field).unwrap_or_default() / 1e6;
+            let seconds = |field: &str| number(&attempt[field]).unwrap_or_default() / 1e6;
             let (first, all) = (seconds("ttft_us"), seconds("duration_us"));
             rows.push(Fall {
                 name: name.clone(),
                 start: seconds("start_us"),
                 parts: vec![seconds("queue_us"), first.min(all), (all - first).max(0.0)],
             });
-            let time =
-                |field: &str| us(field).map_or_else(|| figure::NONE.to_owned(), |us| figure::duration(us as u64));
             let status = Status::from_word(text(&attempt["status"])).unwrap_or(Status::Succeeded);
-            let took =
-                |field: &str| us(field).map_or_else(|| figure::NONE.to_owned(), |us| figure::time(us as u64, status));
-            let count = |field: &str| {
-                number(&attempt[field]).map_or_else(|| figure::NONE.to_owned(), |it| figure::count(it as u64))
+            let known = |field: &str, show: &dyn Fn(u64) -> String| {
+                number(&attempt[field]).map_or_else(|| figure::NONE.to_owned(), |it| show(it as u64))
             };
+            let took = |us| figure::time(us, status);
             table.row([
                 name,
                 text(&attempt["backend"]).to_owned(),
                 text(&attempt["status"]).to_owned(),
-                time("start_us"),
-                took("queue_us"),
-                time("ttft_us"),
-                took("duration_us"),
-                count("input_tokens"),
-                count("output_tokens"),
+                known("start_us", &figure::duration),
+                known("queue_us", &took),
+                known("ttft_us", &figure::duration),
+                known("duration_us", &took),
+                known("input_tokens", &figure::count),
+                known("output_tokens", &figure::count),
                 number(&attempt["cost_usd"])
                     .map_or_else(|| figure::UNKNOWN.to_owned(), |it| format!("${}", digits(it))),
             ]);
