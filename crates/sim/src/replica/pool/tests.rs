@@ -1,3 +1,5 @@
+//! Pools: routing, scaling, cold starts, outages, and what prompts share.
+
 use super::*;
 use crate::{
     iteration::{Affine, Batch},
