@@ -17,6 +17,8 @@ use yardstick::{RUNS, Shape};
 
 /// Times that 10,000 runs are started together in a saturated measure.
 const BURSTS: usize = 8;
+/// Bursts of each of two modes side by side.
+const PAIRS: usize = 600;
 /// How long a paced measure goes on.
 const PACED: Duration = Duration::from_secs(5);
 /// Twenty diamonds of five steps in ten milliseconds: ten steps a millisecond.
@@ -113,6 +115,29 @@ impl Bench {
         });
         let lost = lost(telemetry, mode);
         ((cpu_us() - before) / (runs * 5) as f64, lost)
+    }
+
+    /// Runs per second of bursts without a sink and with `mode`, one after the other, in an engine that goes on: what a
+    /// collector costs when it has been away for a while. Only for modes that send nothing between bursts.
+    pub fn side_by_side(&self, mode: &Mode) -> Vec<[f64; 2]> {
+        let (none, _) = Self::engine(&Mode::None);
+        let (engine, telemetry) = Self::engine(mode);
+        let pairs = self.runtime.block_on(async {
+            let mut pairs = Vec::new();
+            for pair in 0..PAIRS {
+                let mut found = [0.0; 2];
+                // Another one begins each time.
+                for at in [pair % 2, 1 - pair % 2] {
+                    let start = Instant::now();
+                    self.burst([&none, &engine][at], RUNS).await;
+                    found[at] = RUNS as f64 / start.elapsed().as_secs_f64();
+                }
+                pairs.push(found);
+            }
+            pairs
+        });
+        lost(telemetry, mode);
+        pairs
     }
 
     async fn burst(&self, engine: &Engine, runs: usize) {

@@ -1,5 +1,6 @@
 //! Throughput and processor time of the engine without a sink, with telemetry on and a receiver that takes everything,
-//! with a collector that is not there, and with one that never answers; in turn, in one run.
+//! with a collector that is not there, and with one that never answers; in turn, in one run. Then the last two once more, in
+//! bursts of 50 ms beside bursts without a sink, which tells a hundredth.
 //!
 //! `bench-telemetry FOLDER` writes `results.csv` there; `bench-telemetry --receiver` is the receiver.
 
@@ -51,6 +52,14 @@ fn main() {
         // After each round, so that a measure that is broken off leaves what there is.
         std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         eprintln!("round {} of {ROUNDS}", round + 1);
+    }
+    for (name, mode) in &modes[2..] {
+        for (pair, found) in bench.side_by_side(mode).into_iter().enumerate() {
+            for (name, value) in [(format!("none beside {name}"), found[0]), (format!("{name} beside none"), found[1])] {
+                let _ = writeln!(csv, "burst_runs_per_s,\"{name}\",{pair},{value:.0},");
+            }
+        }
+        std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     // Last, because the memory that it takes and gives back slows the others down.
     let all = Mode::To(live, Some(usize::MAX >> 1), LONG);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::build::{BuildContext, BuildError};
 use crate::chat::{self, Ask};
+use crate::words;
 
 /// Most characters of a reason.
 const MOST_REASON: u32 = 10_000;
@@ -76,8 +77,7 @@ fn schema(min: i32, max: i32, reason_chars: u32) -> Value {
             "additionalProperties": false,
         });
     }
-    let more = reason_chars - 1;
-    let reason = json!({"type": "string", "pattern": format!(r#"^[\p{{L}}\p{{N}}][^"\\\p{{Cc}}]{{0,{more}}}$"#)});
+    let reason = json!({"type": "string", "pattern": words::pattern(true, reason_chars)});
     json!({
         "type": "object",
         "properties": {"reason": reason, "score": score},

@@ -18,6 +18,7 @@ pub mod router;
 #[cfg(test)]
 mod script;
 pub mod tool;
+mod words;
 
 pub use build::{AssetResolver, BuildContext, BuildError, build};
 pub use router::expression_router;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::build::{BuildContext, BuildError};
 use crate::chat::{self, Ask};
+use crate::words;
 
 /// Most entries of a list.
 const MOST_ITEMS: u32 = 1000;
@@ -129,8 +130,7 @@ fn schema(field: &str, items: &PlannerItems) -> Value {
         });
     }
     let entry = if items.choices.is_empty() {
-        let more = items.max_chars - 1;
-        json!({"type": "string", "pattern": format!(r#"^\p{{L}}[^"\\\p{{Cc}}]{{0,{more}}}$"#)})
+        json!({"type": "string", "pattern": words::pattern(false, items.max_chars)})
     } else {
         json!({"enum": items.choices})
     };

@@ -15,6 +15,7 @@ mod prometheus;
 mod settings;
 mod sink;
 mod spans;
+mod tally;
 
 pub use measures::{Measures, Value};
 pub use prometheus::prometheus_text;

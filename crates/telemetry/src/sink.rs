@@ -1,7 +1,7 @@
 //! The sink: takes runs that have ended, and sends them from a thread of its own.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::attributes::{Attributes, is_final};
 use crate::measures::Measures;
 use crate::otlp::{Batch, Sender};
 use crate::settings::{Settings, Target};
+use crate::tally::Tally;
 use crate::{logs, spans};
 
 /// Spans that are made and sent in a millisecond at most: about four hundredths of a processor, which with two of them
@@ -49,7 +50,7 @@ pub struct Telemetry {
     stop: Arc<Notify>,
     queued: Arc<AtomicUsize>,
     is_down: Arc<AtomicBool>,
-    left_out: AtomicU64,
+    left_out: Arc<Tally>,
     loss: Arc<Mutex<Loss>>,
     done: Mutex<mpsc::Receiver<()>>,
 }
@@ -66,11 +67,14 @@ impl Telemetry {
         let (finished, done) = mpsc::channel();
         let is_down = Arc::new(AtomicBool::new(false));
         let (queued, loss) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Loss::default())));
+        let left_out = Arc::new(Tally::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = Worker {
             settings: settings.clone(),
             queued: queued.clone(),
             is_down: is_down.clone(),
+            is_proven: false,
+            left_out: left_out.clone(),
             loss: loss.clone(),
             spans: Vec::new(),
             logs: Vec::new(),
@@ -84,7 +88,7 @@ impl Telemetry {
             // Nobody may wait for it any more.
             let _ = finished.send(());
         })?;
-        Ok(Self { settings, traces, stop, queued, is_down, left_out: AtomicU64::new(0), loss, done: Mutex::new(done) })
+        Ok(Self { settings, traces, stop, queued, is_down, left_out, loss, done: Mutex::new(done) })
     }
 
     /// Sends what waits, for at most `limit`, and says what was lost. Runs that end later are left out.
@@ -92,7 +96,7 @@ impl Telemetry {
         self.stop.notify_one();
         let waited = lock(&self.done).recv_timeout(limit);
         let mut loss = lock(&self.loss).clone();
-        loss.runs = self.left_out.load(Ordering::Relaxed);
+        loss.runs = self.left_out.sum();
         if waited == Err(mpsc::RecvTimeoutError::Timeout) {
             loss.requests += 1;
             // The first that is sent is what nobody answers.
@@ -117,7 +121,7 @@ impl EventSink for Telemetry {
 
     fn samples(&self, trace_id: u128, parent: Option<&TraceContext>) -> Option<bool> {
         if self.is_closed() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.left_out.add(1);
             return None;
         }
         let sampled = self.settings.sampler.keeps(trace_id, parent.map(|parent| parent.sampled));
@@ -126,7 +130,7 @@ impl EventSink for Telemetry {
 
     fn traced(&self, trace: &dyn Fn(bool) -> RunTrace) {
         if self.is_closed() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.left_out.add(1);
             return;
         }
         let content = self.settings.content;
@@ -162,6 +166,10 @@ struct Worker {
     queued: Arc<AtomicUsize>,
     /// Whether a request has failed since the last tick: until then nothing is made that would be lost as well.
     is_down: Arc<AtomicBool>,
+    /// Whether the last request with spans was taken. Until one is, the first run is sent at once, so that little is made for
+    /// a collector that is not there.
+    is_proven: bool,
+    left_out: Arc<Tally>,
     loss: Arc<Mutex<Loss>>,
     spans: Vec<Span>,
     logs: Vec<LogRecord>,
@@ -200,6 +208,12 @@ impl Worker {
                 trace = traces.recv() => {
                     let Some(trace) = trace else { break };
                     taken += self.take(*trace);
+                    if !self.is_proven && !self.spans.is_empty() {
+                        self.send(&senders).await;
+                        if self.is_down.load(Ordering::Relaxed) {
+                            self.leave_out(&mut traces);
+                        }
+                    }
                     if taken < self.settings.batch {
                         continue;
                     }
@@ -223,6 +237,14 @@ impl Worker {
             self.send(&senders).await;
         }
         self.send_metrics(&senders).await;
+    }
+
+    /// Leaves out what waits: it would be lost as well.
+    fn leave_out(&self, traces: &mut UnboundedReceiver<Box<RunTrace>>) {
+        while let Ok(trace) = traces.try_recv() {
+            self.queued.fetch_sub(weight(&trace), Ordering::Relaxed);
+            self.left_out.add(1);
+        }
     }
 
     /// Makes of a run what is to be sent; gives the spans that it counted for.
@@ -274,12 +296,13 @@ impl Worker {
         self.told("metrics", sender.send(Batch::Metrics(ExportMetricsServiceRequest { resource_metrics })).await);
     }
 
-    fn told(&self, signal: &'static str, result: Result<(), String>) {
+    fn told(&mut self, signal: &'static str, result: Result<(), String>) {
+        // Who takes traces may take nothing else.
+        if signal == "traces" {
+            self.is_proven = result.is_ok();
+            self.is_down.store(result.is_err(), Ordering::Relaxed);
+        }
         if let Err(error) = result {
-            // Who takes traces may take nothing else.
-            if signal == "traces" {
-                self.is_down.store(true, Ordering::Relaxed);
-            }
             self.lost(signal, error);
         }
     }

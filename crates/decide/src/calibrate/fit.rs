@@ -1,4 +1,4 @@
-//! From measurements to coefficients: least squares of relative errors, none of them negative, over medians.
+//! From measurements to coefficients: least squares of relative errors, none of them negative, over means of equal requests.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ pub(super) struct Fitted {
 
 /// Fills in the times of `profile`; `None` when the measurements do not tell a token's time.
 pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]) -> Option<Fitted> {
-    let decodes = medians(
+    let decodes = grouped(
         decodes.iter().map(|decode| ((decode.sequences as u64, decode.kv_tokens as u64 / 32), decode)),
         |group| {
-            let of = |field: fn(&Decode) -> f64| median(group.iter().map(|decode| field(decode)).collect());
+            let of = |field: fn(&Decode) -> f64| usual(group.iter().map(|decode| field(decode)).collect());
             Decode {
                 sequences: group[0].sequences,
                 kv_tokens: of(|decode| decode.kv_tokens),
@@ -32,9 +32,9 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
     if decodes.is_empty() {
         return None;
     }
-    let firsts = medians(alone.iter().map(|sample| (u64::from(sample.input) / 16, sample)), |group| {
-        let tokens = median(group.iter().map(|sample| f64::from(sample.input)).collect());
-        (tokens, median(group.iter().map(|sample| sample.ttft_us()).collect()))
+    let firsts = grouped(alone.iter().map(|sample| (u64::from(sample.input) / 16, sample)), |group| {
+        let tokens = usual(group.iter().map(|sample| f64::from(sample.input)).collect());
+        (tokens, usual(group.iter().map(|sample| sample.ttft_us()).collect()))
     });
     let rows: Vec<Vec<f64>> = firsts.iter().map(|(tokens, _)| vec![1.0, *tokens, pairs(*tokens)]).collect();
     let times: Vec<f64> = firsts.iter().map(|(_, us)| *us).collect();
@@ -106,12 +106,20 @@ fn pairs(tokens: f64) -> f64 {
 }
 
 /// What `of` makes of each group of equal keys.
-fn medians<'a, K: Ord, T: 'a, R>(keyed: impl Iterator<Item = (K, &'a T)>, of: impl Fn(&[&T]) -> R) -> Vec<R> {
+fn grouped<'a, K: Ord, T: 'a, R>(keyed: impl Iterator<Item = (K, &'a T)>, of: impl Fn(&[&T]) -> R) -> Vec<R> {
     let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
     for (key, entry) in keyed {
         groups.entry(key).or_default().push(entry);
     }
     groups.values().map(|group| of(group)).collect()
+}
+
+/// The mean, to which a value beyond twice the median adds that much: a load takes as long as its requests do on average, of which
+/// the median knows nothing on a machine that is slow at times; and one hiccup must not pass for the machine.
+fn usual(values: Vec<f64>) -> f64 {
+    let count = values.len().max(1) as f64;
+    let most = 2.0 * median(values.clone());
+    values.iter().map(|value| value.min(most)).sum::<f64>() / count
 }
 
 /// The middle value, or the mean of the two in the middle; 0 of nothing.
@@ -228,6 +236,12 @@ mod tests {
         let rows = vec![vec![1.0, 1.0], vec![1.0, 2.0], vec![1.0, 3.0]];
         let found = nonnegative(&rows, &[3.0, 2.0, 1.0]);
         assert!(found[0] > 0.0 && found[1] == 0.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_slow_machine_counts_and_a_hiccup_does_not() {
+        assert_eq!(usual(vec![1.0, 1.0, 1.6]), 1.2);
+        assert_eq!(usual(vec![1.0, 1.0, 100.0]), 4.0 / 3.0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod heldout;
 mod predict;
 mod probe;
 mod prompt;
+mod recheck;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use design::{Design, singles};
 use probe::{Probe, burst};
+pub use recheck::{Recheck, recheck};
 
 /// How a backend is calibrated.
 #[derive(Debug, Clone, PartialEq)]

@@ -63,7 +63,8 @@ pub fn run(arguments: &Calibrate, home: Home, seed: u64) -> Result<u8, Failure> 
     Ok(0)
 }
 
-fn failure(name: &str, error: CalibrateError) -> Failure {
+/// What to say of a calibration that failed.
+pub fn failure(name: &str, error: CalibrateError) -> Failure {
     let hint = match &error {
         CalibrateError::Cancelled => return Failure::Interrupted,
         CalibrateError::NoChat => "name a backend whose model writes",
@@ -87,7 +88,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(fail)
 }
 
-fn progress() -> ProgressBar {
+/// A bar of requests, where somebody sees it.
+pub fn progress() -> ProgressBar {
     if !output::shows_progress() {
         return ProgressBar::hidden();
     }

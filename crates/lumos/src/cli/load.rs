@@ -15,6 +15,7 @@ use serde_json::json;
 use super::arguments::Format;
 use super::failure::{self, Failure, INTERRUPTED};
 use super::output;
+use super::recheck::Rechecks;
 use super::session::Session;
 use super::simulate::arguments::Load;
 use super::simulate::tables;
@@ -40,15 +41,23 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         None => None,
     };
     let workload = &scenario.spec().workload;
-    let (loaded, found) = Session::quiet(home, |session| {
+    let (loaded, found, rechecked) = Session::quiet(home, |session| {
         let program = session.ready(bundle)?;
         let live = Live::new(&plan);
         let told = |run: &LoadedRun| live.take(run);
+        let mut rechecked = match arguments.recheck {
+            Some(requests) => Rechecks::new(&scenario, &program, requests, seed)?,
+            None => Rechecks::default(),
+        };
+        rechecked.ask(session)?;
         let loaded = session.finish(drive(session.lumos.engine(), &program, plan, &session.cancel, &told));
         live.bar.finish_and_clear();
+        if !loaded.is_partial {
+            rechecked.ask(session)?;
+        }
         let of = (options, workload, &scenario.spec().slo);
         let found = measured(&scenario.spec().name, &program, &loaded, of);
-        Ok((loaded, found))
+        Ok((loaded, found, rechecked))
     })?;
     if let Some(lost) = &loaded.lost {
         output::log(&output::warning(&format!("not all runs were kept: {lost}"), None));
@@ -58,7 +67,7 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
     }
     let simulated = match model {
         Some(model) => {
-            let model = model.replaying(loaded.runs.iter().map(|run| &run.record));
+            let model = rechecked.slow(model).replaying(loaded.runs.iter().map(|run| &run.record));
             let runs = loaded.runs.iter().map(|run| run.number + 1).max();
             let options = Options { seed, load_factor: arguments.factor, runs, ..Options::default() };
             let measures = simulate(&model, options).map_err(|error| Failure::of_simulation(&error, &scenario))?;
@@ -66,21 +75,27 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         }
         None => None,
     };
-    print(arguments.format, found, simulated)?;
+    print(arguments.format, found, simulated, &rechecked)?;
     Ok(if loaded.is_partial { INTERRUPTED } else { 0 })
 }
 
-fn print(format: Format, measured: Results, simulated: Option<Results>) -> Result<(), Failure> {
+fn print(format: Format, measured: Results, simulated: Option<Results>, rechecked: &Rechecks) -> Result<(), Failure> {
     let errors = simulated.as_ref().map(|simulated| compare(&measured, simulated));
     let results: Vec<Results> = std::iter::once(measured).chain(simulated).collect();
     if format == Format::Json {
         let scenario = &results[0].scenario;
-        return output::json(&json!({ "scenario": scenario, "results": results, "errors": errors }));
+        return output::json(&json!({
+            "scenario": scenario,
+            "results": results,
+            "errors": errors,
+            "rechecked": rechecked.document(),
+        }));
     }
     let mut text = String::new();
     for result in &results {
         text.push_str(&tables::text(std::slice::from_ref(result)));
     }
+    text.push_str(&rechecked.text());
     if let Some(errors) = errors {
         text.push_str(&output::lines(&side_by_side(&errors).lines()));
     }

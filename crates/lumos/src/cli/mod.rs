@@ -39,6 +39,8 @@ mod prices;
 mod progress;
 mod pull;
 mod questions;
+#[cfg(feature = "sim")]
+mod recheck;
 mod replay;
 #[cfg(feature = "html")]
 mod report;

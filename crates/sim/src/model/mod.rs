@@ -8,6 +8,7 @@ mod pools;
 mod recorded;
 mod services;
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use lumos_core::admission::Rules;
@@ -17,7 +18,7 @@ use lumos_core::program::{BackendRef, Program};
 use lumos_core::spec::{ArrivalSpec, SloSpec};
 
 use crate::chance::Quantity;
-use crate::iteration::IterationTime;
+use crate::iteration::{Affine, Batch, IterationTime};
 use crate::replica::{Outage, PoolSpec};
 use crate::service::ApiModel;
 use crate::trace::Arrival;
@@ -143,6 +144,24 @@ impl Model {
     /// All nodes, with their position in results.
     pub fn all_nodes(&self) -> impl Iterator<Item = &NodeModel> {
         self.nodes.iter().flatten()
+    }
+
+    /// The same model, of whose service of this name everything takes `factor` times as long as its profile says. Services
+    /// without a profile stay as they are.
+    #[must_use]
+    pub fn slowed(mut self, service: &str, factor: f64) -> Self {
+        for found in self.services.iter_mut().filter(|found| found.name == service) {
+            let ServiceKind::Pool { time, overhead_us, .. } = &mut found.kind else { continue };
+            *overhead_us = (*overhead_us as f64 * factor).round() as u64;
+            let by_profile = time.clone();
+            *time = Arc::new(move |batch: &Batch| {
+                let Affine { base_ps, per_kv_token_ps } = by_profile.affine(batch);
+                let slowed = |ps: u64| (ps as f64 * factor).round() as u64;
+                Affine { base_ps: slowed(base_ps).max(1), per_kv_token_ps: slowed(per_kv_token_ps) }
+            });
+            let _ = write!(found.basis, ", × {factor:.3}");
+        }
+        self
     }
 
     /// The places where work is done.

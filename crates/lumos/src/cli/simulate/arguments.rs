@@ -72,6 +72,10 @@ pub struct Load {
     /// Print beside it what is predicted for the same arrivals and the same lengths.
     #[arg(long, value_enum)]
     pub against: Option<Against>,
+    /// Make so many single requests of each backend with a profile before the load, and as many after it; what is predicted is
+    /// then as fast as the backends are today.
+    #[arg(long, value_name = "N", requires = "against", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub recheck: Option<u32>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
