@@ -4,9 +4,9 @@
     python3 benches/home/run.py OUT --lumos BINARY --model MODEL.gguf [--threads N] [--repeats N] [--only BACKEND/WORKFLOW]
 
 Calibrates both backends, finds what each carries of `rag` and `research` when all runs arrive at once, and then makes 40 %, 70 %
-and 90 % of it for real, beside the simulation of the same arrivals and lengths. The repetitions of a load have the same
-arrivals. Writes OUT/profiles/*.ron, OUT/calibration.json, OUT/capacity.csv and OUT/loads.csv; what is there already is not
-measured again. Nothing else should run on the machine.
+and 90 % of it for real, beside the simulation of the same arrivals and lengths, as fast as single requests before and after were.
+The repetitions of a load have the same arrivals. Writes OUT/profiles/*.ron, OUT/calibration.json, OUT/capacity.csv and
+OUT/loads.csv; what is there already is not measured again. Nothing else should run on the machine.
 """
 
 import argparse
@@ -110,6 +110,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="threads of a model")
     parser.add_argument("--repeats", type=int, default=3, help="loads of each level")
     parser.add_argument("--runs", type=int, help="runs of each load, in place of the scenario's")
+    parser.add_argument("--recheck", type=int, default=8, help="single requests before and after each load; 0: none")
     parser.add_argument("--level", action="append", type=float, help="measure this share of the capacity only")
     parser.add_argument("--only", action="append", metavar="BACKEND/WORKFLOW", help="measure these only")
     parser.add_argument("--quick", action="store_true", help="a short calibration")
@@ -144,15 +145,20 @@ def measure(arguments, backend, workflow, repeat):
             continue
         start = time.monotonic()
         runs = ["--runs", arguments.runs] if arguments.runs else []
-        found = load(arguments, backend, workflow, most * level, "--against", "simulated", *runs)
+        recheck = ["--recheck", arguments.recheck] if arguments.recheck else []
+        found = load(arguments, backend, workflow, most * level, "--against", "simulated", *recheck, *runs)
         for compared in found["errors"]:
             figures = {name: compared[name] for name in ("measured", "simulated", "error_percent")}
             row = {**key, "node": compared["node"] or "run", "figure": compared["figure"], **figures}
             append(arguments.out / "loads.csv", row)
+        for checked in found["rechecked"]:
+            row = {**key, "node": "", "figure": "recheck", "measured": checked["factor"], "simulated": 1}
+            append(arguments.out / "loads.csv", {**row, "error_percent": (1 / checked["factor"] - 1) * 100})
         shown = {
             (compared["node"] or "run") + " " + compared["figure"]: round(compared["error_percent"], 1)
             for compared in found["errors"]
         }
+        shown["recheck"] = [round(checked["factor"], 3) for checked in found["rechecked"]]
         print(f"{' '.join(key.values())} in {time.monotonic() - start:.0f} s: {json.dumps(shown)}", flush=True)
 
 

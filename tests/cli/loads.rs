@@ -158,6 +158,41 @@ async fn a_calibrated_profile_serves_in_scenarios() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prediction_is_as_fast_as_the_backend_is_now() {
+    with_server(|sandbox| {
+        // The server takes at least 1 ms for a token, and by this profile 100 µs.
+        let profile = r#"Profile(
+    name: "api", of: "a server that was faster", measured_on: "2026-01-01",
+    iteration_us: 100, sequence_us: 0, prompt_token_us: 0, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 200,
+    max_seqs: 64, max_batched_tokens: 2048, kv_tokens: 131072,
+)
+"#;
+        sandbox.write("profiles/api.ron", profile);
+        let scenario = LOAD.replace("Api(ttft_s: 0.002, tokens_per_s: 1000)", r#"Profile(file: "api", replicas: 1)"#);
+        sandbox.write("profiled.ron", &scenario);
+        let against = ["load", "profiled.ron", "--against", "simulated", "--format", "json"];
+        let (code, before) = sandbox.json(&against);
+        assert_eq!((code, &before["rechecked"]), (0, &json!([])));
+        let (code, document) = sandbox.json(&[&against[..], &["--recheck", "3"]].concat());
+        assert_eq!(code, 0, "{document}");
+        let found = &document["rechecked"][0];
+        assert_eq!((&found["backend"], &found["requests"]), (&json!("api"), &json!(6)), "three before and three after");
+        let factor = found["factor"].as_f64().expect("a factor");
+        let p50 = |document: &serde_json::Value| document["results"][1]["latency_s"]["p50"].as_f64().expect("a time");
+        let ratio = p50(&document) / p50(&before);
+        assert!(factor > 4.0 && (ratio / factor - 1.0).abs() < 0.05, "{factor}, {ratio}");
+        let basis = document["results"][1]["services"][0]["basis"].as_str().expect("a basis");
+        assert!(basis.ends_with(&format!(", × {factor:.3}")), "{basis}");
+        // An API has no profile to be checked.
+        let output = sandbox.lumos(&["load", "load.ron", "--against", "simulated", "--recheck", "3"]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("no backend of the load has a profile"), "{said}");
+    })
+    .await;
+}
+
 #[test]
 fn what_keeps_a_load_from_being_made_is_said() {
     let sandbox = Sandbox::new();

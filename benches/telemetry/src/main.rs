@@ -2,7 +2,7 @@
 //! with a collector that is not there, and with one that never answers; in turn, in one run. Then the last two once more, in
 //! bursts of 50 ms beside bursts without a sink, which tells a hundredth.
 //!
-//! `bench-telemetry FOLDER` writes `results.csv` there; `bench-telemetry --receiver` is the receiver.
+//! `bench-telemetry FOLDER [--bursts]` writes `results.csv` there, with `--bursts` of the bursts only; `bench-telemetry --receiver` is the receiver.
 
 mod engine;
 mod receiver;
@@ -23,6 +23,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 fn main() {
     let argument = std::env::args().nth(1).unwrap_or_default();
+    let rounds = if std::env::args().any(|argument| argument == "--bursts") { 0 } else { ROUNDS };
     if argument == "--receiver" {
         return receiver::serve();
     }
@@ -38,7 +39,7 @@ fn main() {
     let bench = Bench::new();
     let path = std::path::Path::new(&argument).join("results.csv");
     let mut csv = "measure,mode,round,value,left_out\n".to_owned();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         for offset in 0..modes.len() {
             // Another one begins each round.
             let (name, mode) = &modes[(offset + round) % modes.len()];
@@ -51,7 +52,7 @@ fn main() {
         }
         // After each round, so that a measure that is broken off leaves what there is.
         std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        eprintln!("round {} of {ROUNDS}", round + 1);
+        eprintln!("round {} of {rounds}", round + 1);
     }
     for (name, mode) in &modes[2..] {
         for (pair, found) in bench.side_by_side(mode).into_iter().enumerate() {
@@ -63,7 +64,7 @@ fn main() {
     }
     // Last, because the memory that it takes and gives back slows the others down.
     let all = Mode::To(live, Some(usize::MAX >> 1), LONG);
-    for round in 0..LONG_ROUNDS {
+    for round in 0..LONG_ROUNDS.min(rounds) {
         for (name, mode) in [("none, afterwards", &Mode::None), ("live, all runs told of", &all)] {
             let (value, left_out) = bench.saturated(mode);
             let _ = writeln!(csv, "saturated_runs_per_s,\"{name}\",{round},{value:.0},{left_out}");

@@ -106,9 +106,14 @@ impl Telemetry {
         loss
     }
 
+    /// Whether the collector did not take the last spans, so that runs are left out until it is asked again.
+    pub fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
     /// Whether a run would wait in vain or too long.
     fn is_closed(&self) -> bool {
-        self.is_down.load(Ordering::Relaxed) || self.queued.load(Ordering::Relaxed) >= self.settings.queue
+        self.is_down() || self.queued.load(Ordering::Relaxed) >= self.settings.queue
     }
 }
 
