@@ -54,9 +54,11 @@ fn main() {
         std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         eprintln!("round {} of {rounds}", round + 1);
     }
-    for (name, mode) in &modes[2..] {
+    // Two engines without a sink, which say what a difference means.
+    let control = ("none", Mode::None);
+    for (name, mode) in std::iter::once(&control).chain(&modes[2..]) {
         for (pair, found) in bench.side_by_side(mode).into_iter().enumerate() {
-            for (name, value) in [(format!("none beside {name}"), found[0]), (format!("{name} beside none"), found[1])] {
+            for (name, value) in [(format!("none before {name}"), found[0]), (format!("{name} after none"), found[1])] {
                 let _ = writeln!(csv, "burst_runs_per_s,\"{name}\",{pair},{value:.0},");
             }
         }
