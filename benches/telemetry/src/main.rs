@@ -2,7 +2,8 @@
 //! with a collector that is not there, and with one that never answers; in turn, in one run. Then the last two once more, in
 //! bursts of 50 ms beside bursts without a sink, which tells a hundredth.
 //!
-//! `bench-telemetry FOLDER [--bursts]` writes `results.csv` there, with `--bursts` of the bursts only; `bench-telemetry --receiver` is the receiver.
+//! `bench-telemetry FOLDER [--bursts]` writes `results.csv` there, with `--bursts` of the bursts only;
+//! `bench-telemetry --receiver` is the receiver. `ratios.py` says what the modes cost.
 
 mod engine;
 mod receiver;
