@@ -1,7 +1,7 @@
 //! A collector that is not there: nothing is made of runs that would be lost, and each of them is counted.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lumos_core::program::Program;
@@ -26,7 +26,7 @@ fn program() -> Arc<BoundProgram> {
     let spec = WorkflowSpec {
         name: "one".to_owned(),
         description: String::new(),
-        inputs: Default::default(),
+        inputs: std::iter::empty().collect(),
         nodes: [("done".to_owned(), NodeSpec { kind, options: NodeOptions::default() })].into_iter().collect(),
         output: "done".to_owned(),
         limits: LimitsSpec::default(),
@@ -60,9 +60,10 @@ async fn after_the_first_run_none_is_told_of() {
         assert_eq!(run.status(), Status::Succeeded);
     };
     run().await;
-    let start = Instant::now();
+    let mut patience = 6000;
     while !telemetry.is_down() {
-        assert!(start.elapsed() < Duration::from_secs(30), "nobody has asked the collector");
+        patience -= 1;
+        assert!(patience > 0, "nobody has asked the collector");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     for _ in 0..1000 {
