@@ -1,6 +1,7 @@
 //! Loads that are made for real and backends that are calibrated, on a server that counts tokens.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lumos::engine::UnixClock;
@@ -19,9 +20,14 @@ fn reply(request: &Received) -> Reply {
     Reply::Answer(Answer { tokens: Tokens::new(words + 8, output), ..answer })
 }
 
-/// Runs `check` in a folder with a scenario whose backend is a server.
+/// Runs `check` in a folder with a scenario whose backend is a server that replies.
 async fn with_server(check: impl FnOnce(&Sandbox) + Send + 'static) {
-    let server = FaultServer::start(Script::by(reply), Arc::new(UnixClock)).await.expect("a port");
+    with_script(Script::by(reply), check).await;
+}
+
+/// The same with a server of which more is said.
+async fn with_script(script: Script, check: impl FnOnce(&Sandbox) + Send + 'static) {
+    let server = FaultServer::start(script, Arc::new(UnixClock)).await.expect("a port");
     let sandbox = Sandbox::new();
     sandbox.write(
         "agents/writer.ron",
@@ -158,19 +164,23 @@ async fn a_calibrated_profile_serves_in_scenarios() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prediction_is_as_fast_as_the_backend_is_now() {
-    with_server(|sandbox| {
-        // The server takes at least 1 ms for a token, and by this profile 100 µs.
-        let profile = r#"Profile(
+/// A scenario whose server takes at least 1 ms for a token, and by its profile 100 µs.
+fn write_profile(sandbox: &Sandbox) {
+    let profile = r#"Profile(
     name: "api", of: "a server that was faster", measured_on: "2026-01-01",
     iteration_us: 100, sequence_us: 0, prompt_token_us: 0, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 200,
     max_seqs: 64, max_batched_tokens: 2048, kv_tokens: 131072,
 )
 "#;
-        sandbox.write("profiles/api.ron", profile);
-        let scenario = LOAD.replace("Api(ttft_s: 0.002, tokens_per_s: 1000)", r#"Profile(file: "api", replicas: 1)"#);
-        sandbox.write("profiled.ron", &scenario);
+    sandbox.write("profiles/api.ron", profile);
+    let scenario = LOAD.replace("Api(ttft_s: 0.002, tokens_per_s: 1000)", r#"Profile(file: "api", replicas: 1)"#);
+    sandbox.write("profiled.ron", &scenario);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prediction_is_as_fast_as_the_backend_is_now() {
+    with_server(|sandbox| {
+        write_profile(sandbox);
         let against = ["load", "profiled.ron", "--against", "simulated", "--format", "json"];
         let (code, before) = sandbox.json(&against);
         assert_eq!((code, &before["rechecked"]), (0, &json!([])));
@@ -189,6 +199,32 @@ async fn a_prediction_is_as_fast_as_the_backend_is_now() {
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("no backend of the load has a profile"), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_is_not_lost_when_its_backend_is_gone_afterwards() {
+    // Two requests of the first check tell a word's length, three are measured; then comes the load.
+    let rest = AtomicU32::new(2 + 3 + 30);
+    let ends = move |request: &Received| {
+        let is_over = rest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rest| rest.checked_sub(1)).is_err();
+        if is_over { Reply::status(400) } else { reply(request) }
+    };
+    with_script(Script::by(ends), |sandbox| {
+        write_profile(sandbox);
+        let arguments = ["load", "profiled.ron", "--against", "simulated", "--recheck", "3", "--format", "json"];
+        let output = sandbox.lumos(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("not all checked again after the load: backend `api`: request 1 failed"), "{said}");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(document["results"].as_array().map(Vec::len), Some(2));
+        assert_eq!(document["rechecked"][0]["requests"], json!(3), "as before the load");
+        // Without a first check nothing is known of today.
+        let output = sandbox.lumos(&arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.starts_with(b"{\"error\""), "{}", String::from_utf8_lossy(&output.stdout));
     })
     .await;
 }

@@ -52,7 +52,7 @@ fn main() {
             }
         }
         // After each round, so that a measure that is broken off leaves what there is.
-        std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        write(&path, &csv);
         eprintln!("round {} of {rounds}", round + 1);
     }
     // Two engines without a sink, which say what a difference means.
@@ -63,7 +63,7 @@ fn main() {
                 let _ = writeln!(csv, "burst_runs_per_s,\"{name}\",{pair},{value:.0},");
             }
         }
-        std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        write(&path, &csv);
     }
     // Last, because the memory that it takes and gives back slows the others down.
     let all = Mode::To(live, Some(usize::MAX >> 1), LONG);
@@ -73,8 +73,12 @@ fn main() {
             let _ = writeln!(csv, "saturated_runs_per_s,\"{name}\",{round},{value:.0},{left_out}");
         }
     }
-    std::fs::write(&path, &csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    write(&path, &csv);
     end(child);
+}
+
+fn write(path: &std::path::Path, csv: &str) {
+    std::fs::write(path, csv).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// The receiver in a process of its own, and its address.

@@ -126,7 +126,7 @@ impl EventSink for Telemetry {
 
     fn samples(&self, trace_id: u128, parent: Option<&TraceContext>) -> Option<bool> {
         if self.is_closed() {
-            self.left_out.add(1);
+            self.left_out.increment();
             return None;
         }
         let sampled = self.settings.sampler.keeps(trace_id, parent.map(|parent| parent.sampled));
@@ -135,7 +135,7 @@ impl EventSink for Telemetry {
 
     fn traced(&self, trace: &dyn Fn(bool) -> RunTrace) {
         if self.is_closed() {
-            self.left_out.add(1);
+            self.left_out.increment();
             return;
         }
         let content = self.settings.content;
@@ -169,7 +169,7 @@ struct Senders {
 struct Worker {
     settings: Arc<Settings>,
     queued: Arc<AtomicUsize>,
-    /// Whether a request has failed since the last tick: until then nothing is made that would be lost as well.
+    /// Whether the last request with spans has failed: until the next tick then nothing is made that would be lost as well.
     is_down: Arc<AtomicBool>,
     /// Whether the last request with spans was taken. Until one is, the first run is sent at once, so that little is made for
     /// a collector that is not there.
@@ -248,7 +248,7 @@ impl Worker {
     fn leave_out(&self, traces: &mut UnboundedReceiver<Box<RunTrace>>) {
         while let Ok(trace) = traces.try_recv() {
             self.queued.fetch_sub(weight(&trace), Ordering::Relaxed);
-            self.left_out.add(1);
+            self.left_out.increment();
         }
     }
 

@@ -40,8 +40,7 @@ impl Design {
         };
         let context = context.unwrap_or(UNKNOWN_CONTEXT);
         let longest = answers.iter().copied().max().unwrap_or(0);
-        // Prompts come out a little longer or shorter than they are asked for.
-        prompts.retain(|prompt| prompt + prompt / 4 + longest <= context);
+        prompts.retain(|prompt| fits(*prompt, longest, context));
         if prompts.len() < 2 {
             return Err(CalibrateError::SmallContext { context });
         }
@@ -79,6 +78,11 @@ impl Design {
         };
         (0..clients).map(|client| (0..each).map(|number| one(client, number)).collect()).collect()
     }
+}
+
+/// Whether a context has room for a request: prompts come out a little longer or shorter than they are asked for.
+pub(super) fn fits(prompt: u32, answer: u32, context: u32) -> bool {
+    prompt + prompt / 4 + answer <= context
 }
 
 /// The single requests of one round.

@@ -8,10 +8,8 @@ use crate::statistics::mean;
 
 /// How far off the profile is on a closed loop of so many clients, each with its requests in order.
 pub(super) fn compare(profile: &Calibrated, clients: u32, measured: &[Vec<Sample>]) -> HeldOut {
-    let lengths: Vec<Vec<(u32, u32)>> = measured
-        .iter()
-        .map(|samples| samples.iter().map(|sample| (sample.input, sample.output.max(1))).collect())
-        .collect();
+    let lengths: Vec<Vec<(u32, u32)>> =
+        measured.iter().map(|samples| samples.iter().map(Sample::lengths).collect()).collect();
     let predicted = predict::closed_loop(profile, &lengths);
     let measured: Vec<&Sample> = measured.iter().flatten().collect();
     let ttft: (Vec<f64>, Vec<f64>) = (

@@ -36,7 +36,7 @@ pub struct CalibrateOptions {
     pub most_clients: u32,
     /// Tokens of an iteration, where the server's setting is known.
     pub max_batched_tokens: Option<u32>,
-    /// Seed of prompts and lengths.
+    /// Seed of the lengths of held-out loads. The words of prompts are others each time.
     pub seed: u64,
 }
 
@@ -126,7 +126,7 @@ async fn measure(
         return Err(CalibrateError::NoChat);
     }
     let design = Design::new(options, info.context_tokens)?;
-    let mut probe = Probe::new(backend, clock, told, options.seed, design.requests(options.most_clients));
+    let mut probe = Probe::new(backend, clock, told, design.requests(options.most_clients));
 
     probe.about("warming up");
     // The first request pays for what later ones find; and it shows how many tokens a word has.

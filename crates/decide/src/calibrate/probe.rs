@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::try_join_all;
 use lumos_core::chance::combine;
 use lumos_core::{Backend, Clock, Delta, DeltaSink};
+use lumos_engine::UnixClock;
 
 use super::{CalibrateError, Told, prompt};
 
@@ -28,6 +29,11 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Tokens of the prompt and of the answer, as a request to simulate.
+    pub(super) fn lengths(&self) -> (u32, u32) {
+        (self.input, self.output.max(1))
+    }
+
     /// Microseconds to the first token.
     pub(super) fn ttft_us(&self) -> f64 {
         self.first_us.saturating_sub(self.asked_us) as f64
@@ -50,7 +56,8 @@ pub(super) struct Probe<'a> {
     backend: &'a dyn Backend,
     clock: Arc<dyn Clock>,
     told: Told<'a>,
-    seed: u64,
+    /// Which words prompts have.
+    draw: u64,
     planned: u64,
     counted: Mutex<Counted>,
     /// Tokens of a prompt without words, and of a word.
@@ -70,14 +77,11 @@ const FEW: u32 = 10;
 const MANY: u32 = 60;
 
 impl<'a> Probe<'a> {
-    pub(super) fn new(
-        backend: &'a dyn Backend,
-        clock: Arc<dyn Clock>,
-        told: Told<'a>,
-        seed: u64,
-        planned: u64,
-    ) -> Self {
-        Self { backend, clock, told, seed, planned, counted: Mutex::default(), frame: 40.0, per_word: 1.0 }
+    /// The words of its prompts are others than those of every other probe: a cache that a server does not report would
+    /// make it look faster.
+    pub(super) fn new(backend: &'a dyn Backend, clock: Arc<dyn Clock>, told: Told<'a>, planned: u64) -> Self {
+        let draw = UnixClock.now_us();
+        Self { backend, clock, told, draw, planned, counted: Mutex::default(), frame: 40.0, per_word: 1.0 }
     }
 
     fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
@@ -134,7 +138,7 @@ impl<'a> Probe<'a> {
             counted.asked += 1;
             counted.asked
         };
-        let request = prompt::request(words, answer, combine(self.seed, number));
+        let request = prompt::request(words, answer, combine(self.draw, number));
         let pieces = Pieces { clock: &*self.clock, seen: Mutex::default() };
         let asked_us = self.clock.now_us();
         let completion =

@@ -6,6 +6,7 @@ use lumos_core::{Backend, Clock};
 use lumos_engine::CancellationToken;
 use lumos_sim::profile::Calibrated;
 
+use super::design::fits;
 use super::probe::Probe;
 use super::{CalibrateError, Told, predict};
 
@@ -52,27 +53,26 @@ pub async fn recheck(
     backend: &dyn Backend,
     clock: Arc<dyn Clock>,
     profile: &Calibrated,
-    (requests, seed): (u32, u64),
+    requests: u32,
     cancel: &CancellationToken,
     told: Told<'_>,
 ) -> Result<Recheck, CalibrateError> {
     let asked = async {
-        let mut probe = Probe::new(backend, clock, told, seed, u64::from(requests) + 2);
+        let mut probe = Probe::new(backend, clock, told, u64::from(requests) + 2);
         probe.about("how fast it is now");
         probe.learn_words().await?;
         let context = profile.kv_tokens / profile.max_seqs.max(1);
-        let fits = |prompt: &u32| prompt + prompt / 4 + ANSWER <= context;
-        let prompts: Vec<u32> = PROMPTS.into_iter().filter(fits).collect();
+        let prompts: Vec<u32> = PROMPTS.into_iter().filter(|prompt| fits(*prompt, ANSWER, context)).collect();
         if prompts.is_empty() {
             return Err(CalibrateError::SmallContext { context });
         }
         let mut found = Recheck::default();
         for prompt in prompts.into_iter().cycle().take(requests as usize) {
             let sample = probe.ask(prompt, ANSWER).await?;
-            let predicted = predict::closed_loop(profile, &[vec![(sample.input, sample.output.max(1))]]);
+            let predicted = predict::closed_loop(profile, &[vec![sample.lengths()]]);
             found = found.and(Recheck {
                 requests: 1,
-                measured_us: sample.done_us.saturating_sub(sample.asked_us),
+                measured_us: sample.latency_us() as u64,
                 predicted_us: predicted.iter().map(|request| request.done_us - request.asked_us).sum(),
             });
         }

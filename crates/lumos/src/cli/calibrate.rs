@@ -42,11 +42,7 @@ pub fn run(arguments: &Calibrate, home: Home, seed: u64) -> Result<u8, Failure> 
         }
         let bound = session.lumos.open_backend(deployment, name)?;
         let bar = progress();
-        let told = |ended: u64, of: u64, what: &str| {
-            bar.set_length(of);
-            bar.set_position(ended);
-            bar.set_message(what.to_owned());
-        };
+        let told = |ended: u64, of: u64, what: &str| show(&bar, ended, of, what.to_owned());
         let clock = Arc::new(session.lumos.clock());
         let done = session.finish(calibrate(&*bound.backend, clock, &options, &session.cancel, &told));
         bar.finish_and_clear();
@@ -98,6 +94,13 @@ pub fn progress() -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// What a bar of requests shows after one of them.
+pub fn show(bar: &ProgressBar, ended: u64, of: u64, message: String) {
+    bar.set_length(of);
+    bar.set_position(ended);
+    bar.set_message(message);
 }
 
 fn text(calibration: &Calibration, path: &Path) -> String {

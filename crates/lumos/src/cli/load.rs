@@ -15,7 +15,7 @@ use serde_json::json;
 use super::arguments::Format;
 use super::failure::{self, Failure, INTERRUPTED};
 use super::output;
-use super::recheck::Rechecks;
+use super::recheck::{Rechecks, Unchecked};
 use super::session::Session;
 use super::simulate::arguments::Load;
 use super::simulate::tables;
@@ -41,26 +41,30 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         None => None,
     };
     let workload = &scenario.spec().workload;
-    let (loaded, found, rechecked) = Session::quiet(home, |session| {
+    let (loaded, found, rechecked, unchecked) = Session::quiet(home, |session| {
         let program = session.ready(bundle)?;
         let live = Live::new(&plan);
         let told = |run: &LoadedRun| live.take(run);
         let mut rechecked = match arguments.recheck {
-            Some(requests) => Rechecks::new(&scenario, &program, requests, seed)?,
+            Some(requests) => Rechecks::new(&scenario, &program, requests)?,
             None => Rechecks::default(),
         };
-        rechecked.ask(session)?;
+        rechecked.ask(session).map_err(Unchecked::failure)?;
         let loaded = session.finish(drive(session.lumos.engine(), &program, plan, &session.cancel, &told));
         live.bar.finish_and_clear();
-        if !loaded.is_partial {
-            rechecked.ask(session)?;
-        }
+        let unchecked = if loaded.is_partial { None } else { rechecked.ask(session).err() };
         let of = (options, workload, &scenario.spec().slo);
         let found = measured(&scenario.spec().name, &program, &loaded, of);
-        Ok((loaded, found, rechecked))
+        Ok((loaded, found, rechecked, unchecked))
     })?;
     if let Some(lost) = &loaded.lost {
         output::log(&output::warning(&format!("not all runs were kept: {lost}"), None));
+    }
+    if let Some(unchecked) = &unchecked {
+        output::log(&output::warning(
+            &format!("the backends were not all checked again after the load: {unchecked}"),
+            None,
+        ));
     }
     if loaded.runs.is_empty() {
         return Err(if loaded.is_partial { Failure::Interrupted } else { Failure::failed("no run arrived") });
@@ -76,7 +80,8 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         None => None,
     };
     print(arguments.format, found, simulated, &rechecked)?;
-    Ok(if loaded.is_partial { INTERRUPTED } else { 0 })
+    let is_interrupted = loaded.is_partial || unchecked.is_some_and(|unchecked| unchecked.is_interrupted());
+    Ok(if is_interrupted { INTERRUPTED } else { 0 })
 }
 
 fn print(format: Format, measured: Results, simulated: Option<Results>, rechecked: &Rechecks) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lumos::core::load::Scenario;
 use lumos::core::spec::ServiceSpec;
-use lumos::decide::calibrate::{Recheck, recheck};
+use lumos::decide::calibrate::{CalibrateError, Recheck, recheck};
 use lumos::engine::{BoundBackend, BoundProgram};
 use lumos::sim::model::Model;
 use lumos::sim::profile::Calibrated;
@@ -21,9 +21,8 @@ use super::session::Session;
 #[derive(Default)]
 pub struct Rechecks {
     of: Vec<(Arc<BoundBackend>, Calibrated, Recheck)>,
-    /// Requests each time, and the seed of the next time.
+    /// Requests each time.
     requests: u32,
-    seed: u64,
 }
 
 impl Rechecks {
@@ -31,7 +30,7 @@ impl Rechecks {
     ///
     /// # Errors
     /// When there is no backend with a profile, or a profile cannot be read.
-    pub fn new(scenario: &Scenario, program: &BoundProgram, requests: u32, seed: u64) -> Result<Self, Failure> {
+    pub fn new(scenario: &Scenario, program: &BoundProgram, requests: u32) -> Result<Self, Failure> {
         let mut of = Vec::new();
         for backend in program.backends() {
             let service = scenario.spec().services.get(&backend.reference.backend);
@@ -45,30 +44,24 @@ impl Rechecks {
             let message = "no backend of the load has a profile, so there is nothing to check again";
             return Err(Failure::invalid(&scenario.parsed.file, message, hint));
         }
-        Ok(Self { of, requests, seed })
+        Ok(Self { of, requests })
     }
 
     /// Asks each of them, one after the other.
     ///
     /// # Errors
-    /// When one fails; when it is interrupted.
-    pub fn ask(&mut self, session: &Session) -> Result<(), Failure> {
+    /// When one fails; when it is interrupted. What others showed is kept.
+    pub fn ask(&mut self, session: &Session) -> Result<(), Unchecked> {
         for (backend, profile, known) in &mut self.of {
             let name = &backend.reference.backend;
             let bar = calibrate::progress();
-            let told = |ended: u64, of: u64, what: &str| {
-                bar.set_length(of);
-                bar.set_position(ended);
-                bar.set_message(format!("{name}: {what}"));
-            };
+            let told = |ended: u64, of: u64, what: &str| calibrate::show(&bar, ended, of, format!("{name}: {what}"));
             let clock = Arc::new(session.lumos.clock());
-            let of = (self.requests, self.seed);
-            let found = session.finish(recheck(&*backend.backend, clock, profile, of, &session.cancel, &told));
+            let asked = recheck(&*backend.backend, clock, profile, self.requests, &session.cancel, &told);
+            let found = session.finish(asked);
             bar.finish_and_clear();
-            *known = known.and(found.map_err(|error| calibrate::failure(name, error))?);
+            *known = known.and(found.map_err(|error| Unchecked { backend: name.clone(), error })?);
         }
-        // No cache has seen the next time's prompts.
-        self.seed = self.seed.wrapping_add(1);
         Ok(())
     }
 
@@ -100,5 +93,24 @@ impl Rechecks {
             );
         }
         text
+    }
+}
+
+/// A backend that could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("backend `{backend}`: {error}")]
+pub struct Unchecked {
+    backend: String,
+    error: CalibrateError,
+}
+
+impl Unchecked {
+    /// As the end of a command.
+    pub fn failure(self) -> Failure {
+        calibrate::failure(&self.backend, self.error)
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.error, CalibrateError::Cancelled)
     }
 }
