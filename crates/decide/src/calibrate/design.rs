@@ -18,12 +18,10 @@ pub(super) struct Design {
     pub prompts: Vec<u32>,
     /// Tokens of answers.
     pub answers: Vec<u32>,
-    /// Rounds of single requests.
+    /// Rounds of single requests and of bursts.
     pub repeats: u32,
-    /// Prompt and answer of the requests of a burst.
-    pub burst: (u32, u32),
-    /// Bursts of each size.
-    pub burst_repeats: u32,
+    /// Tokens of the prompts of bursts, and of the answers.
+    pub burst: (Vec<u32>, u32),
     /// Requests of a held-out load.
     pub held_out_requests: u32,
     /// Tokens of prompt and answer together at most.
@@ -33,24 +31,25 @@ pub(super) struct Design {
 
 impl Design {
     pub(super) fn new(options: &CalibrateOptions, context: Option<u32>) -> Result<Self, CalibrateError> {
-        let (mut prompts, answers, burst, repeats, burst_repeats, held_out_requests) = if options.quick {
-            (vec![48, 112, 208, 352], vec![8, 48], (64, 48), 2, 1, 8)
+        let (mut prompts, answers, mut burst, repeats, held_out_requests) = if options.quick {
+            (vec![48, 112, 208, 352], vec![8, 48], (vec![64], 48), 2, 8)
         } else {
-            (vec![48, 112, 208, 352, 560, 800], vec![8, 96], (64, 96), 3, 3, 20)
+            (vec![48, 112, 208, 352, 560, 800], vec![8, 96], (vec![64, 352], 96), 3, 20)
         };
         let context = context.unwrap_or(UNKNOWN_CONTEXT);
         let longest = answers.iter().copied().max().unwrap_or(0);
         prompts.retain(|prompt| fits(*prompt, longest, context));
+        burst.0.retain(|prompt| fits(*prompt, burst.1, context));
         if prompts.len() < 2 {
             return Err(CalibrateError::SmallContext { context });
         }
-        Ok(Self { prompts, answers, repeats, burst, burst_repeats, held_out_requests, context, quick: options.quick })
+        Ok(Self { prompts, answers, repeats, burst, held_out_requests, context, quick: options.quick })
     }
 
     /// Requests in all, about.
     pub(super) fn requests(&self, most_clients: u32) -> u64 {
         let singles = self.repeats * (self.prompts.len() * self.answers.len()) as u32;
-        let bursts = 2 * most_clients * self.burst_repeats;
+        let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
         u64::from(2 + singles + bursts + held_out)
     }
@@ -85,6 +84,12 @@ pub(super) fn fits(prompt: u32, answer: u32, context: u32) -> bool {
     prompt + prompt / 4 + answer <= context
 }
 
+/// How many requests bursts have: 2, 3, 4, 6, 8, 12, … and the most.
+pub(super) fn burst_sizes(most: u32) -> impl Iterator<Item = u32> {
+    let doubled = (0..u32::BITS - 2).flat_map(|times| [2 << times, 3 << times]);
+    doubled.take_while(move |size| *size < most).chain((most > 1).then_some(most))
+}
+
 /// The single requests of one round.
 pub(super) fn singles(design: &Design) -> impl Iterator<Item = (u32, u32)> + '_ {
     design.prompts.iter().flat_map(|prompt| design.answers.iter().map(move |answer| (*prompt, *answer)))
@@ -113,6 +118,14 @@ mod tests {
             assert!(singles(&design).chain(loops).all(|(prompt, answer)| prompt + answer <= context));
         }
         assert!(matches!(Design::new(&options(true), Some(128)), Err(CalibrateError::SmallContext { context: 128 })));
+    }
+
+    #[test]
+    fn bursts_grow_up_to_the_most() {
+        let sizes = |most| burst_sizes(most).collect::<Vec<_>>();
+        assert_eq!((sizes(1), sizes(2), sizes(4)), (vec![], vec![2], vec![2, 3, 4]));
+        assert_eq!((sizes(10), sizes(16)), (vec![2, 3, 4, 6, 8, 10], vec![2, 3, 4, 6, 8, 12, 16]));
+        assert_eq!(sizes(u32::MAX).last(), Some(&u32::MAX));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From measurements to coefficients: least squares of relative errors, none of them negative, over means of equal requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lumos_sim::profile::Calibrated;
 
@@ -42,9 +42,19 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
 
     let batches = decodes.iter().any(|decode| decode.sequences > 1.0);
     if batches {
-        let rows: Vec<Vec<f64>> = decodes.iter().map(|decode| vec![1.0, decode.sequences, decode.kv_tokens]).collect();
-        let found = nonnegative(&rows, &decodes.iter().map(|decode| decode.iteration_us).collect::<Vec<_>>());
-        (profile.iteration_us, profile.sequence_us, profile.kv_token_ns) = (found[0], found[1], found[2] * 1e3);
+        // A time of its own for each number of sequences, and one price of what they hold.
+        let counts: BTreeSet<u32> = decodes.iter().map(|decode| decode.sequences as u32).collect();
+        let row = |decode: &Decode| {
+            let own = counts.iter().map(|count| f64::from(u8::from(*count == decode.sequences as u32)));
+            own.chain([decode.kv_tokens]).collect()
+        };
+        let rows: Vec<Vec<f64>> = decodes.iter().map(row).collect();
+        let mut found = nonnegative(&rows, &decodes.iter().map(|decode| decode.iteration_us).collect::<Vec<_>>());
+        profile.kv_token_ns = found.pop().unwrap_or_default() * 1e3;
+        let rows: Vec<Vec<f64>> = counts.iter().map(|count| vec![1.0, f64::from(*count)]).collect();
+        let line = nonnegative(&rows, &found);
+        (profile.iteration_us, profile.sequence_us) = (line[0], line[1]);
+        profile.decode_us = counts.into_iter().zip(found).collect();
     } else {
         // Of one sequence at a time nobody can tell what is the iteration's and what is its own. A prompt pays for the
         // iteration alone, so as much of it as a prompt pays at most is the iteration's.
@@ -66,9 +76,7 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
     round(profile);
 
     let off = |found: f64, measured: f64| (found / measured - 1.0).abs() * 100.0;
-    let iteration = |decode: &Decode| {
-        profile.iteration_us + profile.sequence_us * decode.sequences + profile.kv_token_ns / 1e3 * decode.kv_tokens
-    };
+    let iteration = |decode: &Decode| profile.decode_iteration_us(decode.sequences as u32, decode.kv_tokens);
     let ttft = |tokens: f64| {
         profile.request_us
             + profile.iteration_us
@@ -85,14 +93,15 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
 
 /// Four digits are more than any measurement of a time tells.
 fn round(profile: &mut Calibrated) {
-    for time in [
+    let times = [
         &mut profile.iteration_us,
         &mut profile.sequence_us,
         &mut profile.prompt_token_us,
         &mut profile.prompt_pair_ns,
         &mut profile.kv_token_ns,
         &mut profile.request_us,
-    ] {
+    ];
+    for time in times.into_iter().chain(profile.decode_us.iter_mut().map(|(_, us)| us)) {
         if *time > 0.0 {
             let scale = 10f64.powi(3 - time.log10().floor() as i32);
             *time = (*time * scale).round() / scale;
@@ -134,7 +143,7 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 
 /// The coefficients, none negative, of `rows · coefficients` against `times`: those with the smallest squared relative errors
 /// per degree of freedom, so that a coefficient more must explain more than noise does, and as many coefficients as rows
-/// never count as a perfect fit. All sets of coefficients are tried: there are three at most.
+/// never count as a perfect fit. All sets of coefficients are tried: they are few.
 fn nonnegative(rows: &[Vec<f64>], times: &[f64]) -> Vec<f64> {
     let columns = rows.first().map_or(0, Vec::len);
     let mut best = (f64::INFINITY, vec![0.0; columns]);

@@ -1,8 +1,8 @@
 //! Fits a profile to a running backend and states how far off it is on loads that it was not fitted to.
 //!
-//! The loads: single requests of several prompt and answer lengths, in rounds so that a machine that slows down slows all
-//! of them; bursts of 2, 4, … equal requests, which show how many are served at a time and what one more costs; and closed
-//! loops of other lengths, which are predicted and compared.
+//! The loads: single requests of several prompt and answer lengths, and bursts of 2, 3, 4, 6, … equal requests, which show
+//! how many are served at a time and what an iteration with so many takes; both in rounds, so that a machine that slows down
+//! slows all of them; and closed loops of other lengths, which are predicted and compared.
 
 mod design;
 mod fit;
@@ -19,7 +19,7 @@ use lumos_engine::CancellationToken;
 use lumos_sim::profile::Calibrated;
 use serde::Serialize;
 
-use design::{Design, singles};
+use design::{Design, burst_sizes, singles};
 use probe::{Probe, burst};
 pub use recheck::{Recheck, recheck};
 
@@ -134,33 +134,32 @@ async fn measure(
         probe.learn_words().await?;
     }
 
-    probe.about("single requests");
     let mut alone = Vec::new();
-    for _ in 0..design.repeats {
-        for (prompt, answer) in singles(&design) {
-            alone.push(probe.ask(prompt, answer).await?);
-        }
-    }
-
-    probe.about("requests side by side");
     let mut together = Vec::new();
     let mut served = 1;
     let mut is_whole = false;
-    let mut clients = 2;
-    while clients <= options.most_clients.max(1) {
-        let (prompt, answer) = design.burst;
-        let mut seen = 0;
-        for _ in 0..design.burst_repeats {
-            let answers = probe.ask_all(&vec![(prompt, answer); clients as usize]).await?;
-            seen = seen.max(burst::served_at_once(&answers));
-            together.push((clients, answers));
+    let (prompts, answer) = &design.burst;
+    for _ in 0..design.repeats {
+        probe.about("single requests");
+        for (prompt, answer) in singles(&design) {
+            alone.push(probe.ask(prompt, answer).await?);
         }
-        served = served.max(seen);
-        if seen < clients {
-            is_whole = true;
-            break;
+        probe.about("requests side by side");
+        // Once it is known how many are served at a time, more of them show nothing.
+        let most = if is_whole { served } else { options.most_clients };
+        for clients in burst_sizes(most) {
+            let mut seen = 0;
+            for prompt in prompts {
+                let answers = probe.ask_all(&vec![(*prompt, *answer); clients as usize]).await?;
+                seen = seen.max(burst::served_at_once(&answers));
+                together.push((clients, answers));
+            }
+            served = served.max(seen);
+            if served < clients {
+                is_whole = true;
+                break;
+            }
         }
-        clients = (clients * 2).min(options.most_clients.max(clients + 1));
     }
 
     let mut profile = Calibrated {
@@ -170,6 +169,7 @@ async fn measure(
         quantization: None,
         iteration_us: 0.0,
         sequence_us: 0.0,
+        decode_us: Vec::new(),
         prompt_token_us: 0.0,
         prompt_pair_ns: 0.0,
         kv_token_ns: 0.0,
@@ -206,8 +206,8 @@ async fn measure(
         requests: probe.asked(),
         iteration_error_percent: fitted.iteration_error_percent,
         ttft_error_percent: fitted.ttft_error_percent,
-        tokens_per_s_alone: profile.tokens_per_s(1, design.burst.0),
-        tokens_per_s_together: profile.tokens_per_s(served, design.burst.0),
+        tokens_per_s_alone: profile.tokens_per_s(1, prompts[0]),
+        tokens_per_s_together: profile.tokens_per_s(served, prompts[0]),
         profile,
         assumptions,
     })

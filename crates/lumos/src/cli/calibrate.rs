@@ -133,16 +133,24 @@ fn text(calibration: &Calibration, path: &Path) -> String {
 fn coefficients(calibration: &Calibration) -> Table {
     let profile = &calibration.profile;
     let mut table = Table::new(vec![Column::left("what takes time"), Column::right("each"), Column::left("")]);
-    for (what, each, unit) in [
-        ("a request, beside its iterations", profile.request_us, "µs"),
-        ("an iteration", profile.iteration_us, "µs"),
-        ("a sequence that generates", profile.sequence_us, "µs"),
-        ("a token of a prompt", profile.prompt_token_us, "µs"),
-        ("a pair of a prompt's tokens", profile.prompt_pair_ns, "ns"),
-        ("a token in the KV cache", profile.kv_token_ns, "ns"),
-    ] {
+    let mut row = |what: &str, each: f64, unit: &str| {
         table.row(Role::Row, vec![what.to_owned(), format!("{each}"), unit.to_owned()]);
+    };
+    row("a request, beside its iterations", profile.request_us, "µs");
+    row("an iteration", profile.iteration_us, "µs");
+    if profile.decode_us.is_empty() {
+        row("a sequence that generates", profile.sequence_us, "µs");
     }
+    for (sequences, us) in &profile.decode_us {
+        row(
+            &format!("an iteration in which {sequences} generate{}", if *sequences == 1 { "s" } else { "" }),
+            *us,
+            "µs",
+        );
+    }
+    row("a token of a prompt", profile.prompt_token_us, "µs");
+    row("a pair of a prompt's tokens", profile.prompt_pair_ns, "ns");
+    row("a token in the KV cache", profile.kv_token_ns, "ns");
     table
 }
 

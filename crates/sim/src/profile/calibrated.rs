@@ -28,6 +28,11 @@ pub struct Calibrated {
     pub iteration_us: f64,
     /// Microseconds that each generating sequence adds.
     pub sequence_us: f64,
+    /// Microseconds of an iteration in which so many sequences generate, the KV cache apart: where it is known, in place of
+    /// `iteration_us` and `sequence_us`. Ascending; other numbers in proportion to the two beside them. Servers have kernels for
+    /// some numbers, so two sequences may take more than twice as long as one, and four less than three.
+    #[serde(default)]
+    pub decode_us: Vec<(u32, f64)>,
     /// Microseconds that each token of a prompt adds.
     pub prompt_token_us: f64,
     /// Nanoseconds that each pair of a prompt's tokens adds: attention.
@@ -91,6 +96,13 @@ impl Calibrated {
         if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
             return Some(format!("`{name}` is {time}: times are not negative"));
         }
+        let counts = std::iter::once(0).chain(self.decode_us.iter().map(|(count, _)| *count));
+        if counts.zip(&self.decode_us).any(|(before, (count, us))| before >= *count || !(us.is_finite() && *us >= 0.0))
+        {
+            return Some(
+                "`decode_us` is a list of (sequences, microseconds): ascending from 1, no time negative".to_owned(),
+            );
+        }
         let limits = [
             ("max_seqs", self.max_seqs),
             ("max_batched_tokens", self.max_batched_tokens),
@@ -112,12 +124,29 @@ impl Calibrated {
         format!("// Written by `lumos calibrate`.\n{body}\n")
     }
 
+    /// Microseconds of an iteration without prompts in which so many sequences generate that hold `kv_tokens` in the cache,
+    /// together.
+    pub fn decode_iteration_us(&self, sequences: u32, kv_tokens: f64) -> f64 {
+        self.without_cache_us(sequences) + self.kv_token_ns / 1e3 * kv_tokens
+    }
+
+    fn without_cache_us(&self, sequences: u32) -> f64 {
+        let Some(last) = self.decode_us.len().checked_sub(1).filter(|_| sequences > 0) else {
+            return self.iteration_us + self.sequence_us * f64::from(sequences);
+        };
+        let at = self.decode_us.partition_point(|(count, _)| *count < sequences).min(last);
+        let (before, from_us) = at.checked_sub(1).map_or((0, self.iteration_us), |before| self.decode_us[before]);
+        let (after, to_us) = self.decode_us[at];
+        let each_us = (to_us - from_us) / f64::from(after - before);
+        // Beyond the last nothing gets faster.
+        let each_us = if sequences > after { each_us.max(0.0) } else { each_us };
+        to_us + each_us * (f64::from(sequences) - f64::from(after))
+    }
+
     /// Tokens per second of so many sequences that each hold `kv_tokens` in the cache.
     pub fn tokens_per_s(&self, sequences: u32, kv_tokens: u32) -> f64 {
-        let sequences = f64::from(sequences);
-        let iteration_us =
-            self.iteration_us + sequences * (self.sequence_us + self.kv_token_ns / 1e3 * f64::from(kv_tokens));
-        sequences * 1e6 / iteration_us
+        let held = f64::from(sequences) * f64::from(kv_tokens);
+        f64::from(sequences) * 1e6 / self.decode_iteration_us(sequences, held)
     }
 
     /// Limits of a replica with this profile.
@@ -132,13 +161,50 @@ impl Calibrated {
 
 impl IterationTime for Calibrated {
     fn affine(&self, batch: &Batch) -> Affine {
-        let us = self.iteration_us
-            + self.sequence_us * f64::from(batch.decodes)
+        let us = self.without_cache_us(batch.decodes)
             + self.prompt_token_us * f64::from(batch.chunk_tokens)
             + self.prompt_pair_ns / 1e3 * batch.chunk_pairs as f64;
         Affine {
             base_ps: ((us * PS_PER_US).round() as u64).max(1),
             per_kv_token_ps: if batch.decodes > 0 { (self.kv_token_ns * 1e3).round() as u64 } else { 0 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(decode_us: &str) -> Result<Calibrated, String> {
+        Calibrated::parse(&format!(
+            r#"Profile(
+                name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 10, sequence_us: 5, {decode_us}
+                prompt_token_us: 1, prompt_pair_ns: 0, kv_token_ns: 1000, request_us: 0,
+                max_seqs: 8, max_batched_tokens: 64, kv_tokens: 64,
+            )"#
+        ))
+    }
+
+    #[test]
+    fn an_iteration_takes_what_its_sequences_were_measured_to_take() {
+        let linear = profile("").unwrap();
+        assert_eq!([0, 1, 3].map(|count| linear.decode_iteration_us(count, 0.0)), [10.0, 15.0, 25.0]);
+        let measured = profile("decode_us: [(1, 20), (2, 50), (4, 40)],").unwrap();
+        let found = [0, 1, 2, 3, 4, 6].map(|count| measured.decode_iteration_us(count, 2.0));
+        assert_eq!(found, [12.0, 22.0, 52.0, 47.0, 42.0, 42.0]);
+        let rising = profile("decode_us: [(2, 30)],").unwrap();
+        assert_eq!([1, 2, 4].map(|count| rising.decode_iteration_us(count, 0.0)), [20.0, 30.0, 50.0]);
+        let batch = Batch { decodes: 2, chunk_tokens: 7, ..Batch::default() };
+        assert_eq!(measured.affine(&batch), Affine { base_ps: 57_000_000, per_kv_token_ps: 1_000_000 });
+        assert_eq!(measured.tokens_per_s(4, 10), 4e6 / 80.0);
+        assert_eq!(Calibrated::parse(&measured.to_ron()), Ok(measured));
+    }
+
+    #[test]
+    fn numbers_of_sequences_ascend_and_times_are_not_negative() {
+        for wrong in ["[(0, 1)]", "[(2, 1), (2, 3)]", "[(2, 1), (1, 3)]", "[(1, -1)]", "[(1, inf)]"] {
+            let error = profile(&format!("decode_us: {wrong},")).unwrap_err();
+            assert!(error.starts_with("`decode_us` is a list"), "{error}");
         }
     }
 }
