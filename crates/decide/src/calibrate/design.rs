@@ -51,7 +51,8 @@ impl Design {
         let singles = self.repeats * (self.prompts.len() * self.answers.len()) as u32;
         let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
-        u64::from(2 + singles + bursts + held_out)
+        let beside = self.repeats * 2 * 4;
+        u64::from(4 + singles + bursts + beside + held_out)
     }
 
     /// Tokens of an iteration of a server that serves so many at a time.

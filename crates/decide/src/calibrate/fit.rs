@@ -16,8 +16,9 @@ pub(super) struct Fitted {
     pub ttft_error_percent: f64,
 }
 
-/// Fills in the times of `profile`; `None` when the measurements do not tell a token's time.
-pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]) -> Option<Fitted> {
+/// Fills in the times of `profile`, of single requests, of iterations without prompts, and of what requests cost nobody but
+/// themselves, where it is known; `None` when the measurements do not tell a token's time.
+pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode], outside: &[f64]) -> Option<Fitted> {
     let decodes = grouped(
         decodes.iter().map(|decode| ((decode.sequences as u64, decode.kv_tokens as u64 / 32), decode)),
         |group| {
@@ -64,7 +65,11 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
         (profile.sequence_us, profile.kv_token_ns) = (found[0] - profile.iteration_us, found[1] * 1e3);
     }
     if first[0] >= profile.iteration_us {
-        profile.request_us = first[0] - profile.iteration_us;
+        // What a prompt takes whatever its length: others wait for one part of it.
+        let rest = first[0] - profile.iteration_us;
+        let outside = (!outside.is_empty()).then(|| median(outside.to_vec()) - profile.iteration_us);
+        profile.request_us = outside.map_or(rest, |outside| outside.clamp(0.0, rest));
+        profile.prompt_us = rest - profile.request_us;
         (profile.prompt_token_us, profile.prompt_pair_ns) = (first[1], first[2] * 1e3);
     } else {
         // A prompt takes an iteration at least; what is beyond that is its tokens'.
@@ -80,6 +85,7 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
     let ttft = |tokens: f64| {
         profile.request_us
             + profile.iteration_us
+            + profile.prompt_us
             + profile.prompt_token_us * tokens
             + profile.prompt_pair_ns / 1e3 * pairs(tokens)
     };
@@ -96,6 +102,7 @@ fn round(profile: &mut Calibrated) {
     let times = [
         &mut profile.iteration_us,
         &mut profile.sequence_us,
+        &mut profile.prompt_us,
         &mut profile.prompt_token_us,
         &mut profile.prompt_pair_ns,
         &mut profile.kv_token_ns,

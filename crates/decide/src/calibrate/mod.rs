@@ -96,6 +96,9 @@ pub enum CalibrateError {
 /// Hears of each request that has ended: how many have, of how many, and what is being measured.
 pub type Told<'a> = &'a (dyn Fn(u64, u64, &str) + Sync);
 
+/// Tokens of an answer that another request disturbs: not more than it takes to ask, so that a machine that slows down changes little.
+const OUTSIDE_ANSWER: u32 = 48;
+
 /// Calibrates a backend that nobody else uses meanwhile.
 ///
 /// # Errors
@@ -136,6 +139,7 @@ async fn measure(
 
     let mut alone = Vec::new();
     let mut together = Vec::new();
+    let mut outside = Vec::new();
     let mut served = 1;
     let mut is_whole = false;
     let (prompts, answer) = &design.burst;
@@ -160,6 +164,12 @@ async fn measure(
                 break;
             }
         }
+        if served > 1 {
+            probe.about("a request while another is answered");
+            for _ in 0..2 {
+                outside.push(probe.outside(prompts[0], OUTSIDE_ANSWER).await?);
+            }
+        }
     }
 
     let mut profile = Calibrated {
@@ -170,6 +180,7 @@ async fn measure(
         iteration_us: 0.0,
         sequence_us: 0.0,
         decode_us: Vec::new(),
+        prompt_us: 0.0,
         prompt_token_us: 0.0,
         prompt_pair_ns: 0.0,
         kv_token_ns: 0.0,
@@ -182,7 +193,8 @@ async fn measure(
     let mut decodes = burst::alone(&alone);
     decodes.extend(together.iter().filter(|(clients, _)| *clients <= served).filter_map(|(_, all)| burst::window(all)));
     let longest = alone.iter().map(|sample| sample.output).max().unwrap_or(0);
-    let fitted = fit::fit(&mut profile, &alone, &decodes).ok_or(CalibrateError::ShortAnswers { tokens: longest })?;
+    let fitted =
+        fit::fit(&mut profile, &alone, &decodes, &outside).ok_or(CalibrateError::ShortAnswers { tokens: longest })?;
 
     probe.about("held-out loads");
     for (index, clients) in design.held_out(served).into_iter().enumerate() {

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use lumos_core::chance::combine;
 use lumos_core::{Backend, Clock, Delta, DeltaSink};
 use lumos_engine::UnixClock;
+use tokio::sync::Notify;
 
 use super::{CalibrateError, Told, prompt};
 
@@ -100,8 +101,8 @@ impl<'a> Probe<'a> {
 
     /// Finds how many tokens a word has.
     pub(super) async fn learn_words(&mut self) -> Result<(), CalibrateError> {
-        let few = self.send(FEW, 4).await?;
-        let many = self.send(MANY, 4).await?;
+        let few = self.send(FEW, 4, None).await?;
+        let many = self.send(MANY, 4, None).await?;
         let (few, many) = (f64::from(few.1), f64::from(many.1));
         self.per_word = ((many - few) / f64::from(MANY - FEW)).max(0.25);
         self.frame = (few - self.per_word * f64::from(FEW)).max(0.0);
@@ -110,13 +111,32 @@ impl<'a> Probe<'a> {
 
     /// One request of about so many tokens.
     pub(super) async fn ask(&self, prompt: u32, answer: u32) -> Result<Sample, CalibrateError> {
-        let words = ((f64::from(prompt) - self.frame) / self.per_word).round().max(0.0) as u32;
-        Ok(self.send(words, answer).await?.0)
+        Ok(self.send(self.words(prompt), answer, None).await?.0)
+    }
+
+    /// Words of a prompt of about so many tokens.
+    fn words(&self, prompt: u32) -> u32 {
+        ((f64::from(prompt) - self.frame) / self.per_word).round().max(0.0) as u32
     }
 
     /// Requests at the same time.
     pub(super) async fn ask_all(&self, lengths: &[(u32, u32)]) -> Result<Vec<Sample>, CalibrateError> {
         try_join_all(lengths.iter().map(|(prompt, answer)| self.ask(*prompt, *answer))).await
+    }
+
+    /// What a prompt costs nobody but itself: its time to the first token alone, less what it takes from an answer that is being
+    /// written. Microseconds; negative by noise only.
+    pub(super) async fn outside(&self, prompt: u32, answer: u32) -> Result<f64, CalibrateError> {
+        let alone = self.ask(prompt, answer).await?;
+        let first = self.ask(prompt, 1).await?;
+        let begun = Notify::new();
+        let (written, _) = tokio::try_join!(self.send(self.words(prompt), answer, Some(&begun)), async {
+            begun.notified().await;
+            self.ask(prompt, 1).await
+        })?;
+        let took = |sample: &Sample| sample.done_us.saturating_sub(sample.first_us) as f64;
+        let undisturbed = alone.tpot_us().unwrap_or(0.0) * f64::from(written.0.output.saturating_sub(1));
+        Ok(first.ttft_us() - (took(&written.0) - undisturbed))
     }
 
     /// Clients each of which asks one thing after the other.
@@ -131,19 +151,21 @@ impl<'a> Probe<'a> {
         .await
     }
 
-    /// Makes a request; gives the tokens of its whole prompt too.
-    async fn send(&self, words: u32, answer: u32) -> Result<(Sample, u32), CalibrateError> {
+    /// Makes a request, and notifies when its answer begins or it has ended; gives the tokens of its whole prompt too.
+    async fn send(&self, words: u32, answer: u32, begun: Option<&Notify>) -> Result<(Sample, u32), CalibrateError> {
         let number = {
             let mut counted = self.counted();
             counted.asked += 1;
             counted.asked
         };
         let request = prompt::request(words, answer, combine(self.draw, number));
-        let pieces = Pieces { clock: &*self.clock, seen: Mutex::default() };
+        let pieces = Pieces { clock: &*self.clock, begun, seen: Mutex::default() };
         let asked_us = self.clock.now_us();
         let completion =
             self.backend.chat(request, &pieces).await.map_err(|error| CalibrateError::Backend { number, error })?;
         let done_us = self.clock.now_us();
+        // Not every server streams.
+        begun.into_iter().for_each(Notify::notify_one);
         let seen = pieces.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         let report = completion.report;
         let (Some(input), Some(output)) = (report.usage.input_tokens, report.usage.output_tokens) else {
@@ -175,6 +197,7 @@ impl<'a> Probe<'a> {
 /// Notes when pieces come.
 struct Pieces<'a> {
     clock: &'a dyn Clock,
+    begun: Option<&'a Notify>,
     seen: Mutex<Vec<(u64, u64)>>,
 }
 
@@ -182,5 +205,6 @@ impl DeltaSink for Pieces<'_> {
     fn delta(&self, delta: Delta<'_>) {
         let at_us = self.clock.now_us();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((at_us, delta.output_tokens));
+        self.begun.into_iter().for_each(Notify::notify_one);
     }
 }

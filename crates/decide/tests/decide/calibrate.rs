@@ -28,7 +28,7 @@ fn near(found: f64, wanted: f64, percent: f64, what: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_of_one_at_a_time_is_found_out_and_predicted() {
-    let found = calibrated(&Server::new(1, 20, 2, 10, 5)).await.expect("it answers");
+    let found = calibrated(&Server::new(1, 20, 2, 10, |served| 5 * served)).await.expect("it answers");
     let profile = &found.profile;
     assert_eq!(profile.max_seqs, 1);
     near(profile.prompt_token_us, 2000.0, 1.0, "a prompt's token");
@@ -44,7 +44,7 @@ async fn a_server_of_one_at_a_time_is_found_out_and_predicted() {
 
 #[tokio::test(start_paused = true)]
 async fn slots_and_the_price_of_company_are_found() {
-    let found = calibrated(&Server::new(4, 40, 1, 30, 3)).await.expect("it answers");
+    let found = calibrated(&Server::new(4, 40, 1, 30, |served| 3 * served)).await.expect("it answers");
     let profile = &found.profile;
     assert_eq!(profile.max_seqs, 4);
     near(profile.iteration_us, 30_000.0, 5.0, "an iteration");
@@ -53,7 +53,30 @@ async fn slots_and_the_price_of_company_are_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_so_many_sequences_take_need_not_lie_on_a_line() {
+    // As llama.cpp on a CPU: two take more than twice as long as one, and four hardly more than three.
+    let found = calibrated(&Server::new(4, 40, 1, 0, |served| [0, 7, 18, 27, 30][served.min(4) as usize])).await;
+    let profile = found.expect("it answers").profile;
+    assert_eq!((profile.max_seqs, profile.decode_us.len()), (4, 4));
+    for ((sequences, us), (wanted, wanted_us)) in
+        profile.decode_us.iter().zip([(1, 7e3), (2, 18e3), (3, 27e3), (4, 30e3)])
+    {
+        assert_eq!(*sequences, wanted);
+        near(*us, wanted_us, 2.0, "an iteration");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_wait_for_a_prompt_and_not_for_its_way() {
+    let server = Server { away_ms: 100, ..Server::new(4, 40, 1, 0, |served| 5 * served) };
+    let profile = calibrated(&server).await.expect("it answers").profile;
+    near(profile.request_us, 100_000.0, 6.0, "a request's way");
+    near(profile.prompt_us, 40_000.0, 15.0, "a prompt without tokens");
+    near(profile.iteration_us + profile.request_us + profile.prompt_us, 140_000.0, 2.0, "together");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_counts_no_tokens_is_refused() {
-    let server = Server { counts: false, ..Server::new(1, 20, 2, 10, 5) };
+    let server = Server { counts: false, ..Server::new(1, 20, 2, 10, |served| 5 * served) };
     assert!(matches!(calibrated(&server).await, Err(CalibrateError::NoUsage)));
 }

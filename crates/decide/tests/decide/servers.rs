@@ -9,7 +9,7 @@ use lumos_core::{
     Backend, BackendError, BackendInfo, Basis, CallReport, ChatRequest, Clock, Completion, Delta, DeltaSink,
     Embeddings, Usage,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
 
 /// Tokio's time as a clock.
@@ -32,25 +32,39 @@ impl Clock for Virtual {
 pub struct Server {
     /// Requests that are served at a time.
     pub slots: Semaphore,
-    /// Of a prompt, whatever its length.
+    /// Of a request on its way, while others are served.
+    pub away_ms: u64,
+    /// Of a prompt, whatever its length. Nobody else gets a token meanwhile.
     pub first_ms: u64,
     /// Of each token of a prompt.
     pub prompt_ms: u64,
     /// Of each token, whoever else is served.
     pub token_ms: u64,
-    /// Of each token for each request that is served.
-    pub beside_ms: u64,
+    /// Of each token beside that, by how many requests are served.
+    pub beside_ms: fn(u64) -> u64,
     /// Whether it says how many tokens there were.
     pub counts: bool,
     /// Requests that are served.
     pub served: AtomicU64,
+    /// Held alone by a prompt, and by all that get a token.
+    pub computes: RwLock<()>,
 }
 
 impl Server {
     /// A server with slots and times.
-    pub fn new(slots: usize, first_ms: u64, prompt_ms: u64, token_ms: u64, beside_ms: u64) -> Self {
+    pub fn new(slots: usize, first_ms: u64, prompt_ms: u64, token_ms: u64, beside_ms: fn(u64) -> u64) -> Self {
         let slots = Semaphore::new(slots);
-        Self { slots, first_ms, prompt_ms, token_ms, beside_ms, counts: true, served: AtomicU64::new(0) }
+        Self {
+            slots,
+            away_ms: 0,
+            first_ms,
+            prompt_ms,
+            token_ms,
+            beside_ms,
+            counts: true,
+            served: AtomicU64::new(0),
+            computes: RwLock::new(()),
+        }
     }
 }
 
@@ -76,13 +90,17 @@ impl Backend for Server {
     async fn chat(&self, request: ChatRequest, deltas: &dyn DeltaSink) -> Result<Completion, BackendError> {
         let input = 20 + request.messages[0].content.split_whitespace().count() as u64;
         let output = u64::from(request.decoding.max_tokens);
+        sleep(Duration::from_millis(self.away_ms)).await;
         let _slot = self.slots.acquire().await.expect("it is never closed");
+        let prompt = self.computes.write().await;
         sleep(Duration::from_millis(self.first_ms + self.prompt_ms * input)).await;
+        drop(prompt);
         self.served.fetch_add(1, Ordering::SeqCst);
         deltas.delta(Delta { text: "1", output_tokens: 1 });
         for token in 2..=output {
+            let _token = self.computes.read().await;
             let beside = self.served.load(Ordering::SeqCst);
-            sleep(Duration::from_millis(self.token_ms + self.beside_ms * beside)).await;
+            sleep(Duration::from_millis(self.token_ms + (self.beside_ms)(beside))).await;
             deltas.delta(Delta { text: "1", output_tokens: token });
         }
         self.served.fetch_sub(1, Ordering::SeqCst);

@@ -148,6 +148,7 @@ fn coefficients(calibration: &Calibration) -> Table {
             "µs",
         );
     }
+    row("a prompt, whatever its length", profile.prompt_us, "µs");
     row("a token of a prompt", profile.prompt_token_us, "µs");
     row("a pair of a prompt's tokens", profile.prompt_pair_ns, "ns");
     row("a token in the KV cache", profile.kv_token_ns, "ns");

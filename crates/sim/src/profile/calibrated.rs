@@ -33,13 +33,16 @@ pub struct Calibrated {
     /// some numbers, so two sequences may take more than twice as long as one, and four less than three.
     #[serde(default)]
     pub decode_us: Vec<(u32, f64)>,
+    /// Microseconds that each prompt in an iteration adds, whatever its length.
+    #[serde(default)]
+    pub prompt_us: f64,
     /// Microseconds that each token of a prompt adds.
     pub prompt_token_us: f64,
     /// Nanoseconds that each pair of a prompt's tokens adds: attention.
     pub prompt_pair_ns: f64,
     /// Nanoseconds that each token in the KV cache adds to an iteration that generates.
     pub kv_token_ns: f64,
-    /// Microseconds of a request beside its iterations: network, tokenizing.
+    /// Microseconds of a request beside its iterations, in which others are served: network, tokenizing.
     pub request_us: f64,
     /// Sequences that the server serves at the same time.
     pub max_seqs: u32,
@@ -88,6 +91,7 @@ impl Calibrated {
         let times = [
             ("iteration_us", self.iteration_us),
             ("sequence_us", self.sequence_us),
+            ("prompt_us", self.prompt_us),
             ("prompt_token_us", self.prompt_token_us),
             ("prompt_pair_ns", self.prompt_pair_ns),
             ("kv_token_ns", self.kv_token_ns),
@@ -162,6 +166,7 @@ impl Calibrated {
 impl IterationTime for Calibrated {
     fn affine(&self, batch: &Batch) -> Affine {
         let us = self.without_cache_us(batch.decodes)
+            + self.prompt_us * f64::from(batch.chunks)
             + self.prompt_token_us * f64::from(batch.chunk_tokens)
             + self.prompt_pair_ns / 1e3 * batch.chunk_pairs as f64;
         Affine {
@@ -179,7 +184,7 @@ mod tests {
         Calibrated::parse(&format!(
             r#"Profile(
                 name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 10, sequence_us: 5, {decode_us}
-                prompt_token_us: 1, prompt_pair_ns: 0, kv_token_ns: 1000, request_us: 0,
+                prompt_us: 3, prompt_token_us: 1, prompt_pair_ns: 0, kv_token_ns: 1000, request_us: 0,
                 max_seqs: 8, max_batched_tokens: 64, kv_tokens: 64,
             )"#
         ))
@@ -194,8 +199,8 @@ mod tests {
         assert_eq!(found, [12.0, 22.0, 52.0, 47.0, 42.0, 42.0]);
         let rising = profile("decode_us: [(2, 30)],").unwrap();
         assert_eq!([1, 2, 4].map(|count| rising.decode_iteration_us(count, 0.0)), [20.0, 30.0, 50.0]);
-        let batch = Batch { decodes: 2, chunk_tokens: 7, ..Batch::default() };
-        assert_eq!(measured.affine(&batch), Affine { base_ps: 57_000_000, per_kv_token_ps: 1_000_000 });
+        let batch = Batch { decodes: 2, chunks: 2, chunk_tokens: 7, ..Batch::default() };
+        assert_eq!(measured.affine(&batch), Affine { base_ps: 63_000_000, per_kv_token_ps: 1_000_000 });
         assert_eq!(measured.tokens_per_s(4, 10), 4e6 / 80.0);
         assert_eq!(Calibrated::parse(&measured.to_ron()), Ok(measured));
     }
