@@ -221,6 +221,7 @@ async fn a_load_is_not_lost_when_its_backend_is_gone_afterwards() {
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(document["results"].as_array().map(Vec::len), Some(2));
         assert_eq!(document["rechecked"][0]["requests"], json!(3), "as before the load");
+        assert!(document["unchecked"].as_str().is_some_and(|why| why.starts_with("backend `api`")), "{document}");
         // Without a first check nothing is known of today.
         let output = sandbox.lumos(&arguments);
         assert_eq!(output.status.code(), Some(1));

@@ -51,7 +51,7 @@ impl Design {
         let singles = self.repeats * (self.prompts.len() * self.answers.len()) as u32;
         let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
-        let beside = self.repeats * 2 * 4;
+        let beside = if most_clients > 1 { self.repeats * 2 * 4 } else { 0 };
         u64::from(4 + singles + bursts + beside + held_out)
     }
 

@@ -1,6 +1,6 @@
 //! From measurements to coefficients: least squares of relative errors, none of them negative, over means of equal requests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lumos_sim::profile::Calibrated;
 
@@ -43,19 +43,12 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
 
     let batches = decodes.iter().any(|decode| decode.sequences > 1.0);
     if batches {
-        // A time of its own for each number of sequences, and one price of what they hold.
-        let counts: BTreeSet<u32> = decodes.iter().map(|decode| decode.sequences as u32).collect();
-        let row = |decode: &Decode| {
-            let own = counts.iter().map(|count| f64::from(u8::from(*count == decode.sequences as u32)));
-            own.chain([decode.kv_tokens]).collect()
-        };
-        let rows: Vec<Vec<f64>> = decodes.iter().map(row).collect();
-        let mut found = nonnegative(&rows, &decodes.iter().map(|decode| decode.iteration_us).collect::<Vec<_>>());
-        profile.kv_token_ns = found.pop().unwrap_or_default() * 1e3;
-        let rows: Vec<Vec<f64>> = counts.iter().map(|count| vec![1.0, f64::from(*count)]).collect();
-        let line = nonnegative(&rows, &found);
-        (profile.iteration_us, profile.sequence_us) = (line[0], line[1]);
-        profile.decode_us = counts.into_iter().zip(found).collect();
+        let (own, kv_token_us) = by_sequences(&decodes);
+        let without = |decode: &Decode| (decode.iteration_us - kv_token_us * decode.kv_tokens).max(1.0);
+        let rows: Vec<Vec<f64>> = decodes.iter().map(|decode| vec![1.0, decode.sequences]).collect();
+        let line = nonnegative(&rows, &decodes.iter().map(without).collect::<Vec<_>>());
+        (profile.iteration_us, profile.sequence_us, profile.kv_token_ns) = (line[0], line[1], kv_token_us * 1e3);
+        profile.decode_us = own;
     } else {
         // Of one sequence at a time nobody can tell what is the iteration's and what is its own. A prompt pays for the
         // iteration alone, so as much of it as a prompt pays at most is the iteration's.
@@ -95,6 +88,34 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
         ),
         ttft_error_percent: median(firsts.iter().map(|(tokens, us)| off(ttft(*tokens), *us)).collect()),
     })
+}
+
+/// A time of its own for each number of sequences, and one price, which is not negative, of each token that they hold: least
+/// squares of relative errors. Microseconds.
+fn by_sequences(decodes: &[Decode]) -> (Vec<(u32, f64)>, f64) {
+    let mut groups: BTreeMap<u32, Vec<&Decode>> = BTreeMap::new();
+    for decode in decodes {
+        groups.entry(decode.sequences as u32).or_default().push(decode);
+    }
+    let weight = |decode: &Decode| decode.iteration_us.max(1.0).powi(-2);
+    // Of each group the sequences, and the means of what they hold and of the times.
+    let mut means = Vec::new();
+    let (mut together, mut spread) = (0.0, 0.0);
+    for (sequences, group) in &groups {
+        let all: f64 = group.iter().map(|decode| weight(decode)).sum();
+        let kv_tokens = group.iter().map(|decode| weight(decode) * decode.kv_tokens).sum::<f64>() / all;
+        let iteration_us = group.iter().map(|decode| weight(decode) * decode.iteration_us).sum::<f64>() / all;
+        for decode in group {
+            let off = decode.kv_tokens - kv_tokens;
+            together += weight(decode) * off * (decode.iteration_us - iteration_us);
+            spread += weight(decode) * off * off;
+        }
+        means.push((*sequences, kv_tokens, iteration_us));
+    }
+    // What is held takes no longer than the whole.
+    let most = means.iter().map(|(_, kv_tokens, us)| us / kv_tokens.max(1.0)).fold(f64::INFINITY, f64::min);
+    let price = if spread > 0.0 { (together / spread).clamp(0.0, most) } else { 0.0 };
+    (means.iter().map(|(sequences, kv_tokens, us)| (*sequences, (us - price * kv_tokens).max(0.0))).collect(), price)
 }
 
 /// Four digits are more than any measurement of a time tells.
@@ -150,7 +171,7 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 
 /// The coefficients, none negative, of `rows · coefficients` against `times`: those with the smallest squared relative errors
 /// per degree of freedom, so that a coefficient more must explain more than noise does, and as many coefficients as rows
-/// never count as a perfect fit. All sets of coefficients are tried: they are few.
+/// never count as a perfect fit. All sets of coefficients are tried: there are three at most.
 fn nonnegative(rows: &[Vec<f64>], times: &[f64]) -> Vec<f64> {
     let columns = rows.first().map_or(0, Vec::len);
     let mut best = (f64::INFINITY, vec![0.0; columns]);
@@ -236,6 +257,24 @@ mod tests {
         for (found, wanted) in found.iter().zip([5000.0, 800.0, 0.3]) {
             assert!((found / wanted - 1.0).abs() < 1e-6, "{found} instead of {wanted}");
         }
+    }
+
+    #[test]
+    fn each_number_of_sequences_has_its_time_and_tokens_have_one() {
+        let decode = |sequences: u32, own_us: f64, kv_tokens: f64| Decode {
+            sequences: f64::from(sequences),
+            kv_tokens,
+            iteration_us: own_us + 9.0 * kv_tokens,
+        };
+        let of = [(1, 7e3, 60.0), (1, 7e3, 800.0), (2, 18e3, 300.0), (4, 30e3, 500.0), (4, 30e3, 1600.0)];
+        let (own, price) = by_sequences(&of.map(|(sequences, us, kv)| decode(sequences, us, kv)));
+        assert!((price - 9.0).abs() < 1e-6, "{price}");
+        for ((sequences, us), (wanted, wanted_us)) in own.iter().zip([(1, 7e3), (2, 18e3), (4, 30e3)]) {
+            assert!(*sequences == wanted && (us / wanted_us - 1.0).abs() < 1e-9, "{own:?}");
+        }
+        // A cache that makes things faster is noise.
+        let (own, price) = by_sequences(&[decode(1, 9e3, 100.0), decode(1, 1e3, 800.0)]);
+        assert!(price == 0.0 && own.len() == 1, "{own:?}");
     }
 
     #[test]

@@ -149,9 +149,10 @@ async fn measure(
             alone.push(probe.ask(prompt, answer).await?);
         }
         probe.about("requests side by side");
-        // Once it is known how many are served at a time, more of them show nothing.
-        let most = if is_whole { served } else { options.most_clients };
-        for clients in burst_sizes(most) {
+        // Once it is known how many are served at a time, many more show nothing; one more shows whether it is known.
+        let (most, beyond) = if is_whole { (served, Some(served + 1)) } else { (options.most_clients, None) };
+        is_whole = false;
+        for clients in burst_sizes(most).chain(beyond) {
             let mut seen = 0;
             for prompt in prompts {
                 let answers = probe.ask_all(&vec![(*prompt, *answer); clients as usize]).await?;
@@ -167,7 +168,7 @@ async fn measure(
         if served > 1 {
             probe.about("a request while another is answered");
             for _ in 0..2 {
-                outside.push(probe.outside(prompts[0], OUTSIDE_ANSWER).await?);
+                outside.extend(probe.outside(prompts[0], OUTSIDE_ANSWER).await?);
             }
         }
     }
@@ -206,6 +207,11 @@ async fn measure(
     let mut assumptions = Vec::new();
     if served > 1 && options.max_batched_tokens.is_none() {
         assumptions.push(format!("an iteration takes up to {} tokens: not measured", profile.max_batched_tokens));
+    }
+    if served > 1 && outside.is_empty() {
+        assumptions.push(
+            "nobody waits for what a prompt takes whatever its length: it was not seen to delay others".to_owned(),
+        );
     }
     if !is_whole && options.most_clients > 1 {
         assumptions.push(format!("{served} requests are served at a time; whether it would be more was not tried"));

@@ -125,18 +125,19 @@ impl<'a> Probe<'a> {
     }
 
     /// What a prompt costs nobody but itself: its time to the first token alone, less what it takes from an answer that is being
-    /// written. Microseconds; negative by noise only.
-    pub(super) async fn outside(&self, prompt: u32, answer: u32) -> Result<f64, CalibrateError> {
+    /// written. Microseconds; negative by noise only. `None` when that answer was over before.
+    pub(super) async fn outside(&self, prompt: u32, answer: u32) -> Result<Option<f64>, CalibrateError> {
         let alone = self.ask(prompt, answer).await?;
         let first = self.ask(prompt, 1).await?;
         let begun = Notify::new();
-        let (written, _) = tokio::try_join!(self.send(self.words(prompt), answer, Some(&begun)), async {
+        let ((written, _), other) = tokio::try_join!(self.send(self.words(prompt), answer, Some(&begun)), async {
             begun.notified().await;
             self.ask(prompt, 1).await
         })?;
         let took = |sample: &Sample| sample.done_us.saturating_sub(sample.first_us) as f64;
-        let undisturbed = alone.tpot_us().unwrap_or(0.0) * f64::from(written.0.output.saturating_sub(1));
-        Ok(first.ttft_us() - (took(&written.0) - undisturbed))
+        let undisturbed = alone.tpot_us().unwrap_or(0.0) * f64::from(written.output.saturating_sub(1));
+        let is_disturbed = other.first_us < written.done_us;
+        Ok(is_disturbed.then(|| first.ttft_us() - (took(&written) - undisturbed)))
     }
 
     /// Clients each of which asks one thing after the other.
@@ -205,6 +206,6 @@ impl DeltaSink for Pieces<'_> {
     fn delta(&self, delta: Delta<'_>) {
         let at_us = self.clock.now_us();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((at_us, delta.output_tokens));
-        self.begun.into_iter().for_each(Notify::notify_one);
+        self.begun.filter(|_| delta.output_tokens > 0).into_iter().for_each(Notify::notify_one);
     }
 }

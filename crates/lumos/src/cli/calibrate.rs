@@ -137,9 +137,11 @@ fn coefficients(calibration: &Calibration) -> Table {
         table.row(Role::Row, vec![what.to_owned(), format!("{each}"), unit.to_owned()]);
     };
     row("a request, beside its iterations", profile.request_us, "µs");
-    row("an iteration", profile.iteration_us, "µs");
     if profile.decode_us.is_empty() {
+        row("an iteration", profile.iteration_us, "µs");
         row("a sequence that generates", profile.sequence_us, "µs");
+    } else {
+        row("an iteration in which none generates", profile.iteration_us, "µs");
     }
     for (sequences, us) in &profile.decode_us {
         row(

@@ -79,12 +79,18 @@ pub fn run(arguments: &Load, home: Home, seed: u64) -> Result<u8, Failure> {
         }
         None => None,
     };
-    print(arguments.format, found, simulated, &rechecked)?;
+    print(arguments.format, found, simulated, &rechecked, unchecked.as_ref())?;
     let is_interrupted = loaded.is_partial || unchecked.is_some_and(|unchecked| unchecked.is_interrupted());
     Ok(if is_interrupted { INTERRUPTED } else { 0 })
 }
 
-fn print(format: Format, measured: Results, simulated: Option<Results>, rechecked: &Rechecks) -> Result<(), Failure> {
+fn print(
+    format: Format,
+    measured: Results,
+    simulated: Option<Results>,
+    rechecked: &Rechecks,
+    unchecked: Option<&Unchecked>,
+) -> Result<(), Failure> {
     let errors = simulated.as_ref().map(|simulated| compare(&measured, simulated));
     let results: Vec<Results> = std::iter::once(measured).chain(simulated).collect();
     if format == Format::Json {
@@ -94,6 +100,7 @@ fn print(format: Format, measured: Results, simulated: Option<Results>, rechecke
             "results": results,
             "errors": errors,
             "rechecked": rechecked.document(),
+            "unchecked": unchecked.map(ToString::to_string),
         }));
     }
     let mut text = String::new();

@@ -28,12 +28,12 @@ pub struct Calibrated {
     pub iteration_us: f64,
     /// Microseconds that each generating sequence adds.
     pub sequence_us: f64,
-    /// Microseconds of an iteration in which so many sequences generate, the KV cache apart: where it is known, in place of
-    /// `iteration_us` and `sequence_us`. Ascending; other numbers in proportion to the two beside them. Servers have kernels for
-    /// some numbers, so two sequences may take more than twice as long as one, and four less than three.
+    /// Microseconds of an iteration in which so many sequences generate, the KV cache apart: where any do, in place of
+    /// `iteration_us` and `sequence_us`. Ascending; other numbers in proportion to the two beside them, with `iteration_us` for
+    /// none. Servers have kernels for some numbers, so two sequences may take more than twice as long as one.
     #[serde(default)]
     pub decode_us: Vec<(u32, f64)>,
-    /// Microseconds that each prompt in an iteration adds, whatever its length.
+    /// Microseconds that each prompt in an iteration adds, whatever its length; one that is cut adds them for each part.
     #[serde(default)]
     pub prompt_us: f64,
     /// Microseconds that each token of a prompt adds.
