@@ -59,6 +59,7 @@ def lumos(arguments, *rest):
     done = subprocess.run(command, cwd=arguments.out, env=variables, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}:\n{done.stderr}")
+    sys.stderr.write(done.stderr)
     return json.loads(done.stdout)
 
 
