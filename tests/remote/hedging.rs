@@ -1,9 +1,10 @@
 //! A server that stalls one request in twenty: what a second request beside a slow one gains, and what it costs.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lumos::core::chance::mix;
+use lumos::core::chance::{combine, mix};
 use lumos::core::{Status, Usd};
 use lumos_faults::{Answer, Received, Reply, Script, Tokens};
 use tokio::task::JoinSet;
@@ -14,14 +15,23 @@ const WORKERS: usize = 20;
 const EACH: usize = 20;
 const STALL: Duration = Duration::from_secs(2);
 
-/// One request in twenty, drawn by its number.
-fn stalls(number: usize) -> bool {
-    mix(number as u64).is_multiple_of(20)
+/// One request in twenty, drawn by what it asks for and how often that was asked: which ones does not depend on who comes first.
+fn stalls(order: u64, before: u64) -> bool {
+    mix(combine(order, before)).is_multiple_of(20)
 }
 
-fn rule(request: &Received) -> Reply {
-    let first = if stalls(request.number) { STALL } else { Duration::from_millis(20) };
-    Reply::Answer(Answer { tokens: Tokens::new(40, 20), first, ..Answer::new("an answer of some words") })
+fn rule() -> impl Fn(&Received) -> Reply {
+    let asked = Mutex::new(HashMap::new());
+    move |request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let order = body.rsplit("order ").next().and_then(|rest| rest.split('?').next()?.parse().ok());
+        let order = order.expect("the number of an order");
+        let mut asked = asked.lock().expect("nobody panics with it");
+        let before = asked.entry(order).or_insert(0);
+        let first = if stalls(order, *before) { STALL } else { Duration::from_millis(20) };
+        *before += 1;
+        Reply::Answer(Answer { tokens: Tokens::new(40, 20), first, ..Answer::new("an answer of some words") })
+    }
 }
 
 struct Outcome {
@@ -32,18 +42,19 @@ struct Outcome {
 }
 
 async fn four_hundred(options: &str) -> Outcome {
-    let server = serve(Script::by(rule)).await;
+    let server = serve(Script::by(rule())).await;
     let rest = r#"cost: PerMillionTokens(input: "2.00", output: "8.00")"#;
     let files = Files::new(options, 60, &openai("api", &server.url(), rest));
     let lumos = Arc::new(files.lumos());
     let program = bind(&lumos, files.folder());
     let mut running = JoinSet::new();
-    for _ in 0..WORKERS {
+    for worker in 0..WORKERS {
         let (lumos, program) = (lumos.clone(), program.clone());
         running.spawn(async move {
             let mut records = Vec::new();
-            for _ in 0..EACH {
-                records.push(ask(&lumos, &program, "How much do we order before the holidays, and why so much?").await);
+            for number in 0..EACH {
+                let question = format!("How much do we order before the holidays in order {}?", worker * EACH + number);
+                records.push(ask(&lumos, &program, &question).await);
             }
             records
         });
