@@ -8,7 +8,7 @@ use std::{env, sync::Arc};
 
 use lumos_sim::{
     iteration::{Affine, Batch},
-    replica::{Prefix, Replica, ReplicaError, ReplicaSpec, Request},
+    replica::{Extra, Prefix, Replica, ReplicaError, ReplicaSpec, Request},
 };
 
 /// A small deterministic sequence of numbers (splitmix64).
@@ -51,6 +51,7 @@ fn main() -> Result<(), ReplicaError> {
             prefix: Some(Prefix { id: id % 4, tokens: 64 }),
             session: None,
             keep: None,
+            extra: Extra::default(),
         };
         // Nothing that the cache can hold is ever too long here.
         let _ticket = replica.submit(now_us, request);

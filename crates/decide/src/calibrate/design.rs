@@ -22,6 +22,8 @@ pub(super) struct Design {
     pub repeats: u32,
     /// Tokens of the prompts of bursts, and of the answers.
     pub burst: (Vec<u32>, u32),
+    /// Tokens of a prompt, and of answers whose tokens are chosen in different ways; each is asked for so many times in a round.
+    pub choosing: (u32, [u32; 2], u32),
     /// Requests of a held-out load.
     pub held_out_requests: u32,
     /// Tokens of prompt and answer together at most.
@@ -43,7 +45,8 @@ impl Design {
         if prompts.len() < 2 {
             return Err(CalibrateError::SmallContext { context });
         }
-        Ok(Self { prompts, answers, repeats, burst, held_out_requests, context, quick: options.quick })
+        let choosing = (prompts[0], [8, longest], if options.quick { 1 } else { 2 });
+        Ok(Self { prompts, answers, repeats, burst, choosing, held_out_requests, context, quick: options.quick })
     }
 
     /// Requests in all, about.
@@ -51,8 +54,9 @@ impl Design {
         let singles = self.repeats * (self.prompts.len() * self.answers.len()) as u32;
         let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
-        let beside = if most_clients > 1 { self.repeats * 2 * 4 } else { 0 };
-        u64::from(4 + singles + bursts + beside + held_out)
+        let beside = if most_clients > 1 { self.repeats * 2 * 3 } else { 0 };
+        let choosing = self.repeats * self.choosing.2 * 2 * 4;
+        u64::from(4 + singles + bursts + beside + choosing + held_out)
     }
 
     /// Tokens of an iteration of a server that serves so many at a time.

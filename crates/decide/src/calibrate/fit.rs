@@ -118,7 +118,6 @@ fn by_sequences(decodes: &[Decode]) -> (Vec<(u32, f64)>, f64) {
     (means.iter().map(|(sequences, kv_tokens, us)| (*sequences, (us - price * kv_tokens).max(0.0))).collect(), price)
 }
 
-/// Four digits are more than any measurement of a time tells.
 fn round(profile: &mut Calibrated) {
     let times = [
         &mut profile.iteration_us,
@@ -130,11 +129,17 @@ fn round(profile: &mut Calibrated) {
         &mut profile.request_us,
     ];
     for time in times.into_iter().chain(profile.decode_us.iter_mut().map(|(_, us)| us)) {
-        if *time > 0.0 {
-            let scale = 10f64.powi(3 - time.log10().floor() as i32);
-            *time = (*time * scale).round() / scale;
-        }
+        *time = four_digits(*time);
     }
+}
+
+/// Four digits are more than any measurement of a time tells.
+pub(super) fn four_digits(time: f64) -> f64 {
+    if time <= 0.0 {
+        return time;
+    }
+    let scale = 10f64.powi(3 - time.log10().floor() as i32);
+    (time * scale).round() / scale
 }
 
 /// Query-key pairs of a prompt.

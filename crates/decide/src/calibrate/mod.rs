@@ -1,9 +1,10 @@
 //! Fits a profile to a running backend and states how far off it is on loads that it was not fitted to.
 //!
 //! The loads: single requests of several prompt and answer lengths, and bursts of 2, 3, 4, 6, … equal requests, which show
-//! how many are served at a time and what an iteration with so many takes; both in rounds, so that a machine that slows down
-//! slows all of them; and closed loops of other lengths, which are predicted and compared.
+//! how many are served at a time and what an iteration with so many takes; requests whose tokens are chosen otherwise than the
+//! most probable one of all; all in rounds, so that a machine that slows down slows all of them; and closed loops of other lengths, which are predicted and compared.
 
+mod choosing;
 mod design;
 mod fit;
 mod heldout;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 
 use lumos_core::{Backend, BackendError, Clock};
 use lumos_engine::CancellationToken;
-use lumos_sim::profile::Calibrated;
+use lumos_sim::profile::{Calibrated, ChoiceTimes};
 use serde::Serialize;
 
+use choosing::Ways;
 use design::{Design, burst_sizes, singles};
 use probe::{Probe, burst};
 pub use recheck::{Recheck, recheck};
@@ -140,6 +142,7 @@ async fn measure(
     let mut alone = Vec::new();
     let mut together = Vec::new();
     let mut outside = Vec::new();
+    let mut ways = Ways::default();
     let mut served = 1;
     let mut is_whole = false;
     let (prompts, answer) = &design.burst;
@@ -165,6 +168,8 @@ async fn measure(
                 break;
             }
         }
+        probe.about("other ways to choose tokens");
+        ways.measure(&probe, design.choosing).await?;
         if served > 1 {
             probe.about("a request while another is answered");
             for _ in 0..2 {
@@ -186,6 +191,7 @@ async fn measure(
         prompt_pair_ns: 0.0,
         kv_token_ns: 0.0,
         request_us: 0.0,
+        choosing: ChoiceTimes::default(),
         max_seqs: served,
         max_batched_tokens: options.max_batched_tokens.unwrap_or(design.iteration_tokens(served)),
         kv_tokens: design.context.saturating_mul(served),
@@ -197,6 +203,8 @@ async fn measure(
     let fitted =
         fit::fit(&mut profile, &alone, &decodes, &outside).ok_or(CalibrateError::ShortAnswers { tokens: longest })?;
 
+    profile.choosing = ways.fit(&profile);
+
     probe.about("held-out loads");
     for (index, clients) in design.held_out(served).into_iter().enumerate() {
         let loops = design.closed_loop(clients, options.seed, index as u64);
@@ -204,7 +212,7 @@ async fn measure(
         profile.held_out.push(heldout::compare(&profile, clients, &measured));
     }
 
-    let mut assumptions = Vec::new();
+    let mut assumptions: Vec<String> = ways.unknown().collect();
     if served > 1 && options.max_batched_tokens.is_none() {
         assumptions.push(format!("an iteration takes up to {} tokens: not measured", profile.max_batched_tokens));
     }

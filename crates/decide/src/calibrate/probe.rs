@@ -8,8 +8,10 @@ use futures_util::future::try_join_all;
 use lumos_core::chance::combine;
 use lumos_core::{Backend, Clock, Delta, DeltaSink};
 use lumos_engine::UnixClock;
+use lumos_sim::profile::Choice;
 use tokio::sync::Notify;
 
+use super::fit::median;
 use super::{CalibrateError, Told, prompt};
 
 /// What is known of one request. Times by the clock of the calibration.
@@ -25,14 +27,16 @@ pub(super) struct Sample {
     pub input: u32,
     /// Tokens of the answer.
     pub output: u32,
+    /// Those of them that its format prescribed, if they were read at once.
+    pub prescribed: u32,
     /// When pieces came, and how many tokens there were then.
     pub pieces: Vec<(u64, u64)>,
 }
 
 impl Sample {
-    /// Tokens of the prompt and of the answer, as a request to simulate.
+    /// Tokens that are read and that are generated, as a request to simulate.
     pub(super) fn lengths(&self) -> (u32, u32) {
-        (self.input, self.output.max(1))
+        (self.input + self.prescribed, self.output.saturating_sub(self.prescribed).max(1))
     }
 
     /// Microseconds to the first token.
@@ -101,8 +105,8 @@ impl<'a> Probe<'a> {
 
     /// Finds how many tokens a word has.
     pub(super) async fn learn_words(&mut self) -> Result<(), CalibrateError> {
-        let few = self.send(FEW, 4, None).await?;
-        let many = self.send(MANY, 4, None).await?;
+        let few = self.send(FEW, 4, Choice::default(), None).await?;
+        let many = self.send(MANY, 4, Choice::default(), None).await?;
         let (few, many) = (f64::from(few.1), f64::from(many.1));
         self.per_word = ((many - few) / f64::from(MANY - FEW)).max(0.25);
         self.frame = (few - self.per_word * f64::from(FEW)).max(0.0);
@@ -111,7 +115,17 @@ impl<'a> Probe<'a> {
 
     /// One request of about so many tokens.
     pub(super) async fn ask(&self, prompt: u32, answer: u32) -> Result<Sample, CalibrateError> {
-        Ok(self.send(self.words(prompt), answer, None).await?.0)
+        self.ask_choosing(prompt, answer, Choice::default()).await
+    }
+
+    /// One whose answer's tokens are chosen in some way.
+    pub(super) async fn ask_choosing(
+        &self,
+        prompt: u32,
+        answer: u32,
+        choice: Choice,
+    ) -> Result<Sample, CalibrateError> {
+        Ok(self.send(self.words(prompt), answer, choice, None).await?.0)
     }
 
     /// Words of a prompt of about so many tokens.
@@ -124,20 +138,20 @@ impl<'a> Probe<'a> {
         try_join_all(lengths.iter().map(|(prompt, answer)| self.ask(*prompt, *answer))).await
     }
 
-    /// What a prompt costs nobody but itself: its time to the first token alone, less what it takes from an answer that is being
-    /// written. Microseconds; negative by noise only. `None` when that answer was over before.
+    /// What a prompt costs nobody but itself: its time to the first token alone, less the time for which an answer that is being
+    /// written stands still. Microseconds; negative by noise only. `None` when that answer was over before.
     pub(super) async fn outside(&self, prompt: u32, answer: u32) -> Result<Option<f64>, CalibrateError> {
-        let alone = self.ask(prompt, answer).await?;
         let first = self.ask(prompt, 1).await?;
         let begun = Notify::new();
-        let ((written, _), other) = tokio::try_join!(self.send(self.words(prompt), answer, Some(&begun)), async {
-            begun.notified().await;
-            self.ask(prompt, 1).await
-        })?;
-        let took = |sample: &Sample| sample.done_us.saturating_sub(sample.first_us) as f64;
-        let undisturbed = alone.tpot_us().unwrap_or(0.0) * f64::from(written.output.saturating_sub(1));
+        let ((written, _), other) =
+            tokio::try_join!(self.send(self.words(prompt), answer, Choice::default(), Some(&begun)), async {
+                begun.notified().await;
+                self.ask(prompt, 1).await
+            })?;
+        let gaps: Vec<f64> = written.pieces.windows(2).map(|pair| (pair[1].0 - pair[0].0) as f64).collect();
+        let stood_still = gaps.iter().copied().fold(0.0, f64::max) - median(gaps);
         let is_disturbed = other.first_us < written.done_us;
-        Ok(is_disturbed.then(|| first.ttft_us() - (took(&written) - undisturbed)))
+        Ok(is_disturbed.then(|| first.ttft_us() - stood_still))
     }
 
     /// Clients each of which asks one thing after the other.
@@ -153,13 +167,19 @@ impl<'a> Probe<'a> {
     }
 
     /// Makes a request, and notifies when its answer begins or it has ended; gives the tokens of its whole prompt too.
-    async fn send(&self, words: u32, answer: u32, begun: Option<&Notify>) -> Result<(Sample, u32), CalibrateError> {
+    async fn send(
+        &self,
+        words: u32,
+        answer: u32,
+        choice: Choice,
+        begun: Option<&Notify>,
+    ) -> Result<(Sample, u32), CalibrateError> {
         let number = {
             let mut counted = self.counted();
             counted.asked += 1;
             counted.asked
         };
-        let request = prompt::request(words, answer, combine(self.draw, number));
+        let request = prompt::request(words, answer, choice, combine(self.draw, number));
         let pieces = Pieces { clock: &*self.clock, begun, seen: Mutex::default() };
         let asked_us = self.clock.now_us();
         let completion =
@@ -183,6 +203,7 @@ impl<'a> Probe<'a> {
             done_us,
             input: input.saturating_sub(cached).max(1) as u32,
             output: output as u32,
+            prescribed: report.usage.prescribed_tokens.unwrap_or(0) as u32,
             pieces: seen,
         };
         let (ended, about) = {

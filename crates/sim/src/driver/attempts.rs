@@ -11,7 +11,7 @@ use super::flight::{Fate, Flight, NOBODY, Phase};
 use super::happening::{Handle, Happening};
 use super::{Driver, Work};
 use crate::model::{ServiceKind, SimValue};
-use crate::replica::{Prefix, Reply, Request};
+use crate::replica::{Extra, Prefix, Reply, Request};
 use crate::service::{Answer, ApiAsk};
 
 /// What an attempt used and cost.
@@ -193,6 +193,10 @@ impl Driver<'_> {
             session: (talk && session.1 > 0)
                 .then(|| Prefix { id: name, tokens: (node.shared_tokens + session.1).min(flight.input) }),
             keep: talk.then_some(name),
+            extra: match &self.model.services[index].kind {
+                ServiceKind::Pool { choosing, .. } => choosing.extra(node.choice),
+                ServiceKind::Station { .. } | ServiceKind::Api(_) => Extra::default(),
+            },
         };
         let Work::Pool(pool, _) = &mut self.services[index].work else { return };
         // A server counts what the answer may have, not what it will have.

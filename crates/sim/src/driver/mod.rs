@@ -143,7 +143,7 @@ impl<'m> Driver<'m> {
             let work = match &service.kind {
                 ServiceKind::Station { servers } => Work::Station(Station::new(*servers)),
                 ServiceKind::Api(api) => Work::Api(Box::new(Api::new(api))),
-                ServiceKind::Pool { spec, time, overhead_us } => {
+                ServiceKind::Pool { spec, time, overhead_us, .. } => {
                     let mut spec = (**spec).clone();
                     spec.replica.stepwise |= options.stepwise;
                     Work::Pool(Box::new(Pool::new(spec, time.clone())?), *overhead_us)

@@ -13,6 +13,7 @@ use lumos_core::spec::{ArrivalSpec, NodeKind, NodeSpec, ProfileSpec};
 use super::services::Services;
 use super::{Model, NodeModel, Sessions, Workload};
 use crate::chance::Quantity;
+use crate::profile::Choice;
 use crate::trace;
 
 /// What a model is made of beside the scenario.
@@ -218,6 +219,10 @@ impl Builder<'_> {
             self.idle.push(path.clone());
         }
         let agent = text.agent.as_deref().and_then(|agent| self.bundle.agents.get(agent));
+        let choice = agent.map_or_else(Choice::default, |agent| Choice::of(agent.spec()));
+        for service in &candidates {
+            self.services.note_choice(*service, choice);
+        }
         let quantity =
             |spec: &Option<_>, otherwise: f64| spec.as_ref().map_or_else(|| Quantity::fixed(otherwise), Quantity::new);
         NodeModel {
@@ -228,6 +233,7 @@ impl Builder<'_> {
             output: profile.output_tokens.as_ref().map(Quantity::new),
             max_output: agent.and_then(|agent| agent.spec().max_output_tokens()),
             prescribed: profile.prescribed.unwrap_or(0.0),
+            choice,
             shared_tokens: profile.shared_tokens,
             context: profile.context,
             duration: quantity(&profile.duration_s, 0.0),

@@ -19,6 +19,7 @@ use lumos_core::spec::{ArrivalSpec, SloSpec};
 
 use crate::chance::Quantity;
 use crate::iteration::{Affine, Batch, IterationTime};
+use crate::profile::ChoiceTimes;
 use crate::replica::{Outage, PoolSpec};
 use crate::service::ApiModel;
 use crate::trace::Arrival;
@@ -125,6 +126,8 @@ pub enum ServiceKind {
         time: Arc<dyn IterationTime>,
         /// Microseconds that a request takes beside the replica's work: network, tokenizing, sampling of the first token.
         overhead_us: u64,
+        /// What it takes to choose tokens otherwise than the most probable one of all.
+        choosing: ChoiceTimes,
     },
 }
 
@@ -151,7 +154,8 @@ impl Model {
     #[must_use]
     pub fn slowed(mut self, service: &str, factor: f64) -> Self {
         for found in self.services.iter_mut().filter(|found| found.name == service) {
-            let ServiceKind::Pool { time, overhead_us, .. } = &mut found.kind else { continue };
+            let ServiceKind::Pool { time, overhead_us, choosing, .. } = &mut found.kind else { continue };
+            *choosing = choosing.scaled(factor);
             *overhead_us = (*overhead_us as f64 * factor).round() as u64;
             let by_profile = time.clone();
             *time = Arc::new(move |batch: &Batch| {

@@ -1,6 +1,7 @@
 //! What is known of one node.
 
 use crate::chance::Quantity;
+use crate::profile::Choice;
 
 /// What a simulation knows of a node: where its attempts go, how much they ask for, and how its questions go out.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct NodeModel {
     pub(crate) max_output: Option<u32>,
     /// Share of an answer's tokens that its format prescribes.
     pub(crate) prescribed: f64,
+    /// How its answers' tokens are chosen.
+    pub(crate) choice: Choice,
     pub(crate) shared_tokens: u32,
     pub(crate) context: bool,
     pub(crate) duration: Quantity,

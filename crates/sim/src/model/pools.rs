@@ -8,7 +8,8 @@ use super::ServiceKind;
 use super::build::problem;
 use super::services::Services;
 use crate::profile::{
-    Basis, Calibrated, CatalogError, Engines, Format, HardwareCatalog, KvFormat, Models, Profile, ProfileError, Setup,
+    Basis, Calibrated, CatalogError, ChoiceTimes, Engines, Format, HardwareCatalog, KvFormat, Models, Profile,
+    ProfileError, Setup,
 };
 use crate::replica::{Outage, Pool, PoolSpec, Routing, Scaling};
 
@@ -69,7 +70,8 @@ impl Services<'_> {
                     outages: outages.iter().map(outage).collect(),
                 };
                 let overhead_us = profile.request_us.round() as u64;
-                let kind = ServiceKind::Pool { spec: Box::new(spec), time: Arc::new(profile), overhead_us };
+                let choosing = profile.choosing;
+                let kind = ServiceKind::Pool { spec: Box::new(spec), time: Arc::new(profile), overhead_us, choosing };
                 self.checked(name, kind, basis)
             }
             Err(message) => {
@@ -173,7 +175,9 @@ fn pool(spec: &SimulatedSpec, outages: &[ReplicaOutageSpec]) -> Result<(ServiceK
         outages: outages.iter().map(outage).collect(),
     };
     let overhead_us = profile.request_ps() / crate::iteration::PS_PER_US;
-    Ok((ServiceKind::Pool { spec: Box::new(pool), time: Arc::new(profile), overhead_us }, basis))
+    // Kernels tell nothing of it.
+    let choosing = ChoiceTimes::default();
+    Ok((ServiceKind::Pool { spec: Box::new(pool), time: Arc::new(profile), overhead_us, choosing }, basis))
 }
 
 fn outage(spec: &ReplicaOutageSpec) -> Outage {

@@ -9,6 +9,7 @@ use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, Provider, ServiceSp
 
 use super::build::{Sources, problem};
 use super::{ServiceKind, ServiceModel};
+use crate::profile::Choice;
 use crate::service::ApiModel;
 
 /// Services by name, made when a node first needs one.
@@ -52,6 +53,18 @@ impl<'a> Services<'a> {
 
     pub(super) fn is_station(&self, index: u32) -> bool {
         matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
+    }
+
+    /// Notes what is not known of the way in which an answer's tokens are chosen.
+    pub(super) fn note_choice(&mut self, index: u32, choice: Choice) {
+        let service = &self.made[index as usize];
+        let ServiceKind::Pool { choosing, .. } = &service.kind else { return };
+        for way in choosing.unknown(choice) {
+            let assumed = format!("`{}` takes no longer to choose tokens {way}: not measured", service.name);
+            if !self.assumed.contains(&assumed) {
+                self.assumed.push(assumed);
+            }
+        }
     }
 
     /// The position of a service; `None` after a problem was noted.

@@ -3,6 +3,7 @@
 use lumos_core::spec::Quantization;
 use serde::{Deserialize, Serialize};
 
+use super::ChoiceTimes;
 use crate::iteration::{Affine, Batch, IterationTime};
 use crate::replica::ReplicaSpec;
 
@@ -44,6 +45,9 @@ pub struct Calibrated {
     pub kv_token_ns: f64,
     /// Microseconds of a request beside its iterations, in which others are served: network, tokenizing.
     pub request_us: f64,
+    /// What it takes to choose tokens otherwise than the most probable one of all.
+    #[serde(default)]
+    pub choosing: ChoiceTimes,
     /// Sequences that the server serves at the same time.
     pub max_seqs: u32,
     /// Tokens of an iteration.
@@ -99,6 +103,11 @@ impl Calibrated {
         ];
         if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
             return Some(format!("`{name}` is {time}: times are not negative"));
+        }
+        for (name, time) in self.choosing.known() {
+            if let Some(us) = [time.request_us, time.token_us].into_iter().find(|us| !(us.is_finite() && *us >= 0.0)) {
+                return Some(format!("`choosing.{name}` has a time of {us}: times are not negative"));
+            }
         }
         let counts = std::iter::once(0).chain(self.decode_us.iter().map(|(count, _)| *count));
         if counts.zip(&self.decode_us).any(|(before, (count, us))| before >= *count || !(us.is_finite() && *us >= 0.0))
@@ -178,6 +187,7 @@ impl IterationTime for Calibrated {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ChoiceTime;
     use super::*;
 
     fn profile(decode_us: &str) -> Result<Calibrated, String> {
@@ -203,6 +213,16 @@ mod tests {
         assert_eq!(measured.affine(&batch), Affine { base_ps: 63_000_000, per_kv_token_ps: 1_000_000 });
         assert_eq!(measured.tokens_per_s(4, 10), 4e6 / 80.0);
         assert_eq!(Calibrated::parse(&measured.to_ron()), Ok(measured));
+    }
+
+    #[test]
+    fn what_choosing_takes_is_not_negative() {
+        let with = |times: &str| profile(&format!("choosing: (constrained: {times}),"));
+        let known = with("(request_us: 5, token_us: 2)").unwrap();
+        assert_eq!(known.choosing.constrained, Some(ChoiceTime { request_us: 5.0, token_us: 2.0 }));
+        assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
+        let error = with("(request_us: 5, token_us: -2)").unwrap_err();
+        assert_eq!(error, "`choosing.constrained` has a time of -2: times are not negative");
     }
 
     #[test]

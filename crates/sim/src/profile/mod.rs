@@ -7,6 +7,7 @@
 
 mod calibrated;
 mod catalog;
+mod choice;
 mod engine;
 mod format;
 mod hardware;
@@ -19,6 +20,7 @@ mod table;
 
 pub use calibrated::{Calibrated, HeldOut};
 pub use catalog::CatalogError;
+pub use choice::{Choice, ChoiceTime, ChoiceTimes};
 pub use engine::{Engine, Engines};
 pub use format::{Format, KvFormat, Precision};
 pub use hardware::{Attention, Basis, Flops, Hardware, HardwareCatalog};

@@ -86,14 +86,17 @@ fn request() -> impl Strategy<Value = Request> {
     };
     let output = prop_oneof![1 => 0_u32..3, 3 => 1_u32..60, 1 => 60_u32..300];
     let keep = prop_oneof![1 => Just(None), 1 => (0_u64..8).prop_map(Some)];
-    (1_u32..300, output, prefix(0..3), prefix(3..6), keep).prop_map(
-        |(prompt_tokens, output_tokens, prefix, session, keep)| Request {
+    let extra = (0_u64..2_000_000, 0_u64..200_000).prop_map(|(first_ps, next_ps)| Extra { first_ps, next_ps });
+    let extra = prop_oneof![1 => Just(Extra::default()), 1 => extra];
+    (1_u32..300, output, prefix(0..3), prefix(3..6), keep, extra).prop_map(
+        |(prompt_tokens, output_tokens, prefix, session, keep, extra)| Request {
             id: 0,
             prompt_tokens,
             output_tokens,
             prefix,
             session,
             keep,
+            extra,
         },
     )
 }

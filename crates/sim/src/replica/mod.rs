@@ -29,7 +29,7 @@ mod totals;
 use std::{fmt, sync::Arc};
 
 pub use pool::{Outage, Pool, PoolSpec, PoolTotals, Scaling};
-pub use request::{Prefix, Progress, Rejection, Reply, Request, Ticket};
+pub use request::{Extra, Prefix, Progress, Rejection, Reply, Request, Ticket};
 pub use routing::Routing;
 pub use spec::{PrefillWait, ReplicaError, ReplicaSpec, Reserve};
 pub use totals::Totals;

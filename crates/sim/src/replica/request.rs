@@ -19,6 +19,18 @@ pub struct Request {
     /// Keeps prompt and output in the cache, under this id, when the request is done: the session's next turn names it as
     /// `session` (or as `prefix`, where there is no other). A turn with a session keeps under its session's id only.
     pub keep: Option<u64>,
+    /// What its tokens take beside what the profile says of every token.
+    pub extra: Extra,
+}
+
+/// Time that the tokens of one request add to the iterations that bring them, such as that of choosing among those that a
+/// grammar allows. Picoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extra {
+    /// Added to the iteration that ends its prompt, and brings the first token.
+    pub first_ps: u64,
+    /// Added to each iteration in which it decodes.
+    pub next_ps: u64,
 }
 
 /// A stretch of tokens from the beginning of a prompt whose KV cache can be used again. Only whole blocks can.

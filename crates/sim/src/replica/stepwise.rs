@@ -11,7 +11,7 @@ use super::{
     spec::{ReplicaSpec, Reserve},
     totals::Totals,
 };
-use crate::iteration::{Batch, IterationTime};
+use crate::iteration::{Affine, Batch, IterationTime};
 
 /// See [`Replica`](super::Replica), whose methods these are.
 pub(super) struct Stepwise {
@@ -332,6 +332,7 @@ impl Stepwise {
             if sequence.decoding {
                 batch.decodes += 1;
                 kv_tokens += u64::from(sequence.computed);
+                batch.extra_ps += sequence.request.extra.next_ps;
             }
             budget -= new;
             self.compute(index, new, &mut batch);
@@ -348,8 +349,8 @@ impl Stepwise {
                 self.wake(head.arrival_ps);
             }
         } else {
-            let affine = self.time.affine(&batch);
-            let took_ps = affine.base_ps.max(1).saturating_add(affine.per_kv_token_ps.saturating_mul(kv_tokens));
+            let affine = Affine::of(&*self.time, &batch);
+            let took_ps = affine.base_ps.saturating_add(affine.per_kv_token_ps.saturating_mul(kv_tokens));
             self.end_ps = Some(self.boundary_ps.saturating_add(took_ps));
         }
         preempted || admitted || batch.chunks > 0
@@ -378,6 +379,9 @@ impl Stepwise {
         sequence.computed += new;
         sequence.scheduled = new;
         if !sequence.decoding {
+            if sequence.computed == sequence.tokens() {
+                batch.extra_ps += sequence.request.extra.first_ps;
+            }
             self.cache.share(&sequence.request, &mut sequence.hold, sequence.computed);
         }
     }

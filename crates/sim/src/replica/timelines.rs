@@ -21,7 +21,7 @@ fn small(max_num_batched_tokens: u32, max_num_seqs: u32, kv_blocks: u32) -> Repl
 }
 
 fn request(id: u64, prompt_tokens: u32, output_tokens: u32) -> Request {
-    Request { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None }
+    Request { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None, extra: Extra::default() }
 }
 
 /// Shares of its time apart, see the test of those.
@@ -64,6 +64,19 @@ fn decodes_come_first_and_prompts_share_what_is_left() -> Outcome {
         drain(&mut replica),
         [done(1, 0, ends[1], ends[1]), done(2, ends[0], ends[2], ends[2]), done(0, 0, ends[0], ends[3])]
     );
+    Ok(())
+}
+
+#[test]
+fn what_a_token_takes_beside_its_iteration_is_waited_for_by_all() -> Outcome {
+    let mut replica = replica(small(4, 4, 100))?;
+    let extra = Extra { first_ps: 100 * PS_PER_US, next_ps: 20 * PS_PER_US };
+    replica.submit(0, request(0, 2, 4))?;
+    replica.submit(0, Request { extra, ..request(1, 5, 3) })?;
+    // [0: 2, 1: 2], [0 decodes, 1: 3 and its first token], [both decode] twice.
+    let ends = [1_004, 2_009 + 100, 3_117 + 20];
+    let last = ends[2] + 1_010 + 20;
+    assert_eq!(drain(&mut replica), [done(0, 0, ends[0], last), done(1, 0, ends[1], last)]);
     Ok(())
 }
 

@@ -81,7 +81,7 @@ mod tests {
     fn sample(first_us: u64, per_token_us: u64, output: u32) -> Sample {
         let done_us = first_us + per_token_us * u64::from(output - 1);
         let pieces = (0..output).map(|n| (first_us + per_token_us * u64::from(n), u64::from(n) + 1)).collect();
-        Sample { asked_us: 0, first_us, done_us, input: 100, output, pieces }
+        Sample { asked_us: 0, first_us, done_us, input: 100, output, prescribed: 0, pieces }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     iteration::{Affine, Batch},
-    replica::Prefix,
+    replica::{Extra, Prefix},
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn spec(replicas: u32, routing: Routing) -> PoolSpec {
 }
 
 fn request(id: u64, output_tokens: u32) -> Request {
-    Request { id, prompt_tokens: 100, output_tokens, prefix: None, session: None, keep: None }
+    Request { id, prompt_tokens: 100, output_tokens, prefix: None, session: None, keep: None, extra: Extra::default() }
 }
 
 fn drain(pool: &mut Pool) -> Vec<Reply> {
@@ -205,7 +205,15 @@ fn play(load: &Load, stepwise: bool) -> Result<Seen, TestCaseError> {
         }
         let prefix = session.map(|id| Prefix { id, tokens: *prompt_tokens });
         let (prompt_tokens, output_tokens) = (*prompt_tokens, *output_tokens);
-        let request = Request { id: id as u64, prompt_tokens, output_tokens, prefix, session: None, keep: *session };
+        let request = Request {
+            id: id as u64,
+            prompt_tokens,
+            output_tokens,
+            prefix,
+            session: None,
+            keep: *session,
+            extra: Extra::default(),
+        };
         tickets.push(pool.submit(now_us, request).map_err(|e| TestCaseError::fail(e.to_string()))?);
         for index in load.cancels.iter().filter(|index| index.index(load.requests.len()) == id) {
             pool.advance(now_us, &mut replies);

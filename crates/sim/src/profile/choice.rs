@@ -1,0 +1,123 @@
+//! What it takes to choose tokens otherwise than the most probable one of all: as a schema allows, with penalties, by lot.
+
+use lumos_core::spec::{AgentSpec, DecodingSpec, GeneratorFormat};
+use serde::{Deserialize, Serialize};
+
+use crate::iteration::PS_PER_US;
+use crate::replica::Extra;
+
+/// How the tokens of an answer are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Choice {
+    /// Among those that a JSON Schema, a regular expression or a list of answers allows.
+    pub is_constrained: bool,
+    /// With a repetition penalty.
+    pub is_penalised: bool,
+    /// By lot: at a temperature above 0.
+    pub is_drawn: bool,
+}
+
+/// What a way of choosing adds. It is the server's own time: all that it serves meanwhile wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChoiceTime {
+    /// Microseconds of a request, whatever its length.
+    pub request_us: f64,
+    /// Microseconds of each token of its answer.
+    pub token_us: f64,
+}
+
+/// What each way of choosing adds to the most probable token of all; `None` where nobody has measured it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChoiceTimes {
+    /// [`Choice::is_constrained`].
+    pub constrained: Option<ChoiceTime>,
+    /// [`Choice::is_penalised`].
+    pub penalised: Option<ChoiceTime>,
+    /// [`Choice::is_drawn`].
+    pub drawn: Option<ChoiceTime>,
+}
+
+impl Choice {
+    /// How an agent has its tokens chosen; the default for roles that ask no model for a text.
+    pub fn of(agent: &AgentSpec) -> Self {
+        let with = |is_constrained: bool, decoding: &DecodingSpec| Self {
+            is_constrained,
+            is_penalised: decoding.repetition_penalty.is_some_and(|penalty| penalty > 1.0),
+            is_drawn: decoding.temperature.is_some_and(|temperature| temperature > 0.0),
+        };
+        match agent {
+            AgentSpec::Planner(spec) => with(true, &spec.decoding),
+            AgentSpec::Router(spec) => with(true, &spec.decoding),
+            AgentSpec::Judge(spec) => with(true, &spec.decoding),
+            AgentSpec::Generator(spec) => with(spec.format != GeneratorFormat::Text, &spec.decoding),
+            AgentSpec::Retriever(_) | AgentSpec::Forecaster(_) | AgentSpec::Guard(_) | AgentSpec::Tool(_) => {
+                Self::default()
+            }
+        }
+    }
+}
+
+impl ChoiceTimes {
+    /// What these ways of choosing add, those of them that are known, together.
+    pub fn extra(&self, choice: Choice) -> Extra {
+        let mut extra = Extra::default();
+        for time in self.of(choice).filter_map(|(_, time)| time) {
+            let ps = |us: f64| (us * PS_PER_US as f64).round() as u64;
+            extra.first_ps += ps(time.request_us + time.token_us);
+            extra.next_ps += ps(time.token_us);
+        }
+        extra
+    }
+
+    /// The ways of choosing, in words, of which nothing is known.
+    pub(crate) fn unknown(&self, choice: Choice) -> impl Iterator<Item = &'static str> {
+        self.of(choice).filter(|(_, time)| time.is_none()).map(|(words, _)| words)
+    }
+
+    fn of(&self, choice: Choice) -> impl Iterator<Item = (&'static str, Option<ChoiceTime>)> + use<> {
+        [
+            (choice.is_constrained, "as a schema or a format allows", self.constrained),
+            (choice.is_penalised, "with a repetition penalty", self.penalised),
+            (choice.is_drawn, "at a temperature", self.drawn),
+        ]
+        .into_iter()
+        .filter_map(|(is_so, words, time)| is_so.then_some((words, time)))
+    }
+
+    /// All that is known, with its name.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&'static str, ChoiceTime)> + use<> {
+        [("constrained", self.constrained), ("penalised", self.penalised), ("drawn", self.drawn)]
+            .into_iter()
+            .filter_map(|(name, time)| Some((name, time?)))
+    }
+
+    /// When everything takes `factor` times as long.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let scaled = |time: Option<ChoiceTime>| {
+            time.map(|time| ChoiceTime { request_us: time.request_us * factor, token_us: time.token_us * factor })
+        };
+        Self { constrained: scaled(self.constrained), penalised: scaled(self.penalised), drawn: scaled(self.drawn) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_adds_up_and_what_is_not_is_named() {
+        let times = ChoiceTimes {
+            constrained: Some(ChoiceTime { request_us: 10.0, token_us: 2.0 }),
+            penalised: Some(ChoiceTime { request_us: 0.0, token_us: 0.5 }),
+            drawn: None,
+        };
+        let all = Choice { is_constrained: true, is_penalised: true, is_drawn: true };
+        assert_eq!(times.extra(all), Extra { first_ps: 12_500_000, next_ps: 2_500_000 });
+        assert_eq!(times.unknown(all).collect::<Vec<_>>(), ["at a temperature"]);
+        assert_eq!(times.extra(Choice::default()), Extra::default());
+        assert_eq!(times.scaled(2.0).extra(all), Extra { first_ps: 25_000_000, next_ps: 5_000_000 });
+    }
+}
