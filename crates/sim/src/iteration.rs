@@ -13,8 +13,6 @@ pub struct Batch {
     pub chunk_pairs: u64,
     /// Tokens that those chunks find in the KV cache, together: the `p` of each.
     pub chunk_history: u64,
-    /// Picoseconds that come on top of what a profile says: [`Extra`](crate::replica::Extra) of its sequences.
-    pub extra_ps: u64,
 }
 
 /// The time of an iteration in picoseconds: `base_ps + per_kv_token_ps · kv`, where `kv` is the number of tokens that
@@ -29,21 +27,17 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// What `time` says of a batch, and what comes on top; at least a picosecond.
-    pub(crate) fn of(time: &dyn IterationTime, batch: &Batch) -> Self {
-        time.affine(batch).and(batch.extra_ps)
-    }
-
     /// With so many picoseconds more; at least one in all.
-    pub(crate) fn and(self, extra_ps: u64) -> Self {
-        Self { base_ps: self.base_ps.max(1).saturating_add(extra_ps), ..self }
+    pub(crate) fn and(self, extra_ps: u128) -> Self {
+        let base_ps = u128::from(self.base_ps.max(1)).saturating_add(extra_ps);
+        Self { base_ps: u64::try_from(base_ps).unwrap_or(u64::MAX), ..self }
     }
 }
 
 /// A profile of a model on some hardware: what an iteration takes.
 ///
 /// Right: a pure function of the batch; a replica asks once per change of its batch and keeps the answer. Wrong: noise
-/// in here, or `extra_ps`; what varies from request to request belongs to the workload.
+/// in here; what varies from request to request belongs to the workload.
 pub trait IterationTime: Send + Sync {
     /// The time of an iteration over `batch`.
     fn affine(&self, batch: &Batch) -> Affine;

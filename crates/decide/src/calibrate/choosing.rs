@@ -1,41 +1,32 @@
 //! What it takes to choose tokens as a schema allows, with a penalty or by lot: such requests beside plain ones.
 
-use lumos_sim::profile::{Calibrated, Choice, ChoiceTime, ChoiceTimes};
+use lumos_sim::profile::{Calibrated, ChoiceTime, ChoiceTimes};
 
+use super::design::Choosing;
 use super::fit::{four_digits, median};
 use super::probe::{Probe, Sample};
 use super::{CalibrateError, predict};
-
-/// The ways that are measured, in words.
-const WAYS: [(Choice, &str); 3] = [
-    (Choice { is_constrained: true, is_penalised: false, is_drawn: false }, "as a schema allows"),
-    (Choice { is_constrained: false, is_penalised: true, is_drawn: false }, "with a repetition penalty"),
-    (Choice { is_constrained: false, is_penalised: false, is_drawn: true }, "at a temperature"),
-];
 
 /// Requests of each way, and plain ones among them.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
     plain: Vec<Sample>,
     chosen: [Vec<Sample>; 3],
-    /// Why a way could not be measured.
-    refused: [Option<String>; 3],
+    /// Why a way is not asked for any more.
+    failed: [Option<String>; 3],
 }
 
 impl Ways {
-    /// Asks for answers of two lengths so many times, in all ways in turn. A server that refuses a way is not asked for it again.
-    pub(super) async fn measure(
-        &mut self,
-        probe: &Probe<'_>,
-        (prompt, answers, times): (u32, [u32; 2], u32),
-    ) -> Result<(), CalibrateError> {
-        for answer in answers.repeat(times as usize) {
-            self.plain.push(probe.ask(prompt, answer).await?);
-            for (at, (choice, _)) in WAYS.iter().enumerate() {
-                if self.refused[at].is_none() {
-                    match probe.ask_choosing(prompt, answer, *choice).await {
+    /// Asks for answers of two lengths so many times, in all ways in turn. A way that fails is not asked for again: plain requests
+    /// show whether the server is at fault.
+    pub(super) async fn measure(&mut self, probe: &Probe<'_>, of: &Choosing) -> Result<(), CalibrateError> {
+        for answer in of.answers.repeat(of.times as usize) {
+            self.plain.push(probe.ask(of.prompt, answer).await?);
+            for (at, choice) in ChoiceTimes::WAYS.into_iter().enumerate() {
+                if self.failed[at].is_none() {
+                    match probe.ask_choosing(of.prompt, answer, choice).await {
                         Ok(sample) => self.chosen[at].push(sample),
-                        Err(error) => self.refused[at] = Some(error.to_string()),
+                        Err(error) => self.failed[at] = Some(error.to_string()),
                     }
                 }
             }
@@ -45,63 +36,82 @@ impl Ways {
 
     /// What the ways take by these requests.
     pub(super) fn fit(&self, profile: &Calibrated) -> ChoiceTimes {
-        let [constrained, penalised, drawn] = [0, 1, 2].map(|at| {
-            let is_known = self.refused[at].is_none() && !self.chosen[at].is_empty();
-            is_known.then(|| beyond(profile, &self.plain, &self.chosen[at]))
-        });
+        let [constrained, penalised, drawn] =
+            self.chosen.each_ref().map(|chosen| is_enough(chosen).then(|| beyond(profile, &self.plain, chosen)));
         ChoiceTimes { constrained, penalised, drawn }
     }
 
     /// The ways that could not be measured, in words.
     pub(super) fn unknown(&self) -> impl Iterator<Item = String> {
-        WAYS.iter().zip(&self.refused).filter_map(|((_, way), refused)| {
-            let why = refused.as_ref()?;
-            Some(format!("what it takes to choose tokens {way} was not measured: {why}"))
+        let ways = ChoiceTimes::default().ways().into_iter().zip(self.chosen.iter().zip(&self.failed));
+        ways.filter(|(_, (chosen, _))| !is_enough(chosen)).map(|((_, way, _), (_, failed))| {
+            let why = failed.as_deref().unwrap_or("too few answers");
+            format!("choosing tokens {way} takes no longer than the most probable one: it was not measured ({why})")
         })
     }
 }
 
-/// What `chosen` take beyond what a profile says, which is taken to be as far off as it is of `plain`.
+/// Whether there is a short answer and a long one.
+fn is_enough(chosen: &[Sample]) -> bool {
+    chosen.len() > 1
+}
+
+/// What `chosen` take beyond `plain` ones of the same lengths, both beside what a profile says of them: how far off that is cancels.
 fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTime {
-    let predicted = |sample: &Sample| {
-        let found = predict::closed_loop(profile, &[vec![sample.lengths()]]);
-        found.iter().map(|request| (request.done_us - request.asked_us) as f64).sum::<f64>()
+    let off = |samples: &[Sample]| {
+        let of = |sample: &Sample| {
+            let (input, generated) = sample.lengths();
+            let found = predict::closed_loop(profile, &[vec![(input, generated)]]);
+            let predicted_us: u64 = found.iter().map(|request| request.done_us - request.asked_us).sum();
+            (f64::from(generated), sample.latency_us() - predicted_us as f64)
+        };
+        Line::through(&samples.iter().map(of).collect::<Vec<_>>())
     };
-    let factor = median(plain.iter().map(|sample| sample.latency_us() / predicted(sample).max(1.0)).collect());
-    let generated = |sample: &Sample| f64::from(sample.lengths().1);
-    let rest: Vec<(f64, f64)> = chosen
-        .iter()
-        .map(|sample| (generated(sample), sample.latency_us() / factor.max(0.01) - predicted(sample)))
-        .collect();
-    let (request_us, token_us) = line(&rest);
+    let (plain, chosen) = (off(plain), off(chosen));
+    let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, chosen.at(tokens) - plain.at(tokens)));
+    let Line { at_none: request_us, slope: token_us, .. } = Line::through(&ends).rising();
     ChoiceTime { request_us: four_digits(request_us), token_us: four_digits(token_us) }
 }
 
-/// A line through short and long answers, by the medians of each; neither of its parts is negative. Answers of one length tell
-/// nothing of what is a request's: all of it is their tokens'.
-fn line(rest: &[(f64, f64)]) -> (f64, f64) {
-    let middle = f64::midpoint(
-        rest.iter().map(|(tokens, _)| *tokens).fold(f64::INFINITY, f64::min),
-        rest.iter().map(|(tokens, _)| *tokens).fold(0.0, f64::max),
-    );
-    let (short, long): (Vec<_>, Vec<_>) = rest.iter().partition(|(tokens, _)| *tokens < middle);
-    let of = |group: &[(f64, f64)]| {
-        let tokens = median(group.iter().map(|(tokens, _)| *tokens).collect());
-        (tokens, median(group.iter().map(|(_, us)| *us).collect()))
-    };
-    let (long_tokens, long_us) = of(&long);
-    if short.is_empty() {
-        return (0.0, (long_us / long_tokens.max(1.0)).max(0.0));
+/// Microseconds by tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Line {
+    at_none: f64,
+    slope: f64,
+    /// What it leads through: short answers and long ones.
+    short_tokens: f64,
+    long_tokens: f64,
+}
+
+impl Line {
+    /// A line through the medians of short answers and of long ones. Answers of one length tell nothing of what is a request's: all
+    /// of it is their tokens'.
+    fn through(points: &[(f64, f64)]) -> Self {
+        let tokens = || points.iter().map(|(tokens, _)| *tokens);
+        let middle = f64::midpoint(tokens().fold(f64::INFINITY, f64::min), tokens().fold(0.0, f64::max));
+        let (short, long): (Vec<_>, Vec<_>) = points.iter().partition(|(tokens, _)| *tokens < middle);
+        let of = |group: &[(f64, f64)]| {
+            let tokens = median(group.iter().map(|(tokens, _)| *tokens).collect());
+            (tokens, median(group.iter().map(|(_, us)| *us).collect()))
+        };
+        let (long_tokens, long_us) = of(&long);
+        let (short_tokens, short_us) = if short.is_empty() { (0.0, 0.0) } else { of(&short) };
+        let slope = (long_us - short_us) / (long_tokens - short_tokens).max(1.0);
+        Self { at_none: short_us - slope * short_tokens, slope, short_tokens, long_tokens }
     }
-    let (short_tokens, short_us) = of(&short);
-    let token_us = (long_us - short_us) / (long_tokens - short_tokens);
-    let request_us = short_us - token_us * short_tokens;
-    if token_us < 0.0 {
-        (f64::midpoint(short_us, long_us).max(0.0), 0.0)
-    } else if request_us < 0.0 {
-        (0.0, (long_us / long_tokens).max(0.0))
-    } else {
-        (request_us, token_us)
+
+    fn at(&self, tokens: f64) -> f64 {
+        self.at_none + self.slope * tokens
+    }
+
+    /// The nearest line neither of whose parts is negative.
+    fn rising(self) -> Self {
+        let (at_none, slope) = match (self.at_none < 0.0, self.slope < 0.0) {
+            (_, true) => (self.at(f64::midpoint(self.short_tokens, self.long_tokens)).max(0.0), 0.0),
+            (true, false) => (0.0, (self.at(self.long_tokens) / self.long_tokens.max(1.0)).max(0.0)),
+            (false, false) => (self.at_none, self.slope),
+        };
+        Self { at_none, slope, ..self }
     }
 }
 
@@ -111,11 +121,38 @@ mod tests {
 
     #[test]
     fn a_line_leads_through_short_and_long_answers_and_is_never_negative() {
-        let found = line(&[(8.0, 46.0), (8.0, 900.0), (8.0, 46.0), (88.0, 206.0), (96.0, 222.0), (90.0, 210.0)]);
-        assert_eq!(found, (30.0, 2.0));
-        assert_eq!(line(&[(8.0, 40.0), (88.0, 20.0)]), (30.0, 0.0));
-        assert_eq!(line(&[(8.0, -40.0), (88.0, 88.0)]), (0.0, 1.0));
-        assert_eq!(line(&[(50.0, 100.0), (50.0, 100.0)]), (0.0, 2.0));
-        assert_eq!(line(&[(50.0, -100.0), (50.0, -100.0)]), (0.0, 0.0));
+        let found = |points: &[(f64, f64)]| {
+            let line = Line::through(points).rising();
+            (line.at_none.round(), (line.slope * 1e6).round() / 1e6)
+        };
+        let points = [(8.0, 46.0), (8.0, 900.0), (8.0, 46.0), (88.0, 206.0), (96.0, 222.0), (90.0, 210.0)];
+        assert_eq!(found(&points), (30.0, 2.0));
+        assert_eq!(found(&[(8.0, 40.0), (88.0, 20.0)]), (30.0, 0.0));
+        assert_eq!(found(&[(8.0, -40.0), (88.0, 88.0)]), (0.0, 1.0));
+        assert_eq!(found(&[(50.0, 100.0), (50.0, 100.0)]), (0.0, 2.0));
+        assert_eq!(found(&[(50.0, -100.0), (50.0, -100.0)]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn how_far_off_a_profile_is_cancels() {
+        let profile = Calibrated::parse(
+            r#"Profile(
+                name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 0, sequence_us: 1000, prompt_us: 0,
+                prompt_token_us: 100, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
+                max_seqs: 1, max_batched_tokens: 512, kv_tokens: 512,
+            )"#,
+        )
+        .unwrap();
+        // A twentieth slower than the profile, and 9 ms more of a request.
+        let sample = |output: u32, more_us: u64| Sample {
+            done_us: (5_000 + u64::from(output - 1) * 1_000) * 21 / 20 + 9_000 + more_us,
+            input: 50,
+            output,
+            ..Sample::default()
+        };
+        let plain: Vec<Sample> = [8, 8, 96, 70].map(|output| sample(output, 0)).to_vec();
+        let chosen: Vec<Sample> = [8, 8, 90, 84].map(|output| sample(output, 4_000 + 500 * u64::from(output))).to_vec();
+        let found = beyond(&profile, &plain, &chosen);
+        assert!((found.request_us - 4_000.0).abs() < 50.0 && (found.token_us - 500.0).abs() < 1.0, "{found:?}");
     }
 }

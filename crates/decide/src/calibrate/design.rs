@@ -22,13 +22,24 @@ pub(super) struct Design {
     pub repeats: u32,
     /// Tokens of the prompts of bursts, and of the answers.
     pub burst: (Vec<u32>, u32),
-    /// Tokens of a prompt, and of answers whose tokens are chosen in different ways; each is asked for so many times in a round.
-    pub choosing: (u32, [u32; 2], u32),
+    /// Requests whose tokens are chosen in different ways.
+    pub choosing: Choosing,
     /// Requests of a held-out load.
     pub held_out_requests: u32,
     /// Tokens of prompt and answer together at most.
     pub context: u32,
     quick: bool,
+}
+
+/// The requests of a round whose tokens are chosen in different ways.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Choosing {
+    /// Tokens of their prompts.
+    pub prompt: u32,
+    /// Tokens of their answers.
+    pub answers: [u32; 2],
+    /// How often each is asked for.
+    pub times: u32,
 }
 
 impl Design {
@@ -45,7 +56,8 @@ impl Design {
         if prompts.len() < 2 {
             return Err(CalibrateError::SmallContext { context });
         }
-        let choosing = (prompts[0], [8, longest], if options.quick { 1 } else { 2 });
+        let choosing =
+            Choosing { prompt: prompts[0], answers: [answers[0], longest], times: if options.quick { 1 } else { 2 } };
         Ok(Self { prompts, answers, repeats, burst, choosing, held_out_requests, context, quick: options.quick })
     }
 
@@ -55,7 +67,7 @@ impl Design {
         let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
         let beside = if most_clients > 1 { self.repeats * 2 * 3 } else { 0 };
-        let choosing = self.repeats * self.choosing.2 * 2 * 4;
+        let choosing = self.repeats * self.choosing.times * 2 * 4;
         u64::from(4 + singles + bursts + beside + choosing + held_out)
     }
 

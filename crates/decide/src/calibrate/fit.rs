@@ -93,15 +93,12 @@ pub(super) fn fit(profile: &mut Calibrated, alone: &[Sample], decodes: &[Decode]
 /// A time of its own for each number of sequences, and one price, which is not negative, of each token that they hold: least
 /// squares of relative errors. Microseconds.
 fn by_sequences(decodes: &[Decode]) -> (Vec<(u32, f64)>, f64) {
-    let mut groups: BTreeMap<u32, Vec<&Decode>> = BTreeMap::new();
-    for decode in decodes {
-        groups.entry(decode.sequences as u32).or_default().push(decode);
-    }
+    let groups = grouped(decodes.iter().map(|decode| (decode.sequences as u32, decode)), <[&Decode]>::to_vec);
     let weight = |decode: &Decode| decode.iteration_us.max(1.0).powi(-2);
     // Of each group the sequences, and the means of what they hold and of the times.
     let mut means = Vec::new();
     let (mut together, mut spread) = (0.0, 0.0);
-    for (sequences, group) in &groups {
+    for group in &groups {
         let all: f64 = group.iter().map(|decode| weight(decode)).sum();
         let kv_tokens = group.iter().map(|decode| weight(decode) * decode.kv_tokens).sum::<f64>() / all;
         let iteration_us = group.iter().map(|decode| weight(decode) * decode.iteration_us).sum::<f64>() / all;
@@ -110,7 +107,7 @@ fn by_sequences(decodes: &[Decode]) -> (Vec<(u32, f64)>, f64) {
             together += weight(decode) * off * (decode.iteration_us - iteration_us);
             spread += weight(decode) * off * off;
         }
-        means.push((*sequences, kv_tokens, iteration_us));
+        means.push((group[0].sequences as u32, kv_tokens, iteration_us));
     }
     // What is held takes no longer than the whole.
     let most = means.iter().map(|(_, kv_tokens, us)| us / kv_tokens.max(1.0)).fold(f64::INFINITY, f64::min);
@@ -148,7 +145,7 @@ fn pairs(tokens: f64) -> f64 {
 }
 
 /// What `of` makes of each group of equal keys.
-fn grouped<'a, K: Ord, T: 'a, R>(keyed: impl Iterator<Item = (K, &'a T)>, of: impl Fn(&[&T]) -> R) -> Vec<R> {
+fn grouped<'a, K: Ord, T: 'a, R>(keyed: impl Iterator<Item = (K, &'a T)>, of: impl Fn(&[&'a T]) -> R) -> Vec<R> {
     let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
     for (key, entry) in keyed {
         groups.entry(key).or_default().push(entry);

@@ -169,7 +169,7 @@ async fn measure(
             }
         }
         probe.about("other ways to choose tokens");
-        ways.measure(&probe, design.choosing).await?;
+        ways.measure(&probe, &design.choosing).await?;
         if served > 1 {
             probe.about("a request while another is answered");
             for _ in 0..2 {
@@ -219,6 +219,12 @@ async fn measure(
     if served > 1 && outside.is_empty() {
         assumptions.push(
             "nobody waits for what a prompt takes whatever its length: it was not seen to delay others".to_owned(),
+        );
+    }
+    if served > 1 {
+        assumptions.push(
+            "choosing tokens otherwise than the most probable one was measured of single requests: the server does it for one after the other"
+                .to_owned(),
         );
     }
     if !is_whole && options.most_clients > 1 {

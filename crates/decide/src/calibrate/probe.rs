@@ -77,6 +77,9 @@ struct Counted {
     about: String,
 }
 
+/// Pieces of an answer by which it is known how often they come.
+const FEWEST_PIECES: usize = 8;
+
 /// Words of the prompts by which tokens per word are found.
 const FEW: u32 = 10;
 const MANY: u32 = 60;
@@ -148,10 +151,10 @@ impl<'a> Probe<'a> {
                 begun.notified().await;
                 self.ask(prompt, 1).await
             })?;
-        let gaps: Vec<f64> = written.pieces.windows(2).map(|pair| (pair[1].0 - pair[0].0) as f64).collect();
-        let stood_still = gaps.iter().copied().fold(0.0, f64::max) - median(gaps);
         let is_disturbed = other.first_us < written.done_us;
-        Ok(is_disturbed.then(|| first.ttft_us() - stood_still))
+        Ok(stood_still_us(&written.pieces, other.asked_us, other.first_us)
+            .filter(|_| is_disturbed)
+            .map(|us| first.ttft_us() - us))
     }
 
     /// Clients each of which asks one thing after the other.
@@ -216,6 +219,18 @@ impl<'a> Probe<'a> {
     }
 }
 
+/// For how long longer than usual pieces did not come, of those that were due in a time; `None` when there are too few of them to
+/// tell what is usual.
+fn stood_still_us(pieces: &[(u64, u64)], from_us: u64, until_us: u64) -> Option<f64> {
+    let gaps = || pieces.windows(2).map(|pair| (pair[0].0, pair[1].0, pair[1].0.saturating_sub(pair[0].0) as f64));
+    if pieces.len() < FEWEST_PIECES {
+        return None;
+    }
+    let usual_us = median(gaps().map(|(_, _, us)| us).collect());
+    let disturbed = gaps().filter(|(begin_us, end_us, _)| *end_us > from_us && *begin_us < until_us);
+    Some(disturbed.map(|(_, _, us)| us - usual_us).sum())
+}
+
 /// Notes when pieces come.
 struct Pieces<'a> {
     clock: &'a dyn Clock,
@@ -228,5 +243,21 @@ impl DeltaSink for Pieces<'_> {
         let at_us = self.clock.now_us();
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push((at_us, delta.output_tokens));
         self.begun.filter(|_| delta.output_tokens > 0).into_iter().for_each(Notify::notify_one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_stands_still_while_another_request_is_read() {
+        let mut pieces: Vec<(u64, u64)> = (0..12).map(|number| (number * 100, number + 1)).collect();
+        // A hiccup before, then two iterations that read a prompt.
+        for (at, more_us) in [(3, 5_000), (6, 400), (7, 300)] {
+            pieces[at..].iter_mut().for_each(|(at_us, _)| *at_us += more_us);
+        }
+        assert_eq!(stood_still_us(&pieces, 5_450, 6_400), Some(700.0));
+        assert_eq!(stood_still_us(&pieces[..7], 5_450, 6_400), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use lumos_decide::calibrate::{CalibrateError, CalibrateOptions, Calibration, calibrate};
 use lumos_engine::CancellationToken;
-use lumos_sim::profile::Calibrated;
+use lumos_sim::profile::{Calibrated, ChoiceTime};
 
 use super::servers::{Server, Virtual};
 
@@ -73,6 +73,29 @@ async fn others_wait_for_a_prompt_and_not_for_its_way() {
     near(profile.request_us, 100_000.0, 6.0, "a request's way");
     near(profile.prompt_us, 40_000.0, 15.0, "a prompt without tokens");
     near(profile.iteration_us + profile.request_us + profile.prompt_us, 140_000.0, 2.0, "together");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_choosing_takes_is_found_beside_plain_requests() {
+    let server = Server { schema_ms: Some((4, 30)), penalty_ms: 1, ..Server::new(4, 40, 1, 0, |served| 8 * served) };
+    let found = calibrated(&server).await.expect("it answers");
+    let choosing = found.profile.choosing;
+    let (constrained, penalised) = (choosing.constrained.expect("known"), choosing.penalised.expect("known"));
+    near(constrained.token_us, 4000.0, 1.0, "a token of a schema");
+    near(constrained.request_us, 30_000.0, 3.0, "a schema");
+    near(penalised.token_us, 1000.0, 1.0, "a penalty");
+    assert_eq!(choosing.drawn, Some(ChoiceTime { request_us: 0.0, token_us: 0.0 }));
+    assert!(
+        found.assumptions.iter().any(|it| it.contains("was measured of single requests")),
+        "{:?}",
+        found.assumptions
+    );
+
+    let found = calibrated(&Server { schema_ms: None, ..server }).await.expect("it answers the rest");
+    let choosing = found.profile.choosing;
+    assert_eq!((choosing.constrained, choosing.penalised.is_some()), (None, true));
+    let why = found.assumptions.iter().find(|it| it.contains("as a schema allows"));
+    assert!(why.is_some_and(|why| why.contains("no schemas here")), "{:?}", found.assumptions);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lumos_core::{
-    Backend, BackendError, BackendInfo, Basis, CallReport, ChatRequest, Clock, Completion, Delta, DeltaSink,
-    Embeddings, Usage,
+    Backend, BackendError, BackendErrorKind, BackendInfo, Basis, CallReport, ChatRequest, Clock, Completion, Delta,
+    DeltaSink, Embeddings, OutputFormat, Usage,
 };
 use tokio::sync::{RwLock, Semaphore};
 use tokio::time::{Instant, sleep};
@@ -42,6 +42,10 @@ pub struct Server {
     pub token_ms: u64,
     /// Of each token beside that, by how many requests are served.
     pub beside_ms: fn(u64) -> u64,
+    /// Of each token, and of a request, that are chosen as a schema allows; `None` refuses schemas.
+    pub schema_ms: Option<(u64, u64)>,
+    /// Of each token with a repetition penalty.
+    pub penalty_ms: u64,
     /// Whether it says how many tokens there were.
     pub counts: bool,
     /// Requests that are served.
@@ -61,6 +65,8 @@ impl Server {
             prompt_ms,
             token_ms,
             beside_ms,
+            schema_ms: Some((0, 0)),
+            penalty_ms: 0,
             counts: true,
             served: AtomicU64::new(0),
             computes: RwLock::new(()),
@@ -90,17 +96,24 @@ impl Backend for Server {
     async fn chat(&self, request: ChatRequest, deltas: &dyn DeltaSink) -> Result<Completion, BackendError> {
         let input = 20 + request.messages[0].content.split_whitespace().count() as u64;
         let output = u64::from(request.decoding.max_tokens);
+        let (token_ms, once_ms) = match (&request.format, self.schema_ms) {
+            (OutputFormat::Text, _) => (0, 0),
+            (_, Some(times)) => times,
+            (_, None) => return Err(BackendError::new(BackendErrorKind::InvalidRequest, "no schemas here")),
+        };
+        let is_penalised = request.decoding.repetition_penalty != 1.0;
+        let more_ms = token_ms + if is_penalised { self.penalty_ms } else { 0 };
         sleep(Duration::from_millis(self.away_ms)).await;
         let _slot = self.slots.acquire().await.expect("it is never closed");
         let prompt = self.computes.write().await;
-        sleep(Duration::from_millis(self.first_ms + self.prompt_ms * input)).await;
+        sleep(Duration::from_millis(self.first_ms + self.prompt_ms * input + once_ms + more_ms)).await;
         drop(prompt);
         self.served.fetch_add(1, Ordering::SeqCst);
         deltas.delta(Delta { text: "1", output_tokens: 1 });
         for token in 2..=output {
             let _token = self.computes.read().await;
             let beside = self.served.load(Ordering::SeqCst);
-            sleep(Duration::from_millis(self.token_ms + (self.beside_ms)(beside))).await;
+            sleep(Duration::from_millis(self.token_ms + (self.beside_ms)(beside) + more_ms)).await;
             deltas.delta(Delta { text: "1", output_tokens: token });
         }
         self.served.fetch_sub(1, Ordering::SeqCst);

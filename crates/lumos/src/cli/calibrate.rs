@@ -154,12 +154,7 @@ fn coefficients(calibration: &Calibration) -> Table {
     row("a token of a prompt", profile.prompt_token_us, "µs");
     row("a pair of a prompt's tokens", profile.prompt_pair_ns, "ns");
     row("a token in the KV cache", profile.kv_token_ns, "ns");
-    let choosing = profile.choosing;
-    for (way, time) in [
-        ("as a schema allows", choosing.constrained),
-        ("with a repetition penalty", choosing.penalised),
-        ("at a temperature", choosing.drawn),
-    ] {
+    for (_, way, time) in profile.choosing.ways() {
         if let Some(time) = time {
             row(&format!("a token chosen {way}, more"), time.token_us, "µs");
             row("a request of such tokens, more", time.request_us, "µs");

@@ -10,7 +10,7 @@ use lumos_core::{Basis, CallReport, Usage, Usd};
 use super::flight::{Fate, Flight, NOBODY, Phase};
 use super::happening::{Handle, Happening};
 use super::{Driver, Work};
-use crate::model::{ServiceKind, SimValue};
+use crate::model::{NodeModel, ServiceKind, SimValue};
 use crate::replica::{Extra, Prefix, Reply, Request};
 use crate::service::{Answer, ApiAsk};
 
@@ -193,10 +193,7 @@ impl Driver<'_> {
             session: (talk && session.1 > 0)
                 .then(|| Prefix { id: name, tokens: (node.shared_tokens + session.1).min(flight.input) }),
             keep: talk.then_some(name),
-            extra: match &self.model.services[index].kind {
-                ServiceKind::Pool { choosing, .. } => choosing.extra(node.choice),
-                ServiceKind::Station { .. } | ServiceKind::Api(_) => Extra::default(),
-            },
+            extra: self.extra(node, flight.service),
         };
         let Work::Pool(pool, _) = &mut self.services[index].work else { return };
         // A server counts what the answer may have, not what it will have.
@@ -211,6 +208,15 @@ impl Driver<'_> {
             }
         }
         self.note_pool(index);
+    }
+
+    /// What choosing its tokens adds to a node's request of a service.
+    fn extra(&self, node: &NodeModel, service: u32) -> Extra {
+        let candidate = node.candidates.iter().position(|candidate| *candidate == service);
+        match (&self.model.services[service as usize].kind, candidate) {
+            (ServiceKind::Pool { choosing, .. }, Some(at)) => choosing.extra(node.choices[at]),
+            _ => Extra::default(),
+        }
     }
 
     /// Notes when a pool wants to be advanced.

@@ -219,9 +219,13 @@ impl Builder<'_> {
             self.idle.push(path.clone());
         }
         let agent = text.agent.as_deref().and_then(|agent| self.bundle.agents.get(agent));
-        let choice = agent.map_or_else(Choice::default, |agent| Choice::of(agent.spec()));
-        for service in &candidates {
-            self.services.note_choice(*service, choice);
+        let choices = candidates.iter().map(|service| {
+            let is_local = self.services.is_local(*service);
+            agent.map_or_else(Choice::default, |agent| Choice::of(agent.spec(), is_local))
+        });
+        let choices: Vec<Choice> = choices.collect();
+        for (service, choice) in candidates.iter().zip(&choices) {
+            self.services.note_choice(*service, *choice);
         }
         let quantity =
             |spec: &Option<_>, otherwise: f64| spec.as_ref().map_or_else(|| Quantity::fixed(otherwise), Quantity::new);
@@ -233,7 +237,7 @@ impl Builder<'_> {
             output: profile.output_tokens.as_ref().map(Quantity::new),
             max_output: agent.and_then(|agent| agent.spec().max_output_tokens()),
             prescribed: profile.prescribed.unwrap_or(0.0),
-            choice,
+            choices,
             shared_tokens: profile.shared_tokens,
             context: profile.context,
             duration: quantity(&profile.duration_s, 0.0),

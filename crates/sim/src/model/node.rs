@@ -21,8 +21,8 @@ pub struct NodeModel {
     pub(crate) max_output: Option<u32>,
     /// Share of an answer's tokens that its format prescribes.
     pub(crate) prescribed: f64,
-    /// How its answers' tokens are chosen.
-    pub(crate) choice: Choice,
+    /// How its answers' tokens are chosen, by candidate.
+    pub(crate) choices: Vec<Choice>,
     pub(crate) shared_tokens: u32,
     pub(crate) context: bool,
     pub(crate) duration: Quantity,

@@ -1,5 +1,7 @@
 //! The services of a model: the deployment's backends as the scenario describes them, and its own stations.
 
+use std::collections::BTreeMap;
+
 use lumos_core::Problem;
 use lumos_core::admission::Rules;
 use lumos_core::load::{Bundle, DeploymentSource, Scenario};
@@ -23,6 +25,8 @@ pub(super) struct Services<'a> {
     missing: Vec<String>,
     /// What is taken for granted of them, and in whose place the scenario puts something else.
     assumed: Vec<String>,
+    /// How tokens of answers are chosen, by service.
+    choices: BTreeMap<u32, Choice>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -37,13 +41,15 @@ impl<'a> Services<'a> {
             made: Vec::new(),
             missing: Vec::new(),
             assumed: Vec::new(),
+            choices: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
 
     /// The services, what is taken for granted of them in words, and problems.
     pub(super) fn into_parts(self) -> (Vec<ServiceModel>, Vec<String>, Vec<Problem>) {
-        (self.made, self.assumed, self.problems)
+        let assumed = self.assumed.iter().cloned().chain(self.unknown_choices()).collect();
+        (self.made, assumed, self.problems)
     }
 
     /// Whether lengths say how much is asked of it, or what that costs.
@@ -55,16 +61,30 @@ impl<'a> Services<'a> {
         matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
     }
 
-    /// Notes what is not known of the way in which an answer's tokens are chosen.
+    /// Whether it is a model in the process that asks it.
+    pub(super) fn is_local(&self, index: u32) -> bool {
+        self.made[index as usize].is_local
+    }
+
+    /// Notes how an answer's tokens are chosen.
     pub(super) fn note_choice(&mut self, index: u32, choice: Choice) {
-        let service = &self.made[index as usize];
-        let ServiceKind::Pool { choosing, .. } = &service.kind else { return };
-        for way in choosing.unknown(choice) {
-            let assumed = format!("`{}` takes no longer to choose tokens {way}: not measured", service.name);
-            if !self.assumed.contains(&assumed) {
-                self.assumed.push(assumed);
-            }
-        }
+        let noted = self.choices.entry(index).or_default();
+        noted.is_constrained |= choice.is_constrained;
+        noted.is_penalised |= choice.is_penalised;
+        noted.is_drawn |= choice.is_drawn;
+    }
+
+    /// What is not known of how tokens are chosen, in words.
+    fn unknown_choices(&self) -> impl Iterator<Item = String> {
+        self.choices.iter().filter_map(|(index, choice)| {
+            let service = &self.made[*index as usize];
+            let ServiceKind::Pool { choosing, .. } = &service.kind else { return None };
+            let unknown = choosing.unknown(*choice);
+            (!unknown.is_empty()).then(|| {
+                let ways = unknown.join(", and ");
+                format!("`{}` chooses tokens {ways} as fast as the most probable one: not measured", service.name)
+            })
+        })
     }
 
     /// The position of a service; `None` after a problem was noted.

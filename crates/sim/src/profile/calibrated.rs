@@ -104,9 +104,11 @@ impl Calibrated {
         if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
             return Some(format!("`{name}` is {time}: times are not negative"));
         }
-        for (name, time) in self.choosing.known() {
-            if let Some(us) = [time.request_us, time.token_us].into_iter().find(|us| !(us.is_finite() && *us >= 0.0)) {
-                return Some(format!("`choosing.{name}` has a time of {us}: times are not negative"));
+        for (name, _, time) in self.choosing.ways() {
+            let times = time.map(|time| [("request_us", time.request_us), ("token_us", time.token_us)]);
+            let wrong = times.and_then(|times| times.into_iter().find(|(_, us)| !(us.is_finite() && *us >= 0.0)));
+            if let Some((field, us)) = wrong {
+                return Some(format!("`choosing.{name}.{field}` is {us}: times are not negative"));
             }
         }
         let counts = std::iter::once(0).chain(self.decode_us.iter().map(|(count, _)| *count));
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!(known.choosing.constrained, Some(ChoiceTime { request_us: 5.0, token_us: 2.0 }));
         assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
         let error = with("(request_us: 5, token_us: -2)").unwrap_err();
-        assert_eq!(error, "`choosing.constrained` has a time of -2: times are not negative");
+        assert_eq!(error, "`choosing.constrained.token_us` is -2: times are not negative");
     }
 
     #[test]

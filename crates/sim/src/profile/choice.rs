@@ -27,7 +27,8 @@ pub struct ChoiceTime {
     pub token_us: f64,
 }
 
-/// What each way of choosing adds to the most probable token of all; `None` where nobody has measured it.
+/// What each way of choosing adds to the most probable token of all; `None` where nobody has measured it. Ways that are combined
+/// add up, and so do sequences: measured is one request at a time, in one way.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChoiceTimes {
@@ -40,8 +41,9 @@ pub struct ChoiceTimes {
 }
 
 impl Choice {
-    /// How an agent has its tokens chosen; the default for roles that ask no model for a text.
-    pub fn of(agent: &AgentSpec) -> Self {
+    /// How an agent has its tokens chosen by a model in this process, or by a server; the default for roles that ask no model for a
+    /// text. Servers are told of regular expressions in the prompt alone.
+    pub fn of(agent: &AgentSpec, is_local: bool) -> Self {
         let with = |is_constrained: bool, decoding: &DecodingSpec| Self {
             is_constrained,
             is_penalised: decoding.repetition_penalty.is_some_and(|penalty| penalty > 1.0),
@@ -51,7 +53,14 @@ impl Choice {
             AgentSpec::Planner(spec) => with(true, &spec.decoding),
             AgentSpec::Router(spec) => with(true, &spec.decoding),
             AgentSpec::Judge(spec) => with(true, &spec.decoding),
-            AgentSpec::Generator(spec) => with(spec.format != GeneratorFormat::Text, &spec.decoding),
+            AgentSpec::Generator(spec) => {
+                let is_constrained = match spec.format {
+                    GeneratorFormat::Text => false,
+                    GeneratorFormat::Json(_) => true,
+                    GeneratorFormat::Regex(_) => is_local,
+                };
+                with(is_constrained, &spec.decoding)
+            }
             AgentSpec::Retriever(_) | AgentSpec::Forecaster(_) | AgentSpec::Guard(_) | AgentSpec::Tool(_) => {
                 Self::default()
             }
@@ -60,37 +69,41 @@ impl Choice {
 }
 
 impl ChoiceTimes {
+    /// Each way of choosing, alone.
+    pub const WAYS: [Choice; 3] = [
+        Choice { is_constrained: true, is_penalised: false, is_drawn: false },
+        Choice { is_constrained: false, is_penalised: true, is_drawn: false },
+        Choice { is_constrained: false, is_penalised: false, is_drawn: true },
+    ];
+
+    /// The ways in the order of [`ChoiceTimes::WAYS`]: names of fields, words, and times.
+    pub fn ways(&self) -> [(&'static str, &'static str, Option<ChoiceTime>); 3] {
+        [
+            ("constrained", "as a schema allows", self.constrained),
+            ("penalised", "with a repetition penalty", self.penalised),
+            ("drawn", "at a temperature", self.drawn),
+        ]
+    }
+
     /// What these ways of choosing add, those of them that are known, together.
     pub fn extra(&self, choice: Choice) -> Extra {
         let mut extra = Extra::default();
         for time in self.of(choice).filter_map(|(_, time)| time) {
             let ps = |us: f64| (us * PS_PER_US as f64).round() as u64;
-            extra.first_ps += ps(time.request_us + time.token_us);
-            extra.next_ps += ps(time.token_us);
+            extra.first_ps = extra.first_ps.saturating_add(ps(time.request_us + time.token_us));
+            extra.next_ps = extra.next_ps.saturating_add(ps(time.token_us));
         }
         extra
     }
 
     /// The ways of choosing, in words, of which nothing is known.
-    pub(crate) fn unknown(&self, choice: Choice) -> impl Iterator<Item = &'static str> {
-        self.of(choice).filter(|(_, time)| time.is_none()).map(|(words, _)| words)
+    pub(crate) fn unknown(&self, choice: Choice) -> Vec<&'static str> {
+        self.of(choice).filter(|(_, time)| time.is_none()).map(|(words, _)| words).collect()
     }
 
     fn of(&self, choice: Choice) -> impl Iterator<Item = (&'static str, Option<ChoiceTime>)> + use<> {
-        [
-            (choice.is_constrained, "as a schema or a format allows", self.constrained),
-            (choice.is_penalised, "with a repetition penalty", self.penalised),
-            (choice.is_drawn, "at a temperature", self.drawn),
-        ]
-        .into_iter()
-        .filter_map(|(is_so, words, time)| is_so.then_some((words, time)))
-    }
-
-    /// All that is known, with its name.
-    pub(crate) fn known(&self) -> impl Iterator<Item = (&'static str, ChoiceTime)> + use<> {
-        [("constrained", self.constrained), ("penalised", self.penalised), ("drawn", self.drawn)]
-            .into_iter()
-            .filter_map(|(name, time)| Some((name, time?)))
+        let is_so = [choice.is_constrained, choice.is_penalised, choice.is_drawn];
+        self.ways().into_iter().zip(is_so).filter_map(|((_, words, time), is_so)| is_so.then_some((words, time)))
     }
 
     /// When everything takes `factor` times as long.
@@ -105,6 +118,8 @@ impl ChoiceTimes {
 
 #[cfg(test)]
 mod tests {
+    use lumos_core::spec::{GeneratorSpec, PromptSpec};
+
     use super::*;
 
     #[test]
@@ -116,8 +131,30 @@ mod tests {
         };
         let all = Choice { is_constrained: true, is_penalised: true, is_drawn: true };
         assert_eq!(times.extra(all), Extra { first_ps: 12_500_000, next_ps: 2_500_000 });
-        assert_eq!(times.unknown(all).collect::<Vec<_>>(), ["at a temperature"]);
+        assert_eq!(times.unknown(all), ["at a temperature"]);
         assert_eq!(times.extra(Choice::default()), Extra::default());
         assert_eq!(times.scaled(2.0).extra(all), Extra { first_ps: 25_000_000, next_ps: 5_000_000 });
+        let endless = Some(ChoiceTime { request_us: 0.0, token_us: 1e300 });
+        let endless = ChoiceTimes { constrained: endless, penalised: endless, drawn: None }.extra(all);
+        assert_eq!(endless, Extra { first_ps: u64::MAX, next_ps: u64::MAX });
+    }
+
+    #[test]
+    fn formats_that_a_server_is_only_told_of_take_no_choosing() {
+        let agent = |format: GeneratorFormat| {
+            let prompt = PromptSpec::default();
+            let decoding =
+                DecodingSpec { temperature: Some(0.7), repetition_penalty: Some(1.0), ..DecodingSpec::default() };
+            AgentSpec::Generator(GeneratorSpec { model: "small".to_owned(), prompt, decoding, format })
+        };
+        let constrained = |format: &GeneratorFormat, is_local: bool| {
+            let choice = Choice::of(&agent(format.clone()), is_local);
+            assert!(choice.is_drawn && !choice.is_penalised, "{choice:?}");
+            choice.is_constrained
+        };
+        let formats =
+            [GeneratorFormat::Text, GeneratorFormat::Json(true.into()), GeneratorFormat::Regex("a+".to_owned())];
+        assert_eq!(formats.each_ref().map(|format| constrained(format, false)), [false, true, false]);
+        assert_eq!(formats.each_ref().map(|format| constrained(format, true)), [false, true, true]);
     }
 }

@@ -230,7 +230,6 @@ mod tests {
                     chunk_tokens,
                     chunk_pairs: tokens * past + tokens * (tokens + 1) / 2,
                     chunk_history: past,
-                    extra_ps: 0,
                 };
                 let sequences = f64::from(decodes + chunks);
                 let mut kernels = layers.tokens_us(f64::from(decodes + chunk_tokens)) + layers.output_us(sequences);

@@ -48,8 +48,9 @@ pub(super) struct Fast {
     cache: Cache,
     /// Tokens that decoding sequences hold, together.
     kv_tokens: u64,
-    /// What they add to an iteration, together.
-    extra_ps: u64,
+    /// What they add to an iteration, together, and what prompts that end in the one that is planned add.
+    extra_ps: u128,
+    prompts_extra_ps: u128,
     /// Blocks that running sequences hold of their own at their ends, together.
     reserved: u64,
     /// The last boundary, and iterations until then.
@@ -103,6 +104,7 @@ impl Fast {
             cache: Cache::new(spec.kv_blocks, spec.block_tokens),
             kv_tokens: 0,
             extra_ps: 0,
+            prompts_extra_ps: 0,
             reserved: 0,
             boundary_ps: 0,
             iteration: 0,
@@ -356,7 +358,7 @@ impl Fast {
         let end = iteration + u64::from(slot.request.output_tokens - slot.generated);
         self.ends.push(Reverse((end, slot.admission, index)));
         self.kv_tokens += u64::from(slot.computed);
-        self.extra_ps += slot.request.extra.next_ps;
+        self.extra_ps += u128::from(slot.request.extra.next_ps);
         self.growth.join(slot.computed);
     }
 
@@ -422,7 +424,7 @@ impl Fast {
             slot.generated += passed;
             slot.decoding = false;
             self.kv_tokens -= u64::from(slot.computed);
-            self.extra_ps -= slot.request.extra.next_ps;
+            self.extra_ps -= u128::from(slot.request.extra.next_ps);
             self.growth.leave(slot.computed);
         } else if self.partial == index {
             self.partial = NONE;
@@ -437,7 +439,8 @@ impl Fast {
     /// Schedules the next iteration, and finds how many more pass with the same batch. Returns whether the batch has changed.
     fn plan(&mut self) -> bool {
         let (chunk, preempted) = self.schedule_running();
-        let mut batch = Batch { decodes: self.growth.sequences(), extra_ps: self.extra_ps, ..Batch::default() };
+        let mut batch = Batch { decodes: self.growth.sequences(), ..Batch::default() };
+        self.prompts_extra_ps = 0;
         let mut budget = self.spec.max_num_batched_tokens - batch.decodes;
         if chunk > 0 {
             budget -= chunk;
@@ -458,7 +461,7 @@ impl Fast {
             return changed;
         }
         self.underway = true;
-        let affine = self.affine(&batch);
+        let affine = self.affine(&batch).and(self.extra_ps + self.prompts_extra_ps);
         self.stretch = Stretch {
             first_ps: affine.base_ps.saturating_add(affine.per_kv_token_ps.saturating_mul(self.kv_tokens)),
             step_ps: affine.per_kv_token_ps.saturating_mul(u64::from(batch.decodes)),
@@ -477,7 +480,7 @@ impl Fast {
 
     fn affine(&mut self, batch: &Batch) -> Affine {
         if batch.chunks > 0 {
-            return Affine::of(&*self.time, batch);
+            return self.time.affine(batch);
         }
         let index = batch.decodes as usize;
         if self.decode_times.len() <= index {
@@ -487,7 +490,7 @@ impl Fast {
             let affine = self.time.affine(batch);
             self.decode_times[index] = Affine { base_ps: affine.base_ps.max(1), ..affine };
         }
-        self.decode_times[index].and(batch.extra_ps)
+        self.decode_times[index]
     }
 
     /// How many iterations pass, from the next one on, before a sequence ends, a block is missing or waiting is over.
@@ -561,7 +564,7 @@ impl Fast {
         batch.chunk_pairs += size * there + size * (size + 1) / 2;
         batch.chunk_history += there;
         if slot.computed == slot.goal {
-            batch.extra_ps += slot.request.extra.first_ps;
+            self.prompts_extra_ps += u128::from(slot.request.extra.after(slot.generated));
         }
         self.totals.prefill_tokens += size;
         self.partial = if slot.computed < slot.goal { index } else { NONE };

@@ -27,10 +27,17 @@ pub struct Request {
 /// grammar allows. Picoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extra {
-    /// Added to the iteration that ends its prompt, and brings the first token.
+    /// Of its first token, once: what it takes whatever the length of its answer is in there.
     pub first_ps: u64,
-    /// Added to each iteration in which it decodes.
+    /// Of each further token.
     pub next_ps: u64,
+}
+
+impl Extra {
+    /// Of the token after so many.
+    pub(super) fn after(self, generated: u32) -> u64 {
+        if generated == 0 { self.first_ps } else { self.next_ps }
+    }
 }
 
 /// A stretch of tokens from the beginning of a prompt whose KV cache can be used again. Only whole blocks can.

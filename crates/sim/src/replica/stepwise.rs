@@ -11,7 +11,7 @@ use super::{
     spec::{ReplicaSpec, Reserve},
     totals::Totals,
 };
-use crate::iteration::{Affine, Batch, IterationTime};
+use crate::iteration::{Batch, IterationTime};
 
 /// See [`Replica`](super::Replica), whose methods these are.
 pub(super) struct Stepwise {
@@ -332,7 +332,6 @@ impl Stepwise {
             if sequence.decoding {
                 batch.decodes += 1;
                 kv_tokens += u64::from(sequence.computed);
-                batch.extra_ps += sequence.request.extra.next_ps;
             }
             budget -= new;
             self.compute(index, new, &mut batch);
@@ -349,11 +348,17 @@ impl Stepwise {
                 self.wake(head.arrival_ps);
             }
         } else {
-            let affine = Affine::of(&*self.time, &batch);
+            let affine = self.time.affine(&batch).and(self.extra_ps());
             let took_ps = affine.base_ps.saturating_add(affine.per_kv_token_ps.saturating_mul(kv_tokens));
             self.end_ps = Some(self.boundary_ps.saturating_add(took_ps));
         }
         preempted || admitted || batch.chunks > 0
+    }
+
+    /// What the tokens that the planned iteration brings add to it.
+    fn extra_ps(&self) -> u128 {
+        let ending = self.running.iter().filter(|sequence| sequence.computed == sequence.tokens());
+        ending.map(|sequence| u128::from(sequence.request.extra.after(sequence.generated))).sum()
     }
 
     fn preempt_last(&mut self) {
@@ -379,9 +384,6 @@ impl Stepwise {
         sequence.computed += new;
         sequence.scheduled = new;
         if !sequence.decoding {
-            if sequence.computed == sequence.tokens() {
-                batch.extra_ps += sequence.request.extra.first_ps;
-            }
             self.cache.share(&sequence.request, &mut sequence.hold, sequence.computed);
         }
     }

@@ -32,9 +32,11 @@ pub fn checked(workflow: &str, deployment: &str, scenario: &str) -> Result<Scena
         return Err(messages(problems));
     }
     let writer = read_agent("writer.ron", WRITER).expect("the agent is right");
+    let lister = read_agent("lister.ron", LISTER).expect("the agent is right");
     let bundle = Bundle::in_memory(workflow.spec)
         .with_agent("work", AgentSpec::Tool(tool()))
         .with_agent("writer", writer.spec)
+        .with_agent("lister", lister.spec)
         .with_deployment(deployment.spec);
     let parsed: Parsed<_> = parsed.expect("a scenario without problems");
     let scenario = Scenario { parsed, folder: "".into(), bundles: vec![bundle] };
@@ -53,6 +55,10 @@ fn messages(problems: Vec<lumos_core::Problem>) -> Vec<String> {
 pub fn files(name: &str) -> std::io::Result<String> {
     match name {
         "measured" => Ok(MEASURED.to_owned()),
+        "choosing" => Ok(MEASURED.replace(
+            "max_seqs",
+            "choosing: (constrained: (request_us: 30000, token_us: 4000), drawn: (request_us: 0, token_us: 1000)), max_seqs",
+        )),
         "day" => Ok(day()),
         name => Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there"))),
     }
@@ -77,6 +83,9 @@ const MEASURED: &str = r#"Profile(
     iteration_us: 1, sequence_us: 20000, prompt_token_us: 2000, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
     max_seqs: 4, max_batched_tokens: 4096, kv_tokens: 65536,
 )"#;
+
+const LISTER: &str =
+    r#"Planner(model: "m", prompt: (user: "{{ input }}"), decoding: (temperature: 0.5, repetition_penalty: 1.2))"#;
 
 const WRITER: &str = r#"Generator(model: "m", prompt: (user: "{{ input }}"))"#;
 

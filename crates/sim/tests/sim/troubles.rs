@@ -1,6 +1,7 @@
 //! What goes wrong, waits, grows and scales, each written in a scenario.
 
 use lumos_core::record::Status;
+use lumos_sim::model::Model;
 use lumos_sim::results::{Measures, summarize};
 use lumos_sim::{Options, Traced, simulate, simulate_traced};
 
@@ -350,6 +351,44 @@ fn a_local_model_reads_at_once_what_a_format_prescribes() {
     assert!(near(tpot, 20.0), "a server generates them one by one: {tpot}");
     let wrong = results(local, ", prescribed: 1.5").map(|_| ()).expect_err("more than all");
     assert!(wrong[0].contains("the share is 1.5"), "{wrong:?}");
+}
+
+#[test]
+fn choosing_tokens_takes_its_time_where_it_was_measured() {
+    let of = |workflow: &str, file: &str| {
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["own"],
+                workload: (arrivals: Constant(per_s: 0.2), runs: 10),
+                nodes: {{ "say": (input_tokens: 50, output_tokens: 41) }}, services: {{ "it": Profile(file: "{file}") }})"#
+        );
+        let own = r#"Deployment(name: "own", backends: { "it": Local(model: "m") }, bind: { "*": "it" })"#;
+        let simulated = |model: Model| {
+            let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+            let node = summarize(&model, &measures, 1.0, &[0]).nodes.remove(0);
+            [node.ttft_s.expect("it was answered").p50, node.tpot_ms.expect("it was answered").p50]
+        };
+        let model = || model(workflow, own, &scenario).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        (simulated(model()), simulated(model().slowed("it", 2.0)), model().assumptions)
+    };
+    let near = |found: [f64; 2], wanted: [f64; 2]| {
+        let is_near = found.iter().zip(wanted).all(|(found, wanted)| (found / wanted - 1.0).abs() < 0.01);
+        assert!(is_near, "{found:?} and not {wanted:?}");
+    };
+    let plans = r#"Workflow(name: "ask", nodes: { "say": Planner(agent: "lister", input: "hello") }, output: "done")"#;
+    let (found, slowed, assumed) = of(plans, "choosing");
+    near(found, [0.135, 25.0]);
+    near(slowed, [0.27, 50.0]);
+    let penalty = "`it` chooses tokens with a repetition penalty as fast as the most probable one: not measured";
+    assert_eq!(assumed, [penalty]);
+    let (found, _, assumed) = of(plans, "measured");
+    near(found, [0.1, 20.0]);
+    assert!(
+        assumed.len() == 1 && assumed[0].contains("as a schema allows, and with a repetition penalty"),
+        "{assumed:?}"
+    );
+    let (found, _, assumed) = of(&WORKFLOW.replace("POLICY", ""), "choosing");
+    near(found, [0.1, 20.0]);
+    assert_eq!(assumed, Vec::<String>::new());
 }
 
 #[test]
