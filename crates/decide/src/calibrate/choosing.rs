@@ -2,10 +2,11 @@
 
 use lumos_sim::profile::{Calibrated, ChoiceTime, ChoiceTimes};
 
+use super::CalibrateError;
 use super::design::Choosing;
 use super::fit::{four_digits, median};
+use super::predict::{self, Predicted};
 use super::probe::{Probe, Sample};
-use super::{CalibrateError, predict};
 
 /// Requests of each way, and plain ones among them.
 #[derive(Debug, Default)]
@@ -58,19 +59,28 @@ fn is_enough(chosen: &[Sample]) -> bool {
 
 /// What `chosen` take beyond `plain` ones of the same lengths, both beside what a profile says of them: how far off that is cancels.
 fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTime {
+    // All of an answer, and its first token as the client hears of it.
     let off = |samples: &[Sample]| {
         let of = |sample: &Sample| {
             let (input, generated) = sample.lengths();
             let found = predict::closed_loop(profile, &[vec![(input, generated)]]);
-            let predicted_us: u64 = found.iter().map(|request| request.done_us - request.asked_us).sum();
-            (f64::from(generated), sample.latency_us() - predicted_us as f64)
+            let predicted_us = |of: fn(&Predicted) -> u64| found.iter().map(of).sum::<u64>() as f64;
+            let all_us = sample.latency_us() - predicted_us(|request| request.done_us - request.asked_us);
+            let first_us = sample.ttft_us() - predicted_us(|request| request.first_us - request.asked_us);
+            ((f64::from(generated), all_us), first_us)
         };
-        Line::through(&samples.iter().map(of).collect::<Vec<_>>())
+        let (all, first_us): (Vec<_>, Vec<_>) = samples.iter().map(of).unzip();
+        (Line::through(&all), median(first_us))
     };
-    let (plain, chosen) = (off(plain), off(chosen));
+    let ((plain, plain_first_us), (chosen, chosen_first_us)) = (off(plain), off(chosen));
     let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, chosen.at(tokens) - plain.at(tokens)));
     let Line { at_none: request_us, slope: token_us, .. } = Line::through(&ends).rising();
-    ChoiceTime { request_us: four_digits(request_us), token_us: four_digits(token_us) }
+    let late_us = chosen_first_us - plain_first_us - request_us - token_us;
+    ChoiceTime {
+        request_us: four_digits(request_us),
+        token_us: four_digits(token_us),
+        held_back: (late_us / (profile.decode_iteration_us(1, 0.0) + token_us)).round() as u32,
+    }
 }
 
 /// Microseconds by tokens.
@@ -144,15 +154,18 @@ mod tests {
         )
         .unwrap();
         // A twentieth slower than the profile, and 9 ms more of a request.
-        let sample = |output: u32, more_us: u64| Sample {
-            done_us: (5_000 + u64::from(output - 1) * 1_000) * 21 / 20 + 9_000 + more_us,
+        let sample = |output: u32, first_us: u64, more_us: u64| Sample {
+            first_us: 6_000 * 21 / 20 + 9_000 + first_us,
+            done_us: (5_000 + u64::from(output) * 1_000) * 21 / 20 + 9_000 + more_us,
             input: 50,
             output,
             ..Sample::default()
         };
-        let plain: Vec<Sample> = [8, 8, 96, 70].map(|output| sample(output, 0)).to_vec();
-        let chosen: Vec<Sample> = [8, 8, 90, 84].map(|output| sample(output, 4_000 + 500 * u64::from(output))).to_vec();
+        let plain: Vec<Sample> = [8, 8, 96, 70].map(|output| sample(output, 0, 0)).to_vec();
+        let chosen: Vec<Sample> =
+            [8, 8, 90, 84].map(|output| sample(output, 4_500 + 3 * 1_575, 4_000 + 500 * u64::from(output))).to_vec();
         let found = beyond(&profile, &plain, &chosen);
         assert!((found.request_us - 4_000.0).abs() < 50.0 && (found.token_us - 500.0).abs() < 1.0, "{found:?}");
+        assert_eq!(found.held_back, 3);
     }
 }

@@ -158,6 +158,9 @@ fn coefficients(calibration: &Calibration) -> Table {
         if let Some(time) = time {
             row(&format!("a token chosen {way}, more"), time.token_us, "µs");
             row("a request of such tokens, more", time.request_us, "µs");
+            if time.held_back > 0 {
+                row("its first tokens that are held back", f64::from(time.held_back), "");
+            }
         }
     }
     table

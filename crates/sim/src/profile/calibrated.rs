@@ -221,7 +221,7 @@ mod tests {
     fn what_choosing_takes_is_not_negative() {
         let with = |times: &str| profile(&format!("choosing: (constrained: {times}),"));
         let known = with("(request_us: 5, token_us: 2)").unwrap();
-        assert_eq!(known.choosing.constrained, Some(ChoiceTime { request_us: 5.0, token_us: 2.0 }));
+        assert_eq!(known.choosing.constrained, Some(ChoiceTime { request_us: 5.0, token_us: 2.0, held_back: 0 }));
         assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
         let error = with("(request_us: 5, token_us: -2)").unwrap_err();
         assert_eq!(error, "`choosing.constrained.token_us` is -2: times are not negative");

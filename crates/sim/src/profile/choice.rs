@@ -25,6 +25,9 @@ pub struct ChoiceTime {
     pub request_us: f64,
     /// Microseconds of each token of its answer.
     pub token_us: f64,
+    /// Tokens of an answer's beginning that a client hears of with the one after them.
+    #[serde(default)]
+    pub held_back: u32,
 }
 
 /// What each way of choosing adds to the most probable token of all; `None` where nobody has measured it. Ways that are combined
@@ -96,6 +99,11 @@ impl ChoiceTimes {
         extra
     }
 
+    /// Tokens of an answer's beginning of which a client hears late, where it is known.
+    pub fn held_back(&self, choice: Choice) -> u32 {
+        self.of(choice).filter_map(|(_, time)| time).map(|time| time.held_back).max().unwrap_or(0)
+    }
+
     /// The ways of choosing, in words, of which nothing is known.
     pub(crate) fn unknown(&self, choice: Choice) -> Vec<&'static str> {
         self.of(choice).filter(|(_, time)| time.is_none()).map(|(words, _)| words).collect()
@@ -110,7 +118,11 @@ impl ChoiceTimes {
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         let scaled = |time: Option<ChoiceTime>| {
-            time.map(|time| ChoiceTime { request_us: time.request_us * factor, token_us: time.token_us * factor })
+            time.map(|time| ChoiceTime {
+                request_us: time.request_us * factor,
+                token_us: time.token_us * factor,
+                ..time
+            })
         };
         Self { constrained: scaled(self.constrained), penalised: scaled(self.penalised), drawn: scaled(self.drawn) }
     }
@@ -125,16 +137,17 @@ mod tests {
     #[test]
     fn what_is_known_adds_up_and_what_is_not_is_named() {
         let times = ChoiceTimes {
-            constrained: Some(ChoiceTime { request_us: 10.0, token_us: 2.0 }),
-            penalised: Some(ChoiceTime { request_us: 0.0, token_us: 0.5 }),
+            constrained: Some(ChoiceTime { request_us: 10.0, token_us: 2.0, held_back: 3 }),
+            penalised: Some(ChoiceTime { request_us: 0.0, token_us: 0.5, held_back: 0 }),
             drawn: None,
         };
         let all = Choice { is_constrained: true, is_penalised: true, is_drawn: true };
         assert_eq!(times.extra(all), Extra { first_ps: 12_500_000, next_ps: 2_500_000 });
         assert_eq!(times.unknown(all), ["at a temperature"]);
         assert_eq!(times.extra(Choice::default()), Extra::default());
+        assert_eq!([times.held_back(all), times.held_back(Choice::default())], [3, 0]);
         assert_eq!(times.scaled(2.0).extra(all), Extra { first_ps: 25_000_000, next_ps: 5_000_000 });
-        let endless = Some(ChoiceTime { request_us: 0.0, token_us: 1e300 });
+        let endless = Some(ChoiceTime { request_us: 0.0, token_us: 1e300, held_back: 0 });
         let endless = ChoiceTimes { constrained: endless, penalised: endless, drawn: None }.extra(all);
         assert_eq!(endless, Extra { first_ps: u64::MAX, next_ps: u64::MAX });
     }
