@@ -2,11 +2,10 @@
 
 use lumos_sim::profile::{Calibrated, ChoiceTime, ChoiceTimes};
 
-use super::CalibrateError;
 use super::design::Choosing;
 use super::fit::{four_digits, median};
-use super::predict::{self, Predicted};
 use super::probe::{Probe, Sample};
+use super::{CalibrateError, predict};
 
 /// Requests of each way, and plain ones among them.
 #[derive(Debug, Default)]
@@ -18,6 +17,13 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// Asks once in each way: what a backend prepares for the first such request is not counted.
+    pub(super) async fn warm_up(&mut self, probe: &Probe<'_>, of: &Choosing) {
+        for (choice, failed) in ChoiceTimes::WAYS.into_iter().zip(&mut self.failed) {
+            *failed = probe.ask_choosing(of.prompt, of.answers[0], choice).await.err().map(|error| error.to_string());
+        }
+    }
+
     /// Asks for answers of two lengths so many times, in all ways in turn. A way that fails is not asked for again: plain requests
     /// show whether the server is at fault.
     pub(super) async fn measure(&mut self, probe: &Probe<'_>, of: &Choosing) -> Result<(), CalibrateError> {
@@ -52,35 +58,34 @@ impl Ways {
     }
 }
 
-/// Whether there is a short answer and a long one.
+/// Whether there are a short answer and a long one, as far as the model wrote what it was asked for.
 fn is_enough(chosen: &[Sample]) -> bool {
     chosen.len() > 1
 }
 
 /// What `chosen` take beyond `plain` ones of the same lengths, both beside what a profile says of them: how far off that is cancels.
 fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTime {
-    // All of an answer, and its first token as the client hears of it.
     let off = |samples: &[Sample]| {
         let of = |sample: &Sample| {
             let (input, generated) = sample.lengths();
             let found = predict::closed_loop(profile, &[vec![(input, generated)]]);
-            let predicted_us = |of: fn(&Predicted) -> u64| found.iter().map(of).sum::<u64>() as f64;
-            let all_us = sample.latency_us() - predicted_us(|request| request.done_us - request.asked_us);
-            let first_us = sample.ttft_us() - predicted_us(|request| request.first_us - request.asked_us);
-            ((f64::from(generated), all_us), first_us)
+            let predicted_us: u64 = found.iter().map(|request| request.done_us - request.asked_us).sum();
+            (f64::from(generated), sample.latency_us() - predicted_us as f64)
         };
-        let (all, first_us): (Vec<_>, Vec<_>) = samples.iter().map(of).unzip();
-        (Line::through(&all), median(first_us))
+        Line::through(&samples.iter().map(of).collect::<Vec<_>>())
     };
-    let ((plain, plain_first_us), (chosen, chosen_first_us)) = (off(plain), off(chosen));
-    let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, chosen.at(tokens) - plain.at(tokens)));
-    let Line { at_none: request_us, slope: token_us, .. } = Line::through(&ends).rising();
-    let late_us = chosen_first_us - plain_first_us - request_us - token_us;
-    ChoiceTime {
-        request_us: four_digits(request_us),
-        token_us: four_digits(token_us),
-        held_back: (late_us / (profile.decode_iteration_us(1, 0.0) + token_us)).round() as u32,
-    }
+    let (plain, chosen) = (off(plain), off(chosen));
+    // Far beyond what plain answers were as long as, their line says nothing.
+    let more_us = |tokens: f64| chosen.at(tokens) - plain.at(tokens.min(2.0 * plain.long_tokens));
+    let (first_us, token_us) = if chosen.short_tokens < chosen.long_tokens {
+        let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, more_us(tokens)));
+        let line = Line::through(&ends).rising();
+        (line.at_none, line.slope)
+    } else {
+        // Answers of one length do not tell what of it is whose.
+        (0.0, (more_us(chosen.long_tokens) / chosen.long_tokens.max(1.0)).max(0.0))
+    };
+    ChoiceTime { first_us: four_digits(first_us), token_us: four_digits(token_us) }
 }
 
 /// Microseconds by tokens.
@@ -94,8 +99,7 @@ struct Line {
 }
 
 impl Line {
-    /// A line through the medians of short answers and of long ones. Answers of one length tell nothing of what is a request's: all
-    /// of it is their tokens'.
+    /// A line through the medians of short answers and of long ones; level, where all have one length.
     fn through(points: &[(f64, f64)]) -> Self {
         let tokens = || points.iter().map(|(tokens, _)| *tokens);
         let middle = f64::midpoint(tokens().fold(f64::INFINITY, f64::min), tokens().fold(0.0, f64::max));
@@ -105,7 +109,7 @@ impl Line {
             (tokens, median(group.iter().map(|(_, us)| *us).collect()))
         };
         let (long_tokens, long_us) = of(&long);
-        let (short_tokens, short_us) = if short.is_empty() { (0.0, 0.0) } else { of(&short) };
+        let (short_tokens, short_us) = if short.is_empty() { (long_tokens, long_us) } else { of(&short) };
         let slope = (long_us - short_us) / (long_tokens - short_tokens).max(1.0);
         Self { at_none: short_us - slope * short_tokens, slope, short_tokens, long_tokens }
     }
@@ -139,8 +143,7 @@ mod tests {
         assert_eq!(found(&points), (30.0, 2.0));
         assert_eq!(found(&[(8.0, 40.0), (88.0, 20.0)]), (30.0, 0.0));
         assert_eq!(found(&[(8.0, -40.0), (88.0, 88.0)]), (0.0, 1.0));
-        assert_eq!(found(&[(50.0, 100.0), (50.0, 100.0)]), (0.0, 2.0));
-        assert_eq!(found(&[(50.0, -100.0), (50.0, -100.0)]), (0.0, 0.0));
+        assert_eq!(found(&[(50.0, 100.0), (50.0, 100.0)]), (100.0, 0.0));
     }
 
     #[test]
@@ -154,18 +157,17 @@ mod tests {
         )
         .unwrap();
         // A twentieth slower than the profile, and 9 ms more of a request.
-        let sample = |output: u32, first_us: u64, more_us: u64| Sample {
-            first_us: 6_000 * 21 / 20 + 9_000 + first_us,
-            done_us: (5_000 + u64::from(output) * 1_000) * 21 / 20 + 9_000 + more_us,
+        let sample = |output: u32, more_us: u64| Sample {
+            done_us: (5_000 + u64::from(output - 1) * 1_000) * 21 / 20 + 9_000 + more_us,
             input: 50,
             output,
             ..Sample::default()
         };
-        let plain: Vec<Sample> = [8, 8, 96, 70].map(|output| sample(output, 0, 0)).to_vec();
-        let chosen: Vec<Sample> =
-            [8, 8, 90, 84].map(|output| sample(output, 4_500 + 3 * 1_575, 4_000 + 500 * u64::from(output))).to_vec();
+        let plain: Vec<Sample> = [8, 8, 96, 70].map(|output| sample(output, 0)).to_vec();
+        let chosen: Vec<Sample> = [8, 8, 90, 84].map(|output| sample(output, 4_000 + 500 * u64::from(output))).to_vec();
         let found = beyond(&profile, &plain, &chosen);
-        assert!((found.request_us - 4_000.0).abs() < 50.0 && (found.token_us - 500.0).abs() < 1.0, "{found:?}");
-        assert_eq!(found.held_back, 3);
+        assert!((found.first_us - 4_000.0).abs() < 50.0 && (found.token_us - 500.0).abs() < 1.0, "{found:?}");
+        let found = beyond(&profile, &plain, &chosen[..2]);
+        assert_eq!(found, ChoiceTime { first_us: 0.0, token_us: 1_000.0 }, "of one length: all of it is its tokens'");
     }
 }

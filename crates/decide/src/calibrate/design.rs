@@ -67,7 +67,7 @@ impl Design {
         let bursts = self.repeats * self.burst.0.len() as u32 * burst_sizes(most_clients).sum::<u32>();
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
         let beside = if most_clients > 1 { self.repeats * 2 * 3 } else { 0 };
-        let choosing = self.repeats * self.choosing.times * 2 * 4;
+        let choosing = 3 + self.repeats * self.choosing.times * 2 * 4;
         u64::from(4 + singles + bursts + beside + choosing + held_out)
     }
 

@@ -138,11 +138,12 @@ async fn measure(
     for _ in 0..2 {
         probe.learn_words().await?;
     }
+    let mut ways = Ways::default();
+    ways.warm_up(&probe, &design.choosing).await;
 
     let mut alone = Vec::new();
     let mut together = Vec::new();
     let mut outside = Vec::new();
-    let mut ways = Ways::default();
     let mut served = 1;
     let mut is_whole = false;
     let (prompts, answer) = &design.burst;
@@ -221,7 +222,7 @@ async fn measure(
             "nobody waits for what a prompt takes whatever its length: it was not seen to delay others".to_owned(),
         );
     }
-    if served > 1 {
+    if served > 1 && profile.choosing != ChoiceTimes::default() {
         assumptions.push(
             "choosing tokens otherwise than the most probable one was measured of single requests: the server does it for one after the other"
                 .to_owned(),

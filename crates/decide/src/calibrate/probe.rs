@@ -77,8 +77,8 @@ struct Counted {
     about: String,
 }
 
-/// Pieces of an answer by which it is known how often they come.
-const FEWEST_PIECES: usize = 8;
+/// Pauses between pieces of an answer by which it is known how long they usually are.
+const FEWEST_GAPS: usize = 8;
 
 /// Words of the prompts by which tokens per word are found.
 const FEW: u32 = 10;
@@ -219,16 +219,23 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// For how long longer than usual pieces did not come, of those that were due in a time; `None` when there are too few of them to
-/// tell what is usual.
+/// For how long longer than usual pieces did not come, of those that were due in a time; `None` when too few came at other times
+/// to tell what is usual. Pieces that come at once count as one.
 fn stood_still_us(pieces: &[(u64, u64)], from_us: u64, until_us: u64) -> Option<f64> {
-    let gaps = || pieces.windows(2).map(|pair| (pair[0].0, pair[1].0, pair[1].0.saturating_sub(pair[0].0) as f64));
-    if pieces.len() < FEWEST_PIECES {
-        return None;
+    let (first, last) = (pieces.first()?, pieces.last()?);
+    let least_us = last.0.saturating_sub(first.0) / (5 * pieces.len() as u64);
+    let mut begin_us = first.0;
+    let mut gaps = Vec::new();
+    for (at_us, _) in &pieces[1..] {
+        let us = at_us.saturating_sub(begin_us);
+        if us >= least_us.max(1) {
+            gaps.push((begin_us < until_us && *at_us > from_us, us as f64));
+            begin_us = *at_us;
+        }
     }
-    let usual_us = median(gaps().map(|(_, _, us)| us).collect());
-    let disturbed = gaps().filter(|(begin_us, end_us, _)| *end_us > from_us && *begin_us < until_us);
-    Some(disturbed.map(|(_, _, us)| us - usual_us).sum())
+    let (disturbed, others): (Vec<_>, Vec<_>) = gaps.into_iter().partition(|(is_disturbed, _)| *is_disturbed);
+    let usual_us = median(others.iter().map(|(_, us)| *us).collect());
+    (others.len() >= FEWEST_GAPS).then(|| disturbed.iter().map(|(_, us)| us - usual_us).sum())
 }
 
 /// Notes when pieces come.
@@ -252,12 +259,17 @@ mod tests {
 
     #[test]
     fn an_answer_stands_still_while_another_request_is_read() {
-        let mut pieces: Vec<(u64, u64)> = (0..12).map(|number| (number * 100, number + 1)).collect();
+        let mut pieces: Vec<(u64, u64)> = (0..14).map(|number| (number * 100, number + 1)).collect();
         // A hiccup before, then two iterations that read a prompt.
         for (at, more_us) in [(3, 5_000), (6, 400), (7, 300)] {
             pieces[at..].iter_mut().for_each(|(at_us, _)| *at_us += more_us);
         }
-        assert_eq!(stood_still_us(&pieces, 5_450, 6_400), Some(700.0));
-        assert_eq!(stood_still_us(&pieces[..7], 5_450, 6_400), None);
+        assert_eq!(stood_still_us(&pieces, 5_550, 6_300), Some(700.0));
+        assert_eq!(stood_still_us(&pieces[..9], 5_550, 6_300), None);
+        assert_eq!(stood_still_us(&[], 0, 1), None);
+        // Of two tokens in a row each second comes at once.
+        let twice: Vec<(u64, u64)> =
+            pieces.iter().flat_map(|(at_us, number)| [(*at_us, number * 2), (*at_us, number * 2 + 1)]).collect();
+        assert_eq!(stood_still_us(&twice, 5_550, 6_300), Some(700.0));
     }
 }

@@ -82,10 +82,9 @@ async fn what_choosing_takes_is_found_beside_plain_requests() {
     let choosing = found.profile.choosing;
     let (constrained, penalised) = (choosing.constrained.expect("known"), choosing.penalised.expect("known"));
     near(constrained.token_us, 4000.0, 1.0, "a token of a schema");
-    near(constrained.request_us, 30_000.0, 3.0, "a schema");
-    assert_eq!(constrained.held_back, 3);
+    near(constrained.first_us, 30_000.0, 3.0, "a schema");
     near(penalised.token_us, 1000.0, 1.0, "a penalty");
-    assert_eq!(choosing.drawn, Some(ChoiceTime { request_us: 0.0, token_us: 0.0, held_back: 0 }));
+    assert_eq!(choosing.drawn, Some(ChoiceTime { first_us: 0.0, token_us: 0.0 }));
     assert!(
         found.assumptions.iter().any(|it| it.contains("was measured of single requests")),
         "{:?}",

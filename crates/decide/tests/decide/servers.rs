@@ -42,7 +42,7 @@ pub struct Server {
     pub token_ms: u64,
     /// Of each token beside that, by how many requests are served.
     pub beside_ms: fn(u64) -> u64,
-    /// Of each token, and of a request, that are chosen as a schema allows; `None` refuses schemas. Three tokens are held back.
+    /// Of each token, and of a request, that are chosen as a schema allows; `None` refuses schemas.
     pub schema_ms: Option<(u64, u64)>,
     /// Of each token with a repetition penalty.
     pub penalty_ms: u64,
@@ -109,18 +109,12 @@ impl Backend for Server {
         sleep(Duration::from_millis(self.first_ms + self.prompt_ms * input + once_ms + more_ms)).await;
         drop(prompt);
         self.served.fetch_add(1, Ordering::SeqCst);
-        let held_back = if request.format == OutputFormat::Text { 0 } else { 3 };
-        let tell = |output_tokens: u64| {
-            if output_tokens > held_back {
-                deltas.delta(Delta { text: "1", output_tokens });
-            }
-        };
-        tell(1);
+        deltas.delta(Delta { text: "1", output_tokens: 1 });
         for token in 2..=output {
             let _token = self.computes.read().await;
             let beside = self.served.load(Ordering::SeqCst);
             sleep(Duration::from_millis(self.token_ms + (self.beside_ms)(beside) + more_ms)).await;
-            tell(token);
+            deltas.delta(Delta { text: "1", output_tokens: token });
         }
         self.served.fetch_sub(1, Ordering::SeqCst);
         let tokens = |tokens: u64| self.counts.then_some(tokens);

@@ -157,10 +157,7 @@ fn coefficients(calibration: &Calibration) -> Table {
     for (_, way, time) in profile.choosing.ways() {
         if let Some(time) = time {
             row(&format!("a token chosen {way}, more"), time.token_us, "µs");
-            row("a request of such tokens, more", time.request_us, "µs");
-            if time.held_back > 0 {
-                row("its first tokens that are held back", f64::from(time.held_back), "");
-            }
+            row("the first of them, more", time.first_us, "µs");
         }
     }
     table

@@ -80,7 +80,6 @@ impl Driver<'_> {
             output,
             // Something is generated in any case.
             prescribed: prescribed.min(output.saturating_sub(1)),
-            held_back: 0,
             output_at_most,
             cached: 0,
             asked_us: self.now_us,
@@ -185,7 +184,6 @@ impl Driver<'_> {
         let session = self.runs.get(flight.run).map_or((u32::MAX, 0), |run| (run.session, run.context));
         let talk = node.context && session.0 != u32::MAX;
         let name = (1 << 40) | u64::from(session.0) << 8 | u64::from(node.position & 0xff);
-        let (extra, held_back) = self.choosing(node, flight.service);
         let request = Request {
             id: handle.id(),
             // What is prescribed is read like a prompt, and never generated.
@@ -195,7 +193,7 @@ impl Driver<'_> {
             session: (talk && session.1 > 0)
                 .then(|| Prefix { id: name, tokens: (node.shared_tokens + session.1).min(flight.input) }),
             keep: talk.then_some(name),
-            extra,
+            extra: self.extra(node, flight.service),
         };
         let Work::Pool(pool, _) = &mut self.services[index].work else { return };
         // A server counts what the answer may have, not what it will have.
@@ -203,7 +201,7 @@ impl Driver<'_> {
         self.measures.services[index].serving += 1;
         self.note_waiting(index);
         if let Some(flight) = self.flights.get(handle) {
-            (flight.ticket, flight.held_back) = (ticket.ok(), held_back);
+            flight.ticket = ticket.ok();
             if let Err(rejection) = ticket {
                 flight.fate = Fate::Refused(rejection);
                 self.agenda.at(now_us, Happening::Done(handle));
@@ -212,14 +210,12 @@ impl Driver<'_> {
         self.note_pool(index);
     }
 
-    /// What choosing its tokens adds to a node's request of a service, and how many of them are held back at first.
-    fn choosing(&self, node: &NodeModel, service: u32) -> (Extra, u32) {
+    /// What choosing its tokens adds to a node's request of a service.
+    fn extra(&self, node: &NodeModel, service: u32) -> Extra {
         let candidate = node.candidates.iter().position(|candidate| *candidate == service);
         match (&self.model.services[service as usize].kind, candidate) {
-            (ServiceKind::Pool { choosing, .. }, Some(at)) => {
-                (choosing.extra(node.choices[at]), choosing.held_back(node.choices[at]))
-            }
-            _ => (Extra::default(), 0),
+            (ServiceKind::Pool { choosing, .. }, Some(at)) => choosing.extra(node.choices[at]),
+            _ => Extra::default(),
         }
     }
 
@@ -280,8 +276,7 @@ impl Driver<'_> {
                 Reply::Done { id, at_us, start_us, first_us, cached_tokens, busy_ps, .. } => {
                     let handle = Handle::of(id);
                     if let Some(flight) = self.flights.get(handle) {
-                        flight.first_us = flight.heard_us(first_us, at_us) + overhead_us;
-                        (flight.cached, flight.ticket) = (cached_tokens, None);
+                        (flight.first_us, flight.cached, flight.ticket) = (first_us + overhead_us, cached_tokens, None);
                         (flight.start_us, flight.busy_ps) = (start_us, busy_ps);
                     }
                     (id, at_us)

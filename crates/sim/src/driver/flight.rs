@@ -49,8 +49,6 @@ pub(super) struct Flight {
     pub(super) output: u32,
     /// Tokens of the answer that its format prescribes, if the service reads those at once.
     pub(super) prescribed: u32,
-    /// Tokens of its beginning of which the client hears with the one after them.
-    pub(super) held_back: u32,
     /// Most tokens that it may generate.
     pub(super) output_at_most: u32,
     pub(super) cached: u32,
@@ -77,14 +75,6 @@ impl Flight {
     /// Tokens of its answer, of which so many had to be generated.
     pub(super) fn written(&self, generated: u32) -> u32 {
         if generated > 0 { generated + self.prescribed } else { 0 }
-    }
-
-    /// When the client hears of its first token, if that was there at `first_us` and the last at `done_us`: what is held back comes as
-    /// all of it does on average.
-    pub(super) fn heard_us(&self, first_us: u64, done_us: u64) -> u64 {
-        let rest = u64::from((self.output - self.prescribed).saturating_sub(1));
-        let held_back = u64::from(self.held_back).min(rest);
-        first_us + (held_back * (done_us - first_us)).checked_div(rest).unwrap_or(0)
     }
 }
 

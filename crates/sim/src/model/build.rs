@@ -220,8 +220,8 @@ impl Builder<'_> {
         }
         let agent = text.agent.as_deref().and_then(|agent| self.bundle.agents.get(agent));
         let choices = candidates.iter().map(|service| {
-            let is_local = self.services.is_local(*service);
-            agent.map_or_else(Choice::default, |agent| Choice::of(agent.spec(), is_local))
+            let held = self.services.held(*service);
+            agent.map_or_else(Choice::default, |agent| Choice::of(agent.spec(), held))
         });
         let choices: Vec<Choice> = choices.collect();
         for (service, choice) in candidates.iter().zip(&choices) {

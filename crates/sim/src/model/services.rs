@@ -7,11 +7,11 @@ use lumos_core::admission::Rules;
 use lumos_core::load::{Bundle, DeploymentSource, Scenario};
 use lumos_core::price::{Price, PromptCaches};
 use lumos_core::program::BackendRef;
-use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, Provider, ServiceSpec};
+use lumos_core::spec::{ApiSpec, BackendSpec, DeploymentSpec, Provider, ServiceSpec, Structured};
 
 use super::build::{Sources, problem};
 use super::{ServiceKind, ServiceModel};
-use crate::profile::Choice;
+use crate::profile::{Choice, Held};
 use crate::service::ApiModel;
 
 /// Services by name, made when a node first needs one.
@@ -61,9 +61,14 @@ impl<'a> Services<'a> {
         matches!(self.made[index as usize].kind, ServiceKind::Station { .. })
     }
 
-    /// Whether it is a model in the process that asks it.
-    pub(super) fn is_local(&self, index: u32) -> bool {
-        self.made[index as usize].is_local
+    /// Formats that it holds answers to.
+    pub(super) fn held(&self, index: u32) -> Held {
+        let backends = self.deployment.map(|deployment| &deployment.backends);
+        match backends.and_then(|backends| backends.get(&self.made[index as usize].name)) {
+            Some(BackendSpec::Local(_)) => Held::All,
+            Some(BackendSpec::Remote(remote)) if remote.structured == Structured::Prompt => Held::None,
+            _ => Held::Schemas,
+        }
     }
 
     /// Notes how an answer's tokens are chosen.

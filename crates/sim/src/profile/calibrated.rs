@@ -105,7 +105,7 @@ impl Calibrated {
             return Some(format!("`{name}` is {time}: times are not negative"));
         }
         for (name, _, time) in self.choosing.ways() {
-            let times = time.map(|time| [("request_us", time.request_us), ("token_us", time.token_us)]);
+            let times = time.map(|time| [("first_us", time.first_us), ("token_us", time.token_us)]);
             let wrong = times.and_then(|times| times.into_iter().find(|(_, us)| !(us.is_finite() && *us >= 0.0)));
             if let Some((field, us)) = wrong {
                 return Some(format!("`choosing.{name}.{field}` is {us}: times are not negative"));
@@ -220,10 +220,10 @@ mod tests {
     #[test]
     fn what_choosing_takes_is_not_negative() {
         let with = |times: &str| profile(&format!("choosing: (constrained: {times}),"));
-        let known = with("(request_us: 5, token_us: 2)").unwrap();
-        assert_eq!(known.choosing.constrained, Some(ChoiceTime { request_us: 5.0, token_us: 2.0, held_back: 0 }));
+        let known = with("(first_us: 5, token_us: 2)").unwrap();
+        assert_eq!(known.choosing.constrained, Some(ChoiceTime { first_us: 5.0, token_us: 2.0 }));
         assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
-        let error = with("(request_us: 5, token_us: -2)").unwrap_err();
+        let error = with("(first_us: 5, token_us: -2)").unwrap_err();
         assert_eq!(error, "`choosing.constrained.token_us` is -2: times are not negative");
     }
 

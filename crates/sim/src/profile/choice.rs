@@ -17,17 +17,25 @@ pub struct Choice {
     pub is_drawn: bool,
 }
 
+/// Formats that a backend holds answers to; of others it is told in the prompt, and chooses as of any text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// All: models in this process.
+    All,
+    /// JSON Schemas and lists of answers: servers.
+    Schemas,
+    /// None: servers that have no such means.
+    None,
+}
+
 /// What a way of choosing adds. It is the server's own time: all that it serves meanwhile wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceTime {
-    /// Microseconds of a request, whatever its length.
-    pub request_us: f64,
+    /// Microseconds of its first token beside that, once.
+    pub first_us: f64,
     /// Microseconds of each token of its answer.
     pub token_us: f64,
-    /// Tokens of an answer's beginning that a client hears of with the one after them.
-    #[serde(default)]
-    pub held_back: u32,
 }
 
 /// What each way of choosing adds to the most probable token of all; `None` where nobody has measured it. Ways that are combined
@@ -44,23 +52,23 @@ pub struct ChoiceTimes {
 }
 
 impl Choice {
-    /// How an agent has its tokens chosen by a model in this process, or by a server; the default for roles that ask no model for a
-    /// text. Servers are told of regular expressions in the prompt alone.
-    pub fn of(agent: &AgentSpec, is_local: bool) -> Self {
+    /// How an agent has its tokens chosen by a backend; the default for roles that ask no model for a text.
+    pub fn of(agent: &AgentSpec, held: Held) -> Self {
         let with = |is_constrained: bool, decoding: &DecodingSpec| Self {
             is_constrained,
             is_penalised: decoding.repetition_penalty.is_some_and(|penalty| penalty > 1.0),
             is_drawn: decoding.temperature.is_some_and(|temperature| temperature > 0.0),
         };
+        let schemas = held != Held::None;
         match agent {
-            AgentSpec::Planner(spec) => with(true, &spec.decoding),
-            AgentSpec::Router(spec) => with(true, &spec.decoding),
-            AgentSpec::Judge(spec) => with(true, &spec.decoding),
+            AgentSpec::Planner(spec) => with(schemas, &spec.decoding),
+            AgentSpec::Router(spec) => with(schemas, &spec.decoding),
+            AgentSpec::Judge(spec) => with(schemas, &spec.decoding),
             AgentSpec::Generator(spec) => {
                 let is_constrained = match spec.format {
                     GeneratorFormat::Text => false,
-                    GeneratorFormat::Json(_) => true,
-                    GeneratorFormat::Regex(_) => is_local,
+                    GeneratorFormat::Json(_) => schemas,
+                    GeneratorFormat::Regex(_) => held == Held::All,
                 };
                 with(is_constrained, &spec.decoding)
             }
@@ -93,15 +101,10 @@ impl ChoiceTimes {
         let mut extra = Extra::default();
         for time in self.of(choice).filter_map(|(_, time)| time) {
             let ps = |us: f64| (us * PS_PER_US as f64).round() as u64;
-            extra.first_ps = extra.first_ps.saturating_add(ps(time.request_us + time.token_us));
+            extra.first_ps = extra.first_ps.saturating_add(ps(time.first_us + time.token_us));
             extra.next_ps = extra.next_ps.saturating_add(ps(time.token_us));
         }
         extra
-    }
-
-    /// Tokens of an answer's beginning of which a client hears late, where it is known.
-    pub fn held_back(&self, choice: Choice) -> u32 {
-        self.of(choice).filter_map(|(_, time)| time).map(|time| time.held_back).max().unwrap_or(0)
     }
 
     /// The ways of choosing, in words, of which nothing is known.
@@ -118,11 +121,7 @@ impl ChoiceTimes {
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
         let scaled = |time: Option<ChoiceTime>| {
-            time.map(|time| ChoiceTime {
-                request_us: time.request_us * factor,
-                token_us: time.token_us * factor,
-                ..time
-            })
+            time.map(|time| ChoiceTime { first_us: time.first_us * factor, token_us: time.token_us * factor })
         };
         Self { constrained: scaled(self.constrained), penalised: scaled(self.penalised), drawn: scaled(self.drawn) }
     }
@@ -137,17 +136,16 @@ mod tests {
     #[test]
     fn what_is_known_adds_up_and_what_is_not_is_named() {
         let times = ChoiceTimes {
-            constrained: Some(ChoiceTime { request_us: 10.0, token_us: 2.0, held_back: 3 }),
-            penalised: Some(ChoiceTime { request_us: 0.0, token_us: 0.5, held_back: 0 }),
+            constrained: Some(ChoiceTime { first_us: 10.0, token_us: 2.0 }),
+            penalised: Some(ChoiceTime { first_us: 0.0, token_us: 0.5 }),
             drawn: None,
         };
         let all = Choice { is_constrained: true, is_penalised: true, is_drawn: true };
         assert_eq!(times.extra(all), Extra { first_ps: 12_500_000, next_ps: 2_500_000 });
         assert_eq!(times.unknown(all), ["at a temperature"]);
         assert_eq!(times.extra(Choice::default()), Extra::default());
-        assert_eq!([times.held_back(all), times.held_back(Choice::default())], [3, 0]);
         assert_eq!(times.scaled(2.0).extra(all), Extra { first_ps: 25_000_000, next_ps: 5_000_000 });
-        let endless = Some(ChoiceTime { request_us: 0.0, token_us: 1e300, held_back: 0 });
+        let endless = Some(ChoiceTime { first_us: 0.0, token_us: 1e300 });
         let endless = ChoiceTimes { constrained: endless, penalised: endless, drawn: None }.extra(all);
         assert_eq!(endless, Extra { first_ps: u64::MAX, next_ps: u64::MAX });
     }
@@ -160,14 +158,16 @@ mod tests {
                 DecodingSpec { temperature: Some(0.7), repetition_penalty: Some(1.0), ..DecodingSpec::default() };
             AgentSpec::Generator(GeneratorSpec { model: "small".to_owned(), prompt, decoding, format })
         };
-        let constrained = |format: &GeneratorFormat, is_local: bool| {
-            let choice = Choice::of(&agent(format.clone()), is_local);
+        let constrained = |format: &GeneratorFormat, held: Held| {
+            let choice = Choice::of(&agent(format.clone()), held);
             assert!(choice.is_drawn && !choice.is_penalised, "{choice:?}");
             choice.is_constrained
         };
         let formats =
             [GeneratorFormat::Text, GeneratorFormat::Json(true.into()), GeneratorFormat::Regex("a+".to_owned())];
-        assert_eq!(formats.each_ref().map(|format| constrained(format, false)), [false, true, false]);
-        assert_eq!(formats.each_ref().map(|format| constrained(format, true)), [false, true, true]);
+        let found = |held: Held| formats.each_ref().map(|format| constrained(format, held));
+        assert_eq!(found(Held::All), [false, true, true]);
+        assert_eq!(found(Held::Schemas), [false, true, false]);
+        assert_eq!(found(Held::None), [false; 3]);
     }
 }

@@ -57,7 +57,7 @@ pub fn files(name: &str) -> std::io::Result<String> {
         "measured" => Ok(MEASURED.to_owned()),
         "choosing" => Ok(MEASURED.replace(
             "max_seqs",
-            "choosing: (constrained: (request_us: 30000, token_us: 4000, held_back: 4), drawn: (request_us: 0, token_us: 1000)), max_seqs",
+            "choosing: (constrained: (first_us: 30000, token_us: 4000), drawn: (first_us: 0, token_us: 1000)), max_seqs",
         )),
         "day" => Ok(day()),
         name => Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there"))),
