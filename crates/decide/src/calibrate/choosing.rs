@@ -7,6 +7,13 @@ use super::fit::{four_digits, median};
 use super::probe::{Probe, Sample};
 use super::{CalibrateError, predict};
 
+/// Standard errors that a difference must have.
+const CERTAINTY: f64 = 2.0;
+
+/// The standard error of a median of `n` values is this times their median distance from it, over the root of `n`: 1.48 for the
+/// standard deviation of what is distributed normally, and 1.25 for a median in place of a mean.
+const MAD_TO_ERROR: f64 = 1.48 * 1.25;
+
 /// Requests of each way, and plain ones among them.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
@@ -64,6 +71,7 @@ fn is_enough(chosen: &[Sample]) -> bool {
 }
 
 /// What `chosen` take beyond `plain` ones of the same lengths, both beside what a profile says of them: how far off that is cancels.
+/// Nothing, where long answers don't differ by more than chance.
 fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTime {
     let off = |samples: &[Sample]| {
         let of = |sample: &Sample| {
@@ -75,8 +83,12 @@ fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTi
         Line::through(&samples.iter().map(of).collect::<Vec<_>>())
     };
     let (plain, chosen) = (off(plain), off(chosen));
+    let chance_us = plain.long_error_us.hypot(chosen.long_error_us);
     // Far beyond what plain answers were as long as, their line says nothing.
     let more_us = |tokens: f64| chosen.at(tokens) - plain.at(tokens.min(2.0 * plain.long_tokens));
+    if more_us(chosen.long_tokens) < CERTAINTY * chance_us {
+        return ChoiceTime { first_us: 0.0, token_us: 0.0 };
+    }
     let (first_us, token_us) = if chosen.short_tokens < chosen.long_tokens {
         let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, more_us(tokens)));
         let line = Line::through(&ends).rising();
@@ -96,6 +108,8 @@ struct Line {
     /// What it leads through: short answers and long ones.
     short_tokens: f64,
     long_tokens: f64,
+    /// Standard error of the median of long answers.
+    long_error_us: f64,
 }
 
 impl Line {
@@ -110,8 +124,10 @@ impl Line {
         };
         let (long_tokens, long_us) = of(&long);
         let (short_tokens, short_us) = if short.is_empty() { (long_tokens, long_us) } else { of(&short) };
+        let apart_us = long.iter().map(|(_, us)| (us - long_us).abs()).collect();
+        let long_error_us = MAD_TO_ERROR * median(apart_us) / (long.len().max(1) as f64).sqrt();
         let slope = (long_us - short_us) / (long_tokens - short_tokens).max(1.0);
-        Self { at_none: short_us - slope * short_tokens, slope, short_tokens, long_tokens }
+        Self { at_none: short_us - slope * short_tokens, slope, short_tokens, long_tokens, long_error_us }
     }
 
     fn at(&self, tokens: f64) -> f64 {
@@ -167,6 +183,13 @@ mod tests {
         let chosen: Vec<Sample> = [8, 8, 90, 84].map(|output| sample(output, 4_000 + 500 * u64::from(output))).to_vec();
         let found = beyond(&profile, &plain, &chosen);
         assert!((found.first_us - 4_000.0).abs() < 50.0 && (found.token_us - 500.0).abs() < 1.0, "{found:?}");
+        let noise: Vec<Sample> =
+            [(90, 9_000), (90, 0), (94, 2_000), (8, 0)].map(|(output, us)| sample(output, us)).to_vec();
+        assert_eq!(
+            beyond(&profile, &plain, &noise),
+            ChoiceTime { first_us: 0.0, token_us: 0.0 },
+            "2 ms are no more than chance"
+        );
         let found = beyond(&profile, &plain, &chosen[..2]);
         assert_eq!(found, ChoiceTime { first_us: 0.0, token_us: 1_000.0 }, "of one length: all of it is its tokens'");
     }
