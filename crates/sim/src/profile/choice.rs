@@ -32,7 +32,7 @@ pub enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChoiceTime {
-    /// Microseconds of its first token beside that, once.
+    /// Microseconds of the first token of an answer, beside `token_us`.
     pub first_us: f64,
     /// Microseconds of each token of its answer.
     pub token_us: f64,
