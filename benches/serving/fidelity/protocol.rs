@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lumos_sim::profile::Profile;
-use lumos_sim::replica::{Extra, Replica, ReplicaSpec, Reply, Request};
+use lumos_sim::replica::{Replica, ReplicaSpec, Reply, Request};
 
 use crate::rows::{Row, Source};
 
@@ -84,16 +84,7 @@ pub fn simulate(row: &Row, profile: Profile, internal: Internal) -> Option<Predi
         {
             coming.pop_first();
             let (_, prompt_tokens, output_tokens) = sent[id as usize];
-            let request = Request {
-                id,
-                prompt_tokens,
-                output_tokens,
-                prefix: None,
-                session: None,
-                keep: None,
-                extra: Extra::default(),
-            };
-            replica.submit(now, request).ok()?;
+            replica.submit(now, Request::new(id, prompt_tokens, output_tokens)).ok()?;
         }
     }
     Some(Predicted { ttft_us: ttft / total as f64, tpot_us: tpot / total as f64 })

@@ -8,7 +8,7 @@ use std::{env, sync::Arc};
 
 use lumos_sim::{
     iteration::{Affine, Batch},
-    replica::{Extra, Prefix, Replica, ReplicaError, ReplicaSpec, Request},
+    replica::{Prefix, Replica, ReplicaError, ReplicaSpec, Request},
 };
 
 /// A small deterministic sequence of numbers (splitmix64).
@@ -44,15 +44,9 @@ fn main() -> Result<(), ReplicaError> {
             .drain(..)
             .map(|reply| if let lumos_sim::replica::Reply::Done { at_us, .. } = reply { at_us } else { 0 })
             .sum::<u64>();
-        let request = Request {
-            id,
-            prompt_tokens: 100 + (next(&mut seed) % 200) as u32,
-            output_tokens: 50 + (next(&mut seed) % 200) as u32,
-            prefix: Some(Prefix { id: id % 4, tokens: 64 }),
-            session: None,
-            keep: None,
-            extra: Extra::default(),
-        };
+        let mut tokens = |least: u32| least + (next(&mut seed) % 200) as u32;
+        let request =
+            Request { prefix: Some(Prefix { id: id % 4, tokens: 64 }), ..Request::new(id, tokens(100), tokens(50)) };
         // Nothing that the cache can hold is ever too long here.
         let _ticket = replica.submit(now_us, request);
     }

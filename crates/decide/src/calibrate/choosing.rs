@@ -1,6 +1,6 @@
 //! What it takes to choose tokens as a schema allows, with a penalty or by lot: such requests beside plain ones.
 
-use lumos_sim::profile::{Calibrated, ChoiceTime, ChoiceTimes};
+use lumos_sim::profile::{Calibrated, ChoiceTime, ChoiceTimes, Way};
 
 use super::design::Choosing;
 use super::fit::{four_digits, median};
@@ -15,20 +15,30 @@ const CERTAINTY: f64 = 2.0;
 const MAD_TO_ERROR: f64 = 1.48 * 1.25;
 
 /// Requests of each way, and plain ones among them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ways {
     plain: Vec<Sample>,
-    chosen: [Vec<Sample>; 3],
-    /// Why a way is not asked for any more.
-    failed: [Option<String>; 3],
+    chosen: Vec<Chosen>,
+}
+
+/// Requests of one way.
+#[derive(Debug)]
+struct Chosen {
+    way: Way,
+    samples: Vec<Sample>,
+    /// Why it is not asked for any more.
+    failed: Option<String>,
 }
 
 impl Ways {
     /// Asks once in each way: what a backend prepares for the first such request is not counted.
-    pub(super) async fn warm_up(&mut self, probe: &Probe<'_>, of: &Choosing) {
-        for (choice, failed) in ChoiceTimes::WAYS.into_iter().zip(&mut self.failed) {
-            *failed = probe.ask_choosing(of.prompt, of.answers[0], choice).await.err().map(|error| error.to_string());
+    pub(super) async fn warm_up(probe: &Probe<'_>, of: &Choosing) -> Self {
+        let mut chosen = Vec::new();
+        for way in Way::ALL {
+            let answer = probe.ask_choosing(of.prompt, of.answers[0], way.into()).await;
+            chosen.push(Chosen { way, samples: Vec::new(), failed: answer.err().map(|error| error.to_string()) });
         }
+        Self { plain: Vec::new(), chosen }
     }
 
     /// Asks for answers of two lengths so many times, in all ways in turn. A way that fails is not asked for again: plain requests
@@ -36,12 +46,10 @@ impl Ways {
     pub(super) async fn measure(&mut self, probe: &Probe<'_>, of: &Choosing) -> Result<(), CalibrateError> {
         for answer in of.answers.repeat(of.times as usize) {
             self.plain.push(probe.ask(of.prompt, answer).await?);
-            for (at, choice) in ChoiceTimes::WAYS.into_iter().enumerate() {
-                if self.failed[at].is_none() {
-                    match probe.ask_choosing(of.prompt, answer, choice).await {
-                        Ok(sample) => self.chosen[at].push(sample),
-                        Err(error) => self.failed[at] = Some(error.to_string()),
-                    }
+            for chosen in self.chosen.iter_mut().filter(|chosen| chosen.failed.is_none()) {
+                match probe.ask_choosing(of.prompt, answer, chosen.way.into()).await {
+                    Ok(sample) => chosen.samples.push(sample),
+                    Err(error) => chosen.failed = Some(error.to_string()),
                 }
             }
         }
@@ -50,24 +58,26 @@ impl Ways {
 
     /// What the ways take by these requests.
     pub(super) fn fit(&self, profile: &Calibrated) -> ChoiceTimes {
-        let [constrained, penalised, drawn] =
-            self.chosen.each_ref().map(|chosen| is_enough(chosen).then(|| beyond(profile, &self.plain, chosen)));
-        ChoiceTimes { constrained, penalised, drawn }
+        ChoiceTimes::by_way(|way| {
+            let chosen = self.chosen.iter().find(|chosen| chosen.way == way && chosen.is_enough())?;
+            Some(beyond(profile, &self.plain, &chosen.samples))
+        })
     }
 
     /// The ways that could not be measured, in words.
     pub(super) fn unknown(&self) -> impl Iterator<Item = String> {
-        let ways = ChoiceTimes::default().ways().into_iter().zip(self.chosen.iter().zip(&self.failed));
-        ways.filter(|(_, (chosen, _))| !is_enough(chosen)).map(|((_, way, _), (_, failed))| {
-            let why = failed.as_deref().unwrap_or("too few answers");
+        self.chosen.iter().filter(|chosen| !chosen.is_enough()).map(|chosen| {
+            let (way, why) = (chosen.way.words(), chosen.failed.as_deref().unwrap_or("too few answers"));
             format!("choosing tokens {way} takes no longer than the most probable one: it was not measured ({why})")
         })
     }
 }
 
-/// Whether there are a short answer and a long one, as far as the model wrote what it was asked for.
-fn is_enough(chosen: &[Sample]) -> bool {
-    chosen.len() > 1
+impl Chosen {
+    /// Whether chance can be told from what it takes.
+    fn is_enough(&self) -> bool {
+        self.samples.len() > 1
+    }
 }
 
 /// What `chosen` take beyond `plain` ones of the same lengths, both beside what a profile says of them: how far off that is cancels.
@@ -80,68 +90,86 @@ fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTi
             let predicted_us: u64 = found.iter().map(|request| request.done_us - request.asked_us).sum();
             (f64::from(generated), sample.latency_us() - predicted_us as f64)
         };
-        Line::through(&samples.iter().map(of).collect::<Vec<_>>())
+        Medians::of(&samples.iter().map(of).collect::<Vec<_>>())
     };
     let (plain, chosen) = (off(plain), off(chosen));
-    let chance_us = plain.long_error_us.hypot(chosen.long_error_us);
+    let line = plain.line();
     // Far beyond what plain answers were as long as, their line says nothing.
-    let more_us = |tokens: f64| chosen.at(tokens) - plain.at(tokens.min(2.0 * plain.long_tokens));
-    if more_us(chosen.long_tokens) < CERTAINTY * chance_us {
+    let more = |(tokens, us): Point| (tokens, us - line.at(tokens.min(2.0 * plain.long.0)));
+    let (short, long) = (more(chosen.short), more(chosen.long));
+    if long.1 < CERTAINTY * plain.long_error_us.hypot(chosen.long_error_us) {
         return ChoiceTime { first_us: 0.0, token_us: 0.0 };
     }
-    let (first_us, token_us) = if chosen.short_tokens < chosen.long_tokens {
-        let ends = [chosen.short_tokens, chosen.long_tokens].map(|tokens| (tokens, more_us(tokens)));
-        let line = Line::through(&ends).rising();
-        (line.at_none, line.slope)
+    let Line { at_none: first_us, slope: token_us } = if short.0 < long.0 {
+        Line::rising(short, long)
     } else {
         // Answers of one length do not tell what of it is whose.
-        (0.0, (more_us(chosen.long_tokens) / chosen.long_tokens.max(1.0)).max(0.0))
+        Line::rising((0.0, 0.0), long)
     };
     ChoiceTime { first_us: four_digits(first_us), token_us: four_digits(token_us) }
 }
 
-/// Microseconds by tokens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Line {
-    at_none: f64,
-    slope: f64,
-    /// What it leads through: short answers and long ones.
-    short_tokens: f64,
-    long_tokens: f64,
-    /// Standard error of the median of long answers.
+/// Tokens, and microseconds that they take.
+type Point = (f64, f64);
+
+/// Medians of short answers and of long ones; of all answers, where they have one length.
+#[derive(Debug, Clone, Copy)]
+struct Medians {
+    short: Point,
+    long: Point,
+    /// Standard error of the microseconds of long answers.
     long_error_us: f64,
 }
 
-impl Line {
-    /// A line through the medians of short answers and of long ones; level, where all have one length.
-    fn through(points: &[(f64, f64)]) -> Self {
+impl Medians {
+    fn of(points: &[Point]) -> Self {
         let tokens = || points.iter().map(|(tokens, _)| *tokens);
         let middle = f64::midpoint(tokens().fold(f64::INFINITY, f64::min), tokens().fold(0.0, f64::max));
-        let (short, long): (Vec<_>, Vec<_>) = points.iter().partition(|(tokens, _)| *tokens < middle);
-        let of = |group: &[(f64, f64)]| {
+        let (short, long): (Vec<Point>, Vec<Point>) = points.iter().partition(|(tokens, _)| *tokens < middle);
+        let of = |group: &[Point]| {
             let tokens = median(group.iter().map(|(tokens, _)| *tokens).collect());
             (tokens, median(group.iter().map(|(_, us)| *us).collect()))
         };
-        let (long_tokens, long_us) = of(&long);
-        let (short_tokens, short_us) = if short.is_empty() { (long_tokens, long_us) } else { of(&short) };
-        let apart_us = long.iter().map(|(_, us)| (us - long_us).abs()).collect();
-        let long_error_us = MAD_TO_ERROR * median(apart_us) / (long.len().max(1) as f64).sqrt();
-        let slope = (long_us - short_us) / (long_tokens - short_tokens).max(1.0);
-        Self { at_none: short_us - slope * short_tokens, slope, short_tokens, long_tokens, long_error_us }
+        let at_length = of(&long);
+        let apart_us = long.iter().map(|(_, us)| (us - at_length.1).abs()).collect();
+        Self {
+            short: if short.is_empty() { at_length } else { of(&short) },
+            long: at_length,
+            long_error_us: MAD_TO_ERROR * median(apart_us) / (long.len().max(1) as f64).sqrt(),
+        }
+    }
+
+    /// The line through both; level, where they are one.
+    fn line(&self) -> Line {
+        Line::through(self.short, self.long)
+    }
+}
+
+/// Microseconds by tokens.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    at_none: f64,
+    slope: f64,
+}
+
+impl Line {
+    fn through(short: Point, long: Point) -> Self {
+        let slope = (long.1 - short.1) / (long.0 - short.0).max(1.0);
+        Self { at_none: short.1 - slope * short.0, slope }
+    }
+
+    /// The nearest line neither of whose parts is negative.
+    fn rising(short: Point, long: Point) -> Self {
+        let line = Self::through(short, long);
+        match (line.at_none < 0.0, line.slope < 0.0) {
+            (_, true) => Self { at_none: line.at(f64::midpoint(short.0, long.0)).max(0.0), slope: 0.0 },
+            (true, false) => Self { at_none: 0.0, slope: (long.1 / long.0.max(1.0)).max(0.0) },
+            (false, false) => line,
+        }
     }
 
     fn at(&self, tokens: f64) -> f64 {
         self.at_none + self.slope * tokens
-    }
-
-    /// The nearest line neither of whose parts is negative.
-    fn rising(self) -> Self {
-        let (at_none, slope) = match (self.at_none < 0.0, self.slope < 0.0) {
-            (_, true) => (self.at(f64::midpoint(self.short_tokens, self.long_tokens)).max(0.0), 0.0),
-            (true, false) => (0.0, (self.at(self.long_tokens) / self.long_tokens.max(1.0)).max(0.0)),
-            (false, false) => (self.at_none, self.slope),
-        };
-        Self { at_none, slope, ..self }
     }
 }
 
@@ -152,7 +180,8 @@ mod tests {
     #[test]
     fn a_line_leads_through_short_and_long_answers_and_is_never_negative() {
         let found = |points: &[(f64, f64)]| {
-            let line = Line::through(points).rising();
+            let Medians { short, long, .. } = Medians::of(points);
+            let line = Line::rising(short, long);
             (line.at_none.round(), (line.slope * 1e6).round() / 1e6)
         };
         let points = [(8.0, 46.0), (8.0, 900.0), (8.0, 46.0), (88.0, 206.0), (96.0, 222.0), (90.0, 210.0)];

@@ -57,7 +57,7 @@ impl Design {
             return Err(CalibrateError::SmallContext { context });
         }
         let choosing =
-            Choosing { prompt: prompts[0], answers: [answers[0], longest], times: if options.quick { 1 } else { 2 } };
+            Choosing { prompt: prompts[0], answers: [answers[0], longest], times: if options.quick { 2 } else { 3 } };
         Ok(Self { prompts, answers, repeats, burst, choosing, held_out_requests, context, quick: options.quick })
     }
 

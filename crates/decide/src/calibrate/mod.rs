@@ -138,8 +138,7 @@ async fn measure(
     for _ in 0..2 {
         probe.learn_words().await?;
     }
-    let mut ways = Ways::default();
-    ways.warm_up(&probe, &design.choosing).await;
+    let mut ways = Ways::warm_up(&probe, &design.choosing).await;
 
     let mut alone = Vec::new();
     let mut together = Vec::new();

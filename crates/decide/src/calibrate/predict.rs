@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use lumos_sim::profile::Calibrated;
-use lumos_sim::replica::{Extra, Replica, Reply, Request};
+use lumos_sim::replica::{Replica, Reply, Request};
 
 /// A predicted request. Times from the loop's start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -36,16 +36,7 @@ pub(super) fn closed_loop(profile: &Calibrated, clients: &[Vec<(u32, u32)>]) -> 
                     };
                     next[client] += 1;
                     asked[client] = at_us;
-                    let id = client as u64;
-                    let request = Request {
-                        id,
-                        prompt_tokens,
-                        output_tokens,
-                        prefix: None,
-                        session: None,
-                        keep: None,
-                        extra: Extra::default(),
-                    };
+                    let request = Request::new(client as u64, prompt_tokens, output_tokens);
                     // A request that never fits is passed over.
                     if replica.submit(at_us, request).is_err() {
                         asks.push(Reverse((at_us, client)));

@@ -9,7 +9,7 @@ use lumos::Home;
 use lumos::core::load::DeploymentSource;
 use lumos::core::spec::BackendSpec;
 use lumos::decide::calibrate::{CalibrateError, CalibrateOptions, Calibration, calibrate};
-use lumos::sim::profile::HeldOut;
+use lumos::sim::profile::{HeldOut, Way};
 use lumos_report::{Column, Role, Table, clean};
 use serde_json::json;
 
@@ -154,9 +154,9 @@ fn coefficients(calibration: &Calibration) -> Table {
     row("a token of a prompt", profile.prompt_token_us, "µs");
     row("a pair of a prompt's tokens", profile.prompt_pair_ns, "ns");
     row("a token in the KV cache", profile.kv_token_ns, "ns");
-    for (_, way, time) in profile.choosing.ways() {
-        if let Some(time) = time {
-            row(&format!("a token chosen {way}, more"), time.token_us, "µs");
+    for way in Way::ALL {
+        if let Some(time) = profile.choosing.way(way) {
+            row(&format!("a token chosen {}, more", way.words()), time.token_us, "µs");
             row("the first of them, more", time.first_us, "µs");
         }
     }

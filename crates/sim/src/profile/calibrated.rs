@@ -3,7 +3,7 @@
 use lumos_core::spec::Quantization;
 use serde::{Deserialize, Serialize};
 
-use super::ChoiceTimes;
+use super::{ChoiceTimes, Way};
 use crate::iteration::{Affine, Batch, IterationTime};
 use crate::replica::ReplicaSpec;
 
@@ -104,11 +104,11 @@ impl Calibrated {
         if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
             return Some(format!("`{name}` is {time}: times are not negative"));
         }
-        for (name, _, time) in self.choosing.ways() {
-            let times = time.map(|time| [("first_us", time.first_us), ("token_us", time.token_us)]);
+        for way in Way::ALL {
+            let times = self.choosing.way(way).map(|time| [("first_us", time.first_us), ("token_us", time.token_us)]);
             let wrong = times.and_then(|times| times.into_iter().find(|(_, us)| !(us.is_finite() && *us >= 0.0)));
             if let Some((field, us)) = wrong {
-                return Some(format!("`choosing.{name}.{field}` is {us}: times are not negative"));
+                return Some(format!("`choosing.{}.{field}` is {us}: times are not negative", way.name()));
             }
         }
         let counts = std::iter::once(0).chain(self.decode_us.iter().map(|(count, _)| *count));

@@ -17,6 +17,17 @@ pub struct Choice {
     pub is_drawn: bool,
 }
 
+/// One way of choosing tokens otherwise than the most probable one of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// [`Choice::is_constrained`].
+    Constrained,
+    /// [`Choice::is_penalised`].
+    Penalised,
+    /// [`Choice::is_drawn`].
+    Drawn,
+}
+
 /// Formats that a backend holds answers to; of others it is told in the prompt, and chooses as of any text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
@@ -51,7 +62,50 @@ pub struct ChoiceTimes {
     pub drawn: Option<ChoiceTime>,
 }
 
+impl Way {
+    /// All ways.
+    pub const ALL: [Self; 3] = [Self::Constrained, Self::Penalised, Self::Drawn];
+
+    /// The name of its field in [`ChoiceTimes`].
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Constrained => "constrained",
+            Self::Penalised => "penalised",
+            Self::Drawn => "drawn",
+        }
+    }
+
+    /// In words, after "tokens chosen".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Constrained => "as a schema allows",
+            Self::Penalised => "with a repetition penalty",
+            Self::Drawn => "at a temperature",
+        }
+    }
+}
+
+impl From<Way> for Choice {
+    /// This way alone.
+    fn from(way: Way) -> Self {
+        Self {
+            is_constrained: way == Way::Constrained,
+            is_penalised: way == Way::Penalised,
+            is_drawn: way == Way::Drawn,
+        }
+    }
+}
+
 impl Choice {
+    /// The ways that are part of it.
+    pub fn ways(self) -> impl Iterator<Item = Way> {
+        Way::ALL.into_iter().filter(move |way| match way {
+            Way::Constrained => self.is_constrained,
+            Way::Penalised => self.is_penalised,
+            Way::Drawn => self.is_drawn,
+        })
+    }
+
     /// How an agent has its tokens chosen by a backend; the default for roles that ask no model for a text.
     pub fn of(agent: &AgentSpec, held: Held) -> Self {
         let with = |is_constrained: bool, decoding: &DecodingSpec| Self {
@@ -80,26 +134,24 @@ impl Choice {
 }
 
 impl ChoiceTimes {
-    /// Each way of choosing, alone.
-    pub const WAYS: [Choice; 3] = [
-        Choice { is_constrained: true, is_penalised: false, is_drawn: false },
-        Choice { is_constrained: false, is_penalised: true, is_drawn: false },
-        Choice { is_constrained: false, is_penalised: false, is_drawn: true },
-    ];
+    /// Times by way of choosing, as `time` says of each of [`Way::ALL`].
+    pub fn by_way(mut time: impl FnMut(Way) -> Option<ChoiceTime>) -> Self {
+        Self { constrained: time(Way::Constrained), penalised: time(Way::Penalised), drawn: time(Way::Drawn) }
+    }
 
-    /// The ways in the order of [`ChoiceTimes::WAYS`]: names of fields, words, and times.
-    pub fn ways(&self) -> [(&'static str, &'static str, Option<ChoiceTime>); 3] {
-        [
-            ("constrained", "as a schema allows", self.constrained),
-            ("penalised", "with a repetition penalty", self.penalised),
-            ("drawn", "at a temperature", self.drawn),
-        ]
+    /// What one way adds.
+    pub const fn way(&self, way: Way) -> Option<ChoiceTime> {
+        match way {
+            Way::Constrained => self.constrained,
+            Way::Penalised => self.penalised,
+            Way::Drawn => self.drawn,
+        }
     }
 
     /// What these ways of choosing add, those of them that are known, together.
     pub fn extra(&self, choice: Choice) -> Extra {
         let mut extra = Extra::default();
-        for time in self.of(choice).filter_map(|(_, time)| time) {
+        for time in choice.ways().filter_map(|way| self.way(way)) {
             let ps = |us: f64| (us * PS_PER_US as f64).round() as u64;
             extra.first_ps = extra.first_ps.saturating_add(ps(time.first_us + time.token_us));
             extra.next_ps = extra.next_ps.saturating_add(ps(time.token_us));
@@ -109,21 +161,15 @@ impl ChoiceTimes {
 
     /// The ways of choosing, in words, of which nothing is known.
     pub(crate) fn unknown(&self, choice: Choice) -> Vec<&'static str> {
-        self.of(choice).filter(|(_, time)| time.is_none()).map(|(words, _)| words).collect()
-    }
-
-    fn of(&self, choice: Choice) -> impl Iterator<Item = (&'static str, Option<ChoiceTime>)> + use<> {
-        let is_so = [choice.is_constrained, choice.is_penalised, choice.is_drawn];
-        self.ways().into_iter().zip(is_so).filter_map(|((_, words, time), is_so)| is_so.then_some((words, time)))
+        choice.ways().filter(|way| self.way(*way).is_none()).map(Way::words).collect()
     }
 
     /// When everything takes `factor` times as long.
     #[must_use]
     pub fn scaled(self, factor: f64) -> Self {
-        let scaled = |time: Option<ChoiceTime>| {
-            time.map(|time| ChoiceTime { first_us: time.first_us * factor, token_us: time.token_us * factor })
-        };
-        Self { constrained: scaled(self.constrained), penalised: scaled(self.penalised), drawn: scaled(self.drawn) }
+        let scaled =
+            |time: ChoiceTime| ChoiceTime { first_us: time.first_us * factor, token_us: time.token_us * factor };
+        Self::by_way(|way| self.way(way).map(scaled))
     }
 }
 

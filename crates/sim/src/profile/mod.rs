@@ -20,7 +20,7 @@ mod table;
 
 pub use calibrated::{Calibrated, HeldOut};
 pub use catalog::CatalogError;
-pub use choice::{Choice, ChoiceTime, ChoiceTimes, Held};
+pub use choice::{Choice, ChoiceTime, ChoiceTimes, Held, Way};
 pub use engine::{Engine, Engines};
 pub use format::{Format, KvFormat, Precision};
 pub use hardware::{Attention, Basis, Flops, Hardware, HardwareCatalog};

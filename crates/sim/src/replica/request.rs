@@ -137,6 +137,12 @@ pub enum Rejection {
 }
 
 impl Request {
+    /// A request that shares nothing with others and whose tokens are chosen as they come.
+    pub const fn new(id: u64, prompt_tokens: u32, output_tokens: u32) -> Self {
+        let extra = Extra { first_ps: 0, next_ps: 0 };
+        Self { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None, extra }
+    }
+
     /// Prompt and output.
     pub(super) fn tokens(&self) -> u64 {
         u64::from(self.prompt_tokens) + u64::from(self.output_tokens)

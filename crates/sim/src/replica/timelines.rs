@@ -20,10 +20,6 @@ fn small(max_num_batched_tokens: u32, max_num_seqs: u32, kv_blocks: u32) -> Repl
     ReplicaSpec { max_num_batched_tokens, max_num_seqs, block_tokens: 4, ..ReplicaSpec::vllm(kv_blocks) }
 }
 
-fn request(id: u64, prompt_tokens: u32, output_tokens: u32) -> Request {
-    Request { id, prompt_tokens, output_tokens, prefix: None, session: None, keep: None, extra: Extra::default() }
-}
-
 /// Shares of its time apart, see the test of those.
 fn drain(replica: &mut Replica) -> Vec<Reply> {
     let mut replies = Vec::new();
@@ -45,7 +41,7 @@ fn done(id: u64, start_us: u64, first_us: u64, at_us: u64) -> Reply {
 #[test]
 fn a_prompt_is_cut_to_the_budget_and_its_end_is_the_first_token() -> Outcome {
     let mut replica = replica(small(4, 4, 100))?;
-    replica.submit(10, request(7, 10, 3))?;
+    replica.submit(10, Request::new(7, 10, 3))?;
     // Chunks of 4, 4 and 2, then two iterations that find 10 and 11 tokens in the cache.
     let first_us = 10 + 1004 + 1004 + 1002;
     assert_eq!(drain(&mut replica), [done(7, 10, first_us, first_us + 1010 + 1011)]);
@@ -55,9 +51,9 @@ fn a_prompt_is_cut_to_the_budget_and_its_end_is_the_first_token() -> Outcome {
 #[test]
 fn decodes_come_first_and_prompts_share_what_is_left() -> Outcome {
     let mut replica = replica(small(8, 4, 100))?;
-    replica.submit(0, request(0, 4, 4))?;
-    replica.submit(0, request(1, 8, 1))?;
-    replica.submit(500, request(2, 4, 1))?;
+    replica.submit(0, Request::new(0, 4, 4))?;
+    replica.submit(0, Request::new(1, 8, 1))?;
+    replica.submit(500, Request::new(2, 4, 1))?;
     // [0: 4, 1: 4], [0 decodes, 1: 4, 2: 3], [0 decodes, 2: 1], [0 decodes].
     let ends = [1008, 1008 + 1007 + 4, 1008 + 1011 + 1001 + 5, 1008 + 1011 + 1006 + 1006];
     assert_eq!(
@@ -71,8 +67,8 @@ fn decodes_come_first_and_prompts_share_what_is_left() -> Outcome {
 fn what_a_token_takes_beside_its_iteration_is_waited_for_by_all() -> Outcome {
     let mut replica = replica(small(4, 4, 100))?;
     let extra = Extra { first_ps: 100 * PS_PER_US, next_ps: 20 * PS_PER_US };
-    replica.submit(0, request(0, 2, 4))?;
-    replica.submit(0, Request { extra, ..request(1, 5, 3) })?;
+    replica.submit(0, Request::new(0, 2, 4))?;
+    replica.submit(0, Request { extra, ..Request::new(1, 5, 3) })?;
     // [0: 2, 1: 2], [0 decodes, 1: 3 and its first token], [both decode] twice.
     let ends = [1_004, 2_009 + 100, 3_117 + 20];
     let last = ends[2] + 1_010 + 20;
@@ -83,10 +79,10 @@ fn what_a_token_takes_beside_its_iteration_is_waited_for_by_all() -> Outcome {
 #[test]
 fn an_arrival_is_seen_at_the_next_boundary() -> Outcome {
     let mut replica = replica(small(100, 4, 1000))?;
-    replica.submit(0, request(0, 10, 100))?;
+    replica.submit(0, Request::new(0, 10, 100))?;
     // Boundaries at 1010, 2020, 3031; the request at 2021 waits for the last.
     replica.advance(2_021, &mut Vec::new());
-    replica.submit(2_021, request(1, 5, 1))?;
+    replica.submit(2_021, Request::new(1, 5, 1))?;
     assert_eq!(replica.next_us(), Some(3_031));
     assert_eq!(drain(&mut replica)[0], done(1, 3_031, 3_031 + 1005 + 12, 3_031 + 1005 + 12));
     Ok(())
@@ -95,10 +91,10 @@ fn an_arrival_is_seen_at_the_next_boundary() -> Outcome {
 #[test]
 fn an_arrival_is_seen_one_boundary_later_by_a_scheduler_that_plans_ahead() -> Outcome {
     let mut replica = replica(ReplicaSpec { schedules_ahead: true, ..small(100, 4, 1000) })?;
-    replica.submit(0, request(0, 10, 100))?;
+    replica.submit(0, Request::new(0, 10, 100))?;
     // An idle replica begins at once. Boundaries at 1010, 2020, 3031, 4043: the one at 3031 was planned at 2020.
     replica.advance(2_021, &mut Vec::new());
-    replica.submit(2_021, request(1, 5, 1))?;
+    replica.submit(2_021, Request::new(1, 5, 1))?;
     assert_eq!(drain(&mut replica)[0], done(1, 4_043, 4_043 + 1005 + 13, 4_043 + 1005 + 13));
     Ok(())
 }
@@ -106,8 +102,8 @@ fn an_arrival_is_seen_one_boundary_later_by_a_scheduler_that_plans_ahead() -> Ou
 #[test]
 fn the_last_admitted_is_preempted_and_computed_again() -> Outcome {
     let mut replica = replica(ReplicaSpec { reserve: Reserve::Prompt, ..small(100, 4, 4) })?;
-    replica.submit(0, request(0, 8, 5))?;
-    replica.submit(0, request(1, 8, 5))?;
+    replica.submit(0, Request::new(0, 8, 5))?;
+    replica.submit(0, Request::new(1, 8, 5))?;
     // Two blocks each: the first decode of 0 needs a third, and 1 makes room. Its two blocks hold 0 to its end, at 12
     // tokens; then 8 tokens and the one generated are computed again.
     let first = 1016;
@@ -130,8 +126,8 @@ fn the_last_admitted_is_preempted_and_computed_again() -> Outcome {
 #[test]
 fn who_reserves_the_whole_sequence_is_never_preempted() -> Outcome {
     let mut replica = replica(ReplicaSpec { reserve: Reserve::Sequence, ..small(100, 4, 4) })?;
-    replica.submit(0, request(0, 8, 5))?;
-    replica.submit(0, request(1, 8, 5))?;
+    replica.submit(0, Request::new(0, 8, 5))?;
+    replica.submit(0, Request::new(1, 8, 5))?;
     let end = 1008 + 1008 + 1009 + 1010 + 1011;
     assert_eq!(drain(&mut replica), [done(0, 0, 1008, end), done(1, end, end + 1008, 2 * end)]);
     Ok(())
@@ -140,7 +136,7 @@ fn who_reserves_the_whole_sequence_is_never_preempted() -> Outcome {
 #[test]
 fn whole_blocks_of_a_prefix_are_computed_once() -> Outcome {
     let mut replica = replica(small(100, 4, 100))?;
-    let shared = |id, prompt| Request { prefix: Some(Prefix { id: 9, tokens: 10 }), ..request(id, prompt, 1) };
+    let shared = |id, prompt| Request { prefix: Some(Prefix { id: 9, tokens: 10 }), ..Request::new(id, prompt, 1) };
     replica.submit(0, shared(0, 12))?;
     replica.submit(0, shared(1, 12))?;
     replica.submit(0, shared(2, 8))?;
@@ -162,7 +158,7 @@ fn a_session_finds_its_earlier_turns_after_the_system_prompt() -> Outcome {
         prefix: Some(Prefix { id: 1, tokens: 8 }),
         session: session.map(|tokens| Prefix { id: 50, tokens }),
         keep: Some(50),
-        ..request(id, prompt_tokens, 6)
+        ..Request::new(id, prompt_tokens, 6)
     };
     let cached = |replica: &mut Replica| match drain(replica)[..] {
         [Reply::Done { cached_tokens, .. }] => cached_tokens,
@@ -176,7 +172,7 @@ fn a_session_finds_its_earlier_turns_after_the_system_prompt() -> Outcome {
     replica.submit(200_000, turn(2, 60, Some(46)))?;
     assert_eq!(cached(&mut replica), 44);
     // Another request takes 28 of the 30 blocks: the session's, left longest ago among what it holds, go from their end.
-    replica.submit(300_000, request(3, 110, 1))?;
+    replica.submit(300_000, Request::new(3, 110, 1))?;
     assert_eq!(cached(&mut replica), 0);
     replica.submit(400_000, turn(4, 60, Some(46)))?;
     assert_eq!(cached(&mut replica), 8, "the system prompt is left");
@@ -187,16 +183,16 @@ fn a_session_finds_its_earlier_turns_after_the_system_prompt() -> Outcome {
 fn prompts_wait_for_each_other_while_others_decode() -> Outcome {
     let wait = PrefillWait { iterations: 3, tokens: 50 };
     let mut held = replica(ReplicaSpec { prefill_wait: Some(wait), ..small(100, 8, 1000) })?;
-    held.submit(0, request(0, 4, 20))?;
-    held.submit(100, request(1, 10, 1))?;
+    held.submit(0, Request::new(0, 4, 20))?;
+    held.submit(100, Request::new(1, 10, 1))?;
     // Seen at 1004, held back for three iterations that find 4, 5 and 6 tokens.
     let start = 1004 + 1004 + 1005 + 1006;
     assert_eq!(drain(&mut held)[0], done(1, start, start + 1010 + 7, start + 1010 + 7));
 
     let mut gathered = replica(ReplicaSpec { prefill_wait: Some(wait), ..small(100, 8, 1000) })?;
-    gathered.submit(0, request(0, 4, 20))?;
-    gathered.submit(100, request(1, 10, 1))?;
-    gathered.submit(1_100, request(2, 40, 1))?;
+    gathered.submit(0, Request::new(0, 4, 20))?;
+    gathered.submit(100, Request::new(1, 10, 1))?;
+    gathered.submit(1_100, Request::new(2, 40, 1))?;
     let start = 1004 + 1004;
     let end = start + 1050 + 5;
     assert_eq!(drain(&mut gathered)[..2], [done(1, start, end, end), done(2, start, end, end)]);
@@ -206,8 +202,8 @@ fn prompts_wait_for_each_other_while_others_decode() -> Outcome {
 #[test]
 fn a_cancelled_request_leaves_at_the_next_boundary_and_tells_what_it_had() -> Outcome {
     let mut replica = replica(small(100, 1, 1000))?;
-    let ticket = replica.submit(0, request(0, 10, 100))?;
-    replica.submit(0, request(1, 5, 1))?;
+    let ticket = replica.submit(0, Request::new(0, 10, 100))?;
+    replica.submit(0, Request::new(1, 5, 1))?;
     let mut replies = Vec::new();
     replica.advance(2_500, &mut replies);
     let progress = Progress {
@@ -228,9 +224,9 @@ fn a_cancelled_request_leaves_at_the_next_boundary_and_tells_what_it_had() -> Ou
 fn who_shares_a_batch_shares_its_time_and_who_waits_has_none_of_it() -> Outcome {
     for stepwise in [false, true] {
         let mut replica = replica(ReplicaSpec { stepwise, ..small(100, 2, 100) })?;
-        replica.submit(0, request(0, 10, 3))?;
-        replica.submit(0, request(1, 10, 2))?;
-        replica.submit(0, request(2, 10, 1))?;
+        replica.submit(0, Request::new(0, 10, 3))?;
+        replica.submit(0, Request::new(1, 10, 2))?;
+        replica.submit(0, Request::new(2, 10, 1))?;
         let mut replies = Vec::new();
         while let Some(next_us) = replica.next_us() {
             replica.advance(next_us, &mut replies);
@@ -252,7 +248,7 @@ fn who_shares_a_batch_shares_its_time_and_who_waits_has_none_of_it() -> Outcome 
 #[test]
 fn a_million_tokens_are_a_handful_of_steps() -> Outcome {
     let mut replica = replica(ReplicaSpec::vllm(100_000))?;
-    replica.submit(0, request(0, 10, 1_000_000))?;
+    replica.submit(0, Request::new(0, 10, 1_000_000))?;
     let mut replies = Vec::new();
     let mut steps = 0;
     while let Some(next_us) = replica.next_us() {
@@ -271,13 +267,13 @@ fn a_million_tokens_are_a_handful_of_steps() -> Outcome {
 #[test]
 fn what_can_never_be_served_is_rejected() -> Outcome {
     let mut small_cache = replica(small(8, 4, 4))?;
-    assert_eq!(small_cache.submit(0, request(0, 0, 5)), Err(Rejection::Empty));
-    assert_eq!(small_cache.submit(0, request(0, 10, 8)), Err(Rejection::TooLong { needed: 17, there: 16 }));
+    assert_eq!(small_cache.submit(0, Request::new(0, 0, 5)), Err(Rejection::Empty));
+    assert_eq!(small_cache.submit(0, Request::new(0, 10, 8)), Err(Rejection::TooLong { needed: 17, there: 16 }));
     let much = Rejection::Context { prompt: u32::MAX, answer: u32::MAX, most: u32::MAX };
-    assert_eq!(small_cache.submit(0, request(0, u32::MAX, u32::MAX)), Err(much));
-    assert!(small_cache.submit(0, request(0, 10, 7)).is_ok(), "the last token is never computed");
+    assert_eq!(small_cache.submit(0, Request::new(0, u32::MAX, u32::MAX)), Err(much));
+    assert!(small_cache.submit(0, Request::new(0, 10, 7)).is_ok(), "the last token is never computed");
     let mut whole = replica(ReplicaSpec { chunked_prefill: false, ..small(8, 4, 100) })?;
-    assert_eq!(whole.submit(0, request(0, 9, 1)), Err(Rejection::Unchunked { tokens: 9, budget: 8 }));
+    assert_eq!(whole.submit(0, Request::new(0, 9, 1)), Err(Rejection::Unchunked { tokens: 9, budget: 8 }));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     iteration::{Affine, Batch},
-    replica::{Extra, Prefix},
+    replica::Prefix,
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn spec(replicas: u32, routing: Routing) -> PoolSpec {
 }
 
 fn request(id: u64, output_tokens: u32) -> Request {
-    Request { id, prompt_tokens: 100, output_tokens, prefix: None, session: None, keep: None, extra: Extra::default() }
+    Request::new(id, 100, output_tokens)
 }
 
 fn drain(pool: &mut Pool) -> Vec<Reply> {
@@ -204,16 +204,7 @@ fn play(load: &Load, stepwise: bool) -> Result<Seen, TestCaseError> {
             pool.advance(next_us, &mut replies);
         }
         let prefix = session.map(|id| Prefix { id, tokens: *prompt_tokens });
-        let (prompt_tokens, output_tokens) = (*prompt_tokens, *output_tokens);
-        let request = Request {
-            id: id as u64,
-            prompt_tokens,
-            output_tokens,
-            prefix,
-            session: None,
-            keep: *session,
-            extra: Extra::default(),
-        };
+        let request = Request { prefix, keep: *session, ..Request::new(id as u64, *prompt_tokens, *output_tokens) };
         tickets.push(pool.submit(now_us, request).map_err(|e| TestCaseError::fail(e.to_string()))?);
         for index in load.cancels.iter().filter(|index| index.index(load.requests.len()) == id) {
             pool.advance(now_us, &mut replies);
