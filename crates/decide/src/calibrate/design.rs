@@ -2,7 +2,7 @@
 
 use lumos_core::chance::{combine, unit};
 
-use super::{CalibrateError, CalibrateOptions};
+use super::{CalibrateError, CalibrateOptions, recheck};
 
 /// A context that nobody states.
 const UNKNOWN_CONTEXT: u32 = 4096;
@@ -68,7 +68,8 @@ impl Design {
         let held_out = self.held_out_requests * if self.quick { 1 } else { 2 };
         let beside = if most_clients > 1 { self.repeats * 2 * 3 } else { 0 };
         let choosing = 3 + self.repeats * self.choosing.times * 2 * 4;
-        u64::from(4 + singles + bursts + beside + choosing + held_out)
+        let rechecks = self.repeats * recheck::within(self.context).len() as u32;
+        u64::from(4 + singles + bursts + beside + choosing + rechecks + held_out)
     }
 
     /// Tokens of an iteration of a server that serves so many at a time.

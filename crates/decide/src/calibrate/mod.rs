@@ -143,6 +143,7 @@ async fn measure(
     let mut alone = Vec::new();
     let mut together = Vec::new();
     let mut outside = Vec::new();
+    let mut later = Vec::new();
     let mut served = 1;
     let mut is_whole = false;
     let (prompts, answer) = &design.burst;
@@ -170,6 +171,10 @@ async fn measure(
         }
         probe.about("other ways to choose tokens");
         ways.measure(&probe, &design.choosing).await?;
+        probe.about("what rechecks ask for");
+        for (prompt, answer) in recheck::within(design.context) {
+            later.push(probe.ask(prompt, answer).await?);
+        }
         if served > 1 {
             probe.about("a request while another is answered");
             for _ in 0..2 {
@@ -192,6 +197,7 @@ async fn measure(
         kv_token_ns: 0.0,
         request_us: 0.0,
         choosing: ChoiceTimes::default(),
+        recheck_factor: None,
         max_seqs: served,
         max_batched_tokens: options.max_batched_tokens.unwrap_or(design.iteration_tokens(served)),
         kv_tokens: design.context.saturating_mul(served),
@@ -204,6 +210,7 @@ async fn measure(
         fit::fit(&mut profile, &alone, &decodes, &outside).ok_or(CalibrateError::ShortAnswers { tokens: longest })?;
 
     profile.choosing = ways.fit(&profile);
+    profile.recheck_factor = recheck::factor(&later, &profile);
 
     probe.about("held-out loads");
     for (index, clients) in design.held_out(served).into_iter().enumerate() {

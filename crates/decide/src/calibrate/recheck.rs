@@ -7,31 +7,45 @@ use lumos_engine::CancellationToken;
 use lumos_sim::profile::Calibrated;
 
 use super::design::fits;
-use super::probe::Probe;
+use super::fit::four_digits;
+use super::probe::{Probe, Sample};
 use super::{CalibrateError, Told, predict};
 
 /// Tokens of prompts, and of answers: between those that profiles are fitted to.
 const PROMPTS: [u32; 3] = [112, 208, 352];
 const ANSWER: u32 = 48;
 
-/// Single requests, one after the other, with what a profile says of them.
+/// Single requests, one after the other, with what the same took when the profile was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Recheck {
     /// Requests.
     pub requests: u64,
     /// Microseconds that they took, together.
     pub measured_us: u64,
-    /// Microseconds that they take by the profile, together.
-    pub predicted_us: u64,
+    /// Microseconds that they took when the profile was measured, together.
+    pub expected_us: u64,
 }
 
 impl Recheck {
-    /// How many times as long as by the profile everything takes; 1 when nothing is known.
+    fn of(samples: &[Sample], profile: &Calibrated) -> Self {
+        let by_profile_us = |sample: &Sample| {
+            let predicted = predict::closed_loop(profile, &[vec![sample.lengths()]]);
+            predicted.iter().map(|request| request.done_us - request.asked_us).sum::<u64>()
+        };
+        let expected_us = samples.iter().map(by_profile_us).sum::<u64>() as f64 * profile.recheck_factor.unwrap_or(1.0);
+        Self {
+            requests: samples.len() as u64,
+            measured_us: samples.iter().map(|sample| sample.latency_us() as u64).sum(),
+            expected_us: expected_us.round() as u64,
+        }
+    }
+
+    /// How many times as long as when the profile was measured everything takes; 1 when nothing is known.
     pub fn factor(self) -> f64 {
-        if self.measured_us == 0 || self.predicted_us == 0 {
+        if self.measured_us == 0 || self.expected_us == 0 {
             return 1.0;
         }
-        self.measured_us as f64 / self.predicted_us as f64
+        self.measured_us as f64 / self.expected_us as f64
     }
 
     /// Both together.
@@ -40,9 +54,20 @@ impl Recheck {
         Self {
             requests: self.requests + other.requests,
             measured_us: self.measured_us + other.measured_us,
-            predicted_us: self.predicted_us + other.predicted_us,
+            expected_us: self.expected_us + other.expected_us,
         }
     }
+}
+
+/// Tokens of prompts and of answers that a recheck asks for in turn.
+pub(super) fn within(context: u32) -> Vec<(u32, u32)> {
+    let prompts = PROMPTS.into_iter().filter(|prompt| fits(*prompt, ANSWER, context));
+    prompts.map(|prompt| (prompt, ANSWER)).collect()
+}
+
+/// How many times as long as by a profile such requests took; `None` without any.
+pub(super) fn factor(samples: &[Sample], profile: &Calibrated) -> Option<f64> {
+    (!samples.is_empty()).then(|| four_digits(Recheck::of(samples, profile).factor()))
 }
 
 /// Makes so many single requests of a backend that nobody else uses meanwhile.
@@ -62,21 +87,15 @@ pub async fn recheck(
         probe.about("how fast it is now");
         probe.learn_words().await?;
         let context = profile.kv_tokens / profile.max_seqs.max(1);
-        let prompts: Vec<u32> = PROMPTS.into_iter().filter(|prompt| fits(*prompt, ANSWER, context)).collect();
-        if prompts.is_empty() {
+        let asked = within(context);
+        if asked.is_empty() {
             return Err(CalibrateError::SmallContext { context });
         }
-        let mut found = Recheck::default();
-        for prompt in prompts.into_iter().cycle().take(requests as usize) {
-            let sample = probe.ask(prompt, ANSWER).await?;
-            let predicted = predict::closed_loop(profile, &[vec![sample.lengths()]]);
-            found = found.and(Recheck {
-                requests: 1,
-                measured_us: sample.latency_us() as u64,
-                predicted_us: predicted.iter().map(|request| request.done_us - request.asked_us).sum(),
-            });
+        let mut samples = Vec::new();
+        for (prompt, answer) in asked.into_iter().cycle().take(requests as usize) {
+            samples.push(probe.ask(prompt, answer).await?);
         }
-        Ok(found)
+        Ok(Recheck::of(&samples, profile))
     };
     tokio::select! {
         found = asked => found,
@@ -89,10 +108,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_add_up_and_nothing_is_as_the_profile_says() {
-        let before = Recheck { requests: 2, measured_us: 300, predicted_us: 200 };
-        let after = Recheck { requests: 1, measured_us: 100, predicted_us: 200 };
-        assert_eq!(before.and(after), Recheck { requests: 3, measured_us: 400, predicted_us: 400 });
+    fn times_add_up_and_nothing_is_as_it_was() {
+        let before = Recheck { requests: 2, measured_us: 300, expected_us: 200 };
+        let after = Recheck { requests: 1, measured_us: 100, expected_us: 200 };
+        assert_eq!(before.and(after), Recheck { requests: 3, measured_us: 400, expected_us: 400 });
         assert_eq!((before.factor(), before.and(after).factor(), Recheck::default().factor()), (1.5, 1.0, 1.0));
+    }
+
+    #[test]
+    fn how_far_off_a_profile_is_of_them_does_not_make_a_backend_slower() {
+        let mut profile = Calibrated::parse(
+            r#"Profile(
+                name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 0, sequence_us: 1000, prompt_us: 0,
+                prompt_token_us: 100, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
+                max_seqs: 1, max_batched_tokens: 512, kv_tokens: 512,
+            )"#,
+        )
+        .unwrap();
+        // By the profile: 10 ms and 50.
+        let then = Sample { done_us: 54_000, input: 100, output: 51, ..Sample::default() };
+        let now = Sample { done_us: 81_000, ..then.clone() };
+        assert_eq!(factor(&[], &profile), None);
+        assert_eq!(Recheck::of(std::slice::from_ref(&now), &profile).factor(), 1.35, "by the profile alone");
+        profile.recheck_factor = factor(&[then.clone(), then], &profile);
+        assert_eq!(profile.recheck_factor, Some(0.9));
+        assert_eq!(Recheck::of(&[now], &profile), Recheck { requests: 1, measured_us: 81_000, expected_us: 54_000 });
     }
 }

@@ -85,9 +85,10 @@ impl Rechecks {
             let name = clean(&backend.reference.backend);
             let _ = writeln!(
                 text,
-                "{} takes {:.2} × as long as when it was calibrated ({}; {} requests), and so it is simulated",
+                "{} takes {:.2} × as long as {} ({}; {} requests), and so it is simulated",
                 output::bold(&name),
                 found.factor(),
+                if profile.recheck_factor.is_some() { "when it was calibrated" } else { "by its profile" },
                 profile.measured_on,
                 found.requests,
             );

@@ -48,6 +48,10 @@ pub struct Calibrated {
     /// What it takes to choose tokens otherwise than the most probable one of all.
     #[serde(default)]
     pub choosing: ChoiceTimes,
+    /// How many times as long as by this profile the requests took of which a recheck makes the same later; `None`: not known,
+    /// and taken as once.
+    #[serde(default)]
+    pub recheck_factor: Option<f64>,
     /// Sequences that the server serves at the same time.
     pub max_seqs: u32,
     /// Tokens of an iteration.
@@ -103,6 +107,9 @@ impl Calibrated {
         ];
         if let Some((name, time)) = times.iter().find(|(_, time)| !(time.is_finite() && *time >= 0.0)) {
             return Some(format!("`{name}` is {time}: times are not negative"));
+        }
+        if let Some(factor) = self.recheck_factor.filter(|factor| !(factor.is_finite() && *factor > 0.0)) {
+            return Some(format!("`recheck_factor` is {factor}: requests take some of the time that a profile says"));
         }
         for way in Way::ALL {
             let times = self.choosing.way(way).map(|time| [("first_us", time.first_us), ("token_us", time.token_us)]);
@@ -225,6 +232,17 @@ mod tests {
         assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
         let error = with("(first_us: 5, token_us: -2)").unwrap_err();
         assert_eq!(error, "`choosing.constrained.token_us` is -2: times are not negative");
+    }
+
+    #[test]
+    fn requests_of_a_recheck_took_some_time() {
+        let known = profile("recheck_factor: 0.96,").unwrap();
+        assert_eq!(known.recheck_factor, Some(0.96));
+        assert_eq!(Calibrated::parse(&known.to_ron()), Ok(known));
+        for wrong in ["0", "-1", "inf"] {
+            let error = profile(&format!("recheck_factor: {wrong},")).unwrap_err();
+            assert!(error.starts_with("`recheck_factor` is"), "{error}");
+        }
     }
 
     #[test]

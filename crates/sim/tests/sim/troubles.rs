@@ -392,6 +392,38 @@ fn choosing_tokens_takes_its_time_where_it_was_measured() {
 }
 
 #[test]
+fn what_choosing_takes_is_that_of_the_backend_that_is_asked() {
+    let latency_s = |policy: &str, node: &str| {
+        let workflow = format!(
+            r#"Workflow(name: "ask", nodes: {{ "say": Planner(agent: "lister", input: "hello", {policy}) }}, output: "done")"#
+        );
+        let deployment = r#"Deployment(name: "own", backends: { "it": Local(model: "m"), "other": Local(model: "m") },
+            bind: { "*": "it" })"#;
+        let scenario = format!(
+            r#"Scenario(name: "s", workflow: "ask", deployments: ["own"],
+                workload: (arrivals: Constant(per_s: 0.2), runs: 10),
+                nodes: {{ "say": (input_tokens: 50, output_tokens: 41{node}) }},
+                services: {{ "it": Profile(file: "measured"), "other": Profile(file: "choosing") }})"#
+        );
+        let model =
+            model(&workflow, deployment, &scenario).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        let found = summarize(&model, &measures, 1.0, &[0]);
+        let asked: Vec<u64> = found.services.iter().map(|service| service.requests).collect();
+        (found.latency_s.expect("runs have ended").p50, asked)
+    };
+    let near = |found: f64, wanted: f64| assert!((found / wanted - 1.0).abs() < 0.01, "{found} and not {wanted}");
+    let (plain_s, chosen_s) = (0.1 + 40.0 * 0.02, 0.135 + 40.0 * 0.025);
+    let cascade = r#"cascade: (accept: "{{ output.list }}", to: "other")"#;
+    let (found_s, asked) = latency_s(cascade, ", accept: 0");
+    assert_eq!(asked, [10, 10]);
+    near(found_s, plain_s + chosen_s);
+    let (found_s, asked) = latency_s(cascade, ", accept: 1");
+    assert_eq!(asked[0], 10);
+    near(found_s, plain_s);
+}
+
+#[test]
 fn what_a_scenario_puts_in_the_place_of_replicas_is_said() {
     let own = REPLICAS.replace("MORE", "replicas: 1");
     let scenario = r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
