@@ -72,6 +72,14 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
                 ] {
                     sink.at_least_one(&format!("{path}.{field}"), number);
                 }
+                if let Some(scaling) = simulated.scaling {
+                    for (field, seconds) in [("cold_start_s", scaling.cold_start_s), ("idle_s", scaling.idle_s)] {
+                        if !(0.0..=MOST_SECONDS).contains(&seconds) {
+                            let hint = format!("at least 0, at most {MOST_SECONDS}");
+                            sink.error(&format!("{path}.scaling.{field}"), format!("{seconds:?} seconds"), hint);
+                        }
+                    }
+                }
                 if let Some(share) = simulated.memory_utilization
                     && !(share > 0.0 && share <= 1.0)
                 {
@@ -88,6 +96,9 @@ pub(super) fn check(deployment: &Parsed<DeploymentSpec>) -> Vec<Problem> {
     }
     sink.into_problems()
 }
+
+/// Longest time that replicas may take to start, or may be idle for, in seconds: some four months.
+const MOST_SECONDS: f64 = 1e7;
 
 /// Whether a text is a host's name or address, and nothing else.
 fn is_host(text: &str) -> bool {

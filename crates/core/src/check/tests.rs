@@ -250,6 +250,21 @@ fn the_order_of_bindings_is_node_then_agent_then_alias_then_the_rest() {
 }
 
 #[test]
+fn replicas_start_after_some_time_and_not_before() {
+    let check = |times: &str| {
+        let scaling = format!("scaling: (min: 1, max: 4, target: 4, {times})");
+        let text = format!(
+            "Deployment(name: \"d\", backends: {{\"m\": Simulated(model: \"m\", hardware: \"h\", {scaling})}}, bind: {{\"*\": \"m\"}})"
+        );
+        let found = check_deployment(&read_deployment("d.ron", &text).unwrap());
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(check("cold_start_s: 0, idle_s: 60"), "");
+    assert!(check("cold_start_s: -10").contains("-10.0 seconds"), "{}", check("cold_start_s: -10"));
+    assert!(check("idle_s: 1e300").contains("1e300 seconds"), "{}", check("idle_s: 1e300"));
+}
+
+#[test]
 fn deployments_alone_are_checked_too() {
     let deployment = read_deployment("d.ron", LOCAL).unwrap();
     assert_eq!(check_deployment(&deployment), []);

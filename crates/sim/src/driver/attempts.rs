@@ -45,12 +45,11 @@ impl Driver<'_> {
             (None, lengths) => lengths.map_or(1, |(_, output)| output),
         };
         let recorded = model.recorded_attempt(&entry.state, id.step, id.number);
+        let mut was_to_have = 0;
         let (input, output) = match (recorded.and_then(|asked| asked.lengths), node.max_output) {
             (Some(lengths), _) => lengths,
             (None, Some(most)) if output > most => {
-                if entry.counts {
-                    self.measures.nodes[node.position as usize].cut(output);
-                }
+                was_to_have = output;
                 (input, most)
             }
             _ => (input, output),
@@ -81,6 +80,7 @@ impl Driver<'_> {
             // Something is generated in any case.
             prescribed: prescribed.min(output.saturating_sub(1)),
             output_at_most,
+            was_to_have,
             cached: 0,
             asked_us: self.now_us,
             came_us: self.now_us,
@@ -349,6 +349,7 @@ impl Driver<'_> {
                 let batch = self.measures.batch(entry.number - self.model.workload.warmup_runs);
                 let measures = &mut self.measures.nodes[node.position as usize];
                 measures.attempts += 1;
+                measures.cut(flight.was_to_have);
                 measures.again += u64::from(id.number > 1);
                 measures.failed += u64::from(failed);
                 match flight.fate {
@@ -522,6 +523,7 @@ impl Driver<'_> {
         if counts && matches!(flight.phase, Phase::Running | Phase::Queued) {
             let measures = &mut self.measures.nodes[node];
             measures.attempts += 1;
+            measures.cut(flight.was_to_have);
             measures.again += u64::from(id.number > 1);
             measures.cancelled += 1;
         }

@@ -51,6 +51,8 @@ pub(super) struct Flight {
     pub(super) prescribed: u32,
     /// Most tokens that it may generate.
     pub(super) output_at_most: u32,
+    /// Tokens that were drawn for it, if they are cut at that; otherwise 0.
+    pub(super) was_to_have: u32,
     pub(super) cached: u32,
     pub(super) asked_us: u64,
     /// When it came to its service.
@@ -111,6 +113,8 @@ pub(super) struct Session {
     pub(super) turns_left: u32,
     pub(super) turn: u32,
     pub(super) context: u32,
+    /// Those of the row that it began with, for each of its runs.
+    pub(super) lengths: Option<(u32, u32)>,
     pub(super) draw: u64,
 }
 

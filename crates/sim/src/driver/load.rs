@@ -70,7 +70,8 @@ impl Driver<'_> {
             Some(sessions) => {
                 let draw = combine(combine(self.options.seed, SESSION), self.started);
                 let turns_left = sessions.turns.count(combine(draw, 0)).max(1);
-                let session = self.sessions.insert(Session { turns_left, turn: 0, context: 0, draw });
+                let session =
+                    self.sessions.insert(Session { turns_left, turn: 0, context: 0, lengths: arrival.lengths, draw });
                 self.turn(session.index);
             }
         }
@@ -97,8 +98,8 @@ impl Driver<'_> {
         }
         session.turns_left -= 1;
         session.turn += 1;
-        let context = session.context;
-        self.start(None, index, context);
+        let (lengths, context) = (session.lengths, session.context);
+        self.start(lengths, index, context);
     }
 
     /// What follows a run's end.

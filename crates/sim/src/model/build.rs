@@ -57,6 +57,7 @@ impl Model {
             problems: Vec::new(),
             assumptions: Vec::new(),
             idle: Vec::new(),
+            by_rows: None,
             is_replayed,
         };
         let nodes = builder.nodes(&program);
@@ -97,6 +98,8 @@ struct Builder<'a> {
     assumptions: Vec<String>,
     /// Nodes that take no time because nobody says how long they take.
     idle: Vec<String>,
+    /// A node whose lengths are those of a trace's rows.
+    by_rows: Option<String>,
     /// Whether runs will be replayed, so that what they ask for need not be known.
     is_replayed: bool,
 }
@@ -207,6 +210,9 @@ impl Builder<'_> {
         let counts_time = candidates.is_empty() || candidates.iter().any(|service| self.services.is_station(*service));
         if counts_tokens {
             let has_rows = matches!(self.scenario.spec().workload.arrivals, Some(ArrivalSpec::Trace { .. }));
+            if has_rows && is_drawn && (profile.input_tokens.is_none() || profile.output_tokens.is_none()) {
+                self.by_rows.get_or_insert_with(|| path.clone());
+            }
             for (given, field) in [(&profile.input_tokens, "input_tokens"), (&profile.output_tokens, "output_tokens")] {
                 if given.is_none() && !has_rows && is_drawn {
                     let message =
@@ -300,10 +306,15 @@ impl Builder<'_> {
             Vec::new()
         });
         if let ArrivalSpec::Trace { file, .. } = &arrivals
-            && rows.iter().any(|row| row.lengths.is_none())
-            && self.scenario.spec().nodes.values().any(|profile| profile.output_tokens.is_none())
+            && let Some(row) = rows.iter().position(|row| row.lengths.is_none())
+            && let Some(path) = self.by_rows.take()
         {
-            self.assumptions.push(format!("rows of `{file}` without lengths ask for 1 token in and out"));
+            let message = format!(
+                "run {} of `{file}` has no lengths, and nothing else says how many tokens `{path}` reads and writes",
+                row + 1
+            );
+            let hint = format!("\"{path}\": (input_tokens: 200, output_tokens: 100)");
+            self.problem("workload.arrivals.file", message, hint);
         }
         let think = match &arrivals {
             ArrivalSpec::Closed { think_s, .. } => Quantity::new(think_s),

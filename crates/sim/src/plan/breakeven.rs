@@ -5,6 +5,7 @@
 
 use indexmap::IndexMap;
 use lumos_core::Usd;
+use lumos_core::spec::SloSpec;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -149,7 +150,8 @@ pub fn break_even(
     let month_s = 3600.0 * MONTH_H as f64;
     let served_per_month = mean(&here, per_s) * month_s;
     let arrived_per_month = own.runs_per_s().unwrap_or_else(|| mean(&here, |it| it.throughput_per_s)) * month_s;
-    let (mut fleet_side, mut api_side) = (side(&here), side(&there));
+    let slo = &own.scenario().spec().slo;
+    let (mut fleet_side, mut api_side) = (side(&here, slo), side(&there, slo));
     let costs = |here: &Results, there: &Results| Costs {
         api_run: by_token(there) / there.succeeded.max(1) as f64,
         api_month: by_month(there, &IndexMap::new()),
@@ -218,18 +220,20 @@ impl Side {
 }
 
 /// What the simulations of a deployment with each seed say together.
-fn side(seeds: &[Results]) -> Side {
+fn side(seeds: &[Results], slo: &SloSpec) -> Side {
     let incomplete = seeds.iter().flat_map(|it| &it.services).filter(|service| !service.cost_complete);
     let mut unpriced: Vec<String> = incomplete.map(|service| service.service.clone()).collect();
     unpriced.sort_unstable();
     unpriced.dedup();
+    // Of seeds of which one is unstable nothing is known.
     let shares: Option<Vec<f64>> = seeds.iter().map(|it| it.good_share).collect();
+    let good_share = shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64);
     Side {
         deployment: seeds.first().map(|it| it.deployment.clone()).unwrap_or_default(),
         runs: seeds.iter().map(|it| it.runs).sum(),
         succeeded: seeds.iter().map(|it| it.succeeded).sum(),
-        good_share: shares.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64),
-        meets_slo: seeds.iter().all(|it| it.meets_slo == Some(true)),
+        good_share,
+        meets_slo: good_share.is_some_and(|share| share >= slo.share.unwrap_or(1.0)),
         month_usd: None,
         per_run_usd: None,
         at_load_usd: None,

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{Fleet, Laboratory, PlanError, Span};
-use crate::results::Results;
+use crate::results::{Results, Verdict};
 
 /// The highest factor that is tried: whoever bears more is used by less than a share that matters.
 const MOST: f64 = 8.0;
@@ -26,13 +26,15 @@ pub struct Capacity {
 }
 
 /// Searches the highest factor of the scenario's load at which fleets still meet the SLO, to within 4 %; `None` when they
-/// do not at 1. Every try sees the same draws.
+/// do not at 1, or too few runs come to tell. Every try sees the same draws.
 ///
 /// # Errors
 /// A simulation that cannot be.
 pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -> Result<Option<Capacity>, PlanError> {
     let attempt = |factor: f64| laboratory.try_out(fleets, Span::Searched, factor, laboratory.seed());
     let good = |results: &Results| results.meets_slo == Some(true);
+    // What is good because too few runs came for a queue to grow may be good at any load.
+    let unclear = |results: &Results| good(results) && matches!(results.verdict, Verdict::Unclear { .. });
     let busiest_per_s = laboratory.runs_per_s().map(|per_s| per_s * laboratory.coverage().searched_rate);
     // As many come as is declared; how many of a few did in their time is chance.
     let goodput = |results: &Results, factor: f64| match (busiest_per_s, results.good_share) {
@@ -40,7 +42,7 @@ pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -
         _ => results.goodput_per_s.unwrap_or(0.0),
     };
     let first = attempt(1.0)?;
-    if !good(&first) {
+    if !good(&first) || unclear(&first) {
         return Ok(None);
     }
     let (mut low, mut high, mut most) = (1.0, 2.0, goodput(&first, 1.0));
@@ -49,22 +51,27 @@ pub fn capacity(laboratory: &Laboratory<'_>, fleets: &IndexMap<String, Fleet>) -
         if !good(&results) {
             break;
         }
-        (low, most) = (high, goodput(&results, high));
-        if high >= MOST {
+        let is_told = !unclear(&results);
+        if is_told {
+            (low, most) = (high, goodput(&results, high));
+        }
+        if high >= MOST || !is_told {
             let low = laboratory.made(low);
             return Ok(Some(Capacity { load_factor: low, is_at_least: true, good_runs_per_s: most, used: 1.0 / low }));
         }
         high *= 2.0;
     }
+    let mut is_at_least = false;
     while high / low > NEAR {
         let middle = f64::sqrt(low * high);
         let results = attempt(middle)?;
-        if good(&results) {
+        if good(&results) && !unclear(&results) {
             (low, most) = (middle, goodput(&results, middle));
         } else {
+            is_at_least = unclear(&results);
             high = middle;
         }
     }
     let low = laboratory.made(low);
-    Ok(Some(Capacity { load_factor: low, is_at_least: false, good_runs_per_s: most, used: 1.0 / low }))
+    Ok(Some(Capacity { load_factor: low, is_at_least, good_runs_per_s: most, used: 1.0 / low }))
 }

@@ -138,6 +138,12 @@ impl<'a> Setup<'a> {
         if self.max_batched_tokens == 0 || self.max_sequences == 0 {
             return Err(ProfileError::Limit("an iteration computes at least one token of one sequence".to_owned()));
         }
+        if self.max_batched_tokens < self.max_sequences {
+            return Err(ProfileError::Limit(format!(
+                "an iteration of {} tokens has no room for one of each of {} sequences: `max_batched_tokens` is at least `max_seqs`",
+                self.max_batched_tokens, self.max_sequences
+            )));
+        }
         let share = self.memory_utilization;
         if !(share > 0.0 && share <= 1.0) {
             return Err(ProfileError::Limit(format!("{share} is not a share of the memory: above 0, at most 1")));

@@ -99,7 +99,7 @@ impl Profile {
         let memory = Memory::new(setup)?;
         let layers = Layers::new(setup);
         let engine = setup.engine;
-        let most = setup.max_batched_tokens.max(setup.max_sequences);
+        let most = setup.max_batched_tokens;
         let ps = |us: f64| (us * PS).round() as u64;
         // Attention of prompts is linear in tokens and pairs; with a window, pairs stop at one window for each token.
         let at = |tokens: f64, pairs: f64| layers.prefill_us(tokens, pairs);

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::iteration::IterationTime;
 
+/// Most replicas of a pool: each is simulated by itself.
+const MOST_REPLICAS: u32 = 100_000;
+
 /// What a pool is. Times are microseconds since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSpec {
@@ -123,6 +126,10 @@ struct Member {
 impl Pool {
     /// A pool whose first replicas are up at time 0.
     pub fn new(spec: PoolSpec, time: Arc<dyn IterationTime>) -> Result<Self, ReplicaError> {
+        let most = spec.scaling.map_or(spec.replicas, |scaling| scaling.max.max(spec.replicas));
+        if most > MOST_REPLICAS {
+            return Err(ReplicaError::TooMany { replicas: most, most: MOST_REPLICAS });
+        }
         match spec.scaling {
             None if spec.replicas == 0 => return Err(ReplicaError::NoReplicas),
             Some(Scaling { min, max, .. }) if min > max || max == 0 || spec.replicas < min || spec.replicas > max => {

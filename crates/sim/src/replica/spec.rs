@@ -128,6 +128,14 @@ pub enum ReplicaError {
     /// A pool without replicas.
     #[error("a pool needs at least one replica")]
     NoReplicas,
+    /// More replicas than a simulation has room for.
+    #[error("{replicas} replicas of a pool: at most {most} can be simulated")]
+    TooMany {
+        /// So many, or so many at most.
+        replicas: u32,
+        /// The most.
+        most: u32,
+    },
     /// Limits of scaling that contradict each other or the replicas at the start.
     #[error("scaling between {min} and {max} replicas from {replicas}: wants min <= replicas <= max and max >= 1")]
     Scaling {

@@ -292,9 +292,9 @@ impl NodeMeasures {
         self.output_tokens += usage.output_tokens.unwrap_or(0);
     }
 
-    /// An answer that was to have so many tokens ends earlier.
+    /// An answer that was to have so many tokens ends earlier; 0: it has all that it was to have.
     pub(crate) fn cut(&mut self, tokens: u32) {
-        self.cut += 1;
+        self.cut += u64::from(tokens > 0);
         self.longest = self.longest.max(tokens);
     }
 

@@ -8,7 +8,7 @@ use lumos_sim::model::{Model, Sources};
 use lumos_sim::plan::{
     BreakEven, Capacity, Laboratory, PlanError, Sized, Space, Span, break_even, capacity, chosen, smallest,
 };
-use lumos_sim::results::summarize;
+use lumos_sim::results::{Verdict, summarize};
 use lumos_sim::{Options, simulate};
 
 use super::scenarios::{ASK, BOUGHT, checked, files};
@@ -206,6 +206,21 @@ fn clients_of_a_closed_loop_are_whole_and_so_is_what_fleets_bear_of_them() {
     let clients = found.load_factor * 4.0;
     assert!(!found.is_at_least && (clients - clients.round()).abs() < 1e-9, "{found:?}");
     assert!((found.used * found.load_factor - 1.0).abs() < 1e-9, "{found:?}");
+}
+
+#[test]
+fn what_fleets_bear_is_not_told_by_loads_that_are_too_short() {
+    // All 3,000 come within a hundredth of what it takes to serve them.
+    let load = "arrivals: Poisson(per_s: 20000), runs: 3000";
+    let short = described(OWN, load, 600, "run_s: 30, share: 0.9");
+    let prices = IndexMap::new();
+    let sources = Sources { prices: &prices, files: &files };
+    let laboratory = Laboratory::new(&short, &short.bundles[0], sources, Options::default());
+    let all = smallest(&laboratory, &Space { most_replicas: 32, ..Space::default() }, &|_| {}).expect("it can be");
+    let fleets = chosen(&all);
+    let tried = laboratory.try_out(&fleets, Span::Whole, 1.0, 0).expect("it can be");
+    assert!(tried.meets_slo == Some(true) && matches!(tried.verdict, Verdict::Unclear { .. }), "{:?}", tried.verdict);
+    assert_eq!(capacity(&laboratory, &fleets).expect("it can be"), None);
 }
 
 #[test]

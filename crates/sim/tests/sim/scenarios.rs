@@ -60,6 +60,8 @@ pub fn files(name: &str) -> std::io::Result<String> {
             "choosing: (constrained: (first_us: 30000, token_us: 4000), drawn: (first_us: 0, token_us: 1000)), max_seqs",
         )),
         "day" => Ok(day()),
+        "talks" => Ok("time_s,input_tokens,output_tokens\n0,100,20\n5,200,30\n".to_owned()),
+        "silent" => Ok("time_s,input_tokens,output_tokens\n0,100,20\n5,,\n".to_owned()),
         name => Err(std::io::Error::new(std::io::ErrorKind::NotFound, format!("{name} is not there"))),
     }
 }

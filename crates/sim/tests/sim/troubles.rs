@@ -146,6 +146,44 @@ fn a_session_carries_its_growing_context_which_the_replica_still_has() {
     assert!(own("replicas: 1, prefix_cache: false").iter().all(|(_, cached)| *cached == 0));
 }
 
+#[test]
+fn lengths_of_a_trace_are_those_of_whole_sessions_and_are_not_made_up() {
+    let read = |file: &str, profile: &str, sessions: &str| {
+        let scenario = format!(
+            r#"Scenario(
+                name: "s", workflow: "ask", deployments: ["it"], workload: (arrivals: Trace(file: "{file}"){sessions}),
+                nodes: {{ "say": ({profile}) }}, services: {{ "api": Api(ttft_s: 0.1), "other": Api(ttft_s: 0.1) }},
+            )"#
+        );
+        let model = model(&WORKFLOW.replace("POLICY", ""), API, &scenario)?;
+        let measures = simulate_traced(&model, Options::default(), &mut |_| {}).expect("it can be");
+        let node = summarize(&model, &measures, 1.0, &[0]).nodes.remove(0);
+        Ok::<_, Vec<String>>((node.input_tokens, node.output_tokens))
+    };
+    assert_eq!(read("talks", "", ""), Ok((300, 50)));
+    let sessions = ", sessions: (turns: 2, think_s: 1, growth_tokens: 50)";
+    assert_eq!(read("talks", "context: true", sessions), Ok((2 * 300 + 2 * 50, 100)));
+    let unknown = read("silent", "output_tokens: 5", "").expect_err("the second prompt has no length");
+    assert!(unknown[0].contains("run 2 of `silent` has no lengths"), "{unknown:?}");
+    assert_eq!(read("silent", "input_tokens: 10, output_tokens: 5", ""), Ok((20, 10)));
+}
+
+#[test]
+fn replicas_that_no_server_would_have_are_refused() {
+    for (more, told) in [
+        ("replicas: 1, max_batched_tokens: 100", "100 tokens has no room for one of each of"),
+        ("replicas: 4000000000", "at most 100000 can be simulated"),
+        ("replicas: 1, scaling: (min: 1, max: 100001, target: 4)", "at most 100000 can be simulated"),
+    ] {
+        let scenario = r#"Scenario(name: "s", workflow: "ask", deployments: ["it"],
+            workload: (arrivals: Constant(per_s: 1), runs: 10), nodes: { "say": (input_tokens: 200, output_tokens: 5) })"#;
+        let problems = model(&WORKFLOW.replace("POLICY", ""), &REPLICAS.replace("MORE", more), scenario)
+            .map(|_| ())
+            .expect_err(more);
+        assert!(problems.len() == 1 && problems[0].contains(told), "{problems:?}");
+    }
+}
+
 /// Runs with prompts and answers of these lengths, and what is said of them.
 fn lengths(deployment: &str, policy: &str, profile: &str) -> (Measures, Vec<Traced>, Vec<String>) {
     let scenario = format!(

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use lumos::core::Usd;
 use lumos::sim::plan::{Capacity, Coverage, Fleet, Sized, Together};
+use lumos::sim::results::Verdict;
 use lumos_report::{Column, Role, Table, clean, figure};
 
 use super::{Found, breakeven};
@@ -31,7 +32,13 @@ pub fn text(found: &Found) -> String {
         let nothing = "nothing that was tried meets the SLO for";
         let _ = writeln!(text, "{} {nothing} {}", output::bold("smallest:"), missing.join(", "));
     }
-    text.push_str(&goodput(found.capacity.as_ref(), &found.coverage));
+    match (&found.capacity, &found.together) {
+        (Some(capacity), _) => text.push_str(&goodput(capacity, &found.coverage)),
+        (None, Some(together)) if matches!(together.results.verdict, Verdict::Unclear { .. }) => {
+            let _ = writeln!(text, "{} not told by a load that is too short: see above", output::bold("goodput:"));
+        }
+        _ => {}
+    }
     for compared in &found.compared {
         text.push('\n');
         text.push_str(&breakeven::text(compared));
@@ -195,8 +202,7 @@ fn made_of(fleet: &Fleet) -> String {
     format!("{devices}{}{format}{batch}", candidate.hardware)
 }
 
-fn goodput(capacity: Option<&Capacity>, coverage: &Coverage) -> String {
-    let Some(capacity) = capacity else { return String::new() };
+fn goodput(capacity: &Capacity, coverage: &Coverage) -> String {
     let least = if capacity.is_at_least { "at least " } else { "" };
     let most = if capacity.is_at_least { "at most " } else { "" };
     let there = match coverage.period {
