@@ -86,9 +86,7 @@ fn beyond(profile: &Calibrated, plain: &[Sample], chosen: &[Sample]) -> ChoiceTi
     let off = |samples: &[Sample]| {
         let of = |sample: &Sample| {
             let (input, generated) = sample.lengths();
-            let found = predict::closed_loop(profile, &[vec![(input, generated)]]);
-            let predicted_us: u64 = found.iter().map(|request| request.done_us - request.asked_us).sum();
-            (f64::from(generated), sample.latency_us() - predicted_us as f64)
+            (f64::from(generated), sample.latency_us() - predict::alone_us(profile, (input, generated)) as f64)
         };
         Medians::of(&samples.iter().map(of).collect::<Vec<_>>())
     };
@@ -193,14 +191,7 @@ mod tests {
 
     #[test]
     fn how_far_off_a_profile_is_cancels() {
-        let profile = Calibrated::parse(
-            r#"Profile(
-                name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 0, sequence_us: 1000, prompt_us: 0,
-                prompt_token_us: 100, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
-                max_seqs: 1, max_batched_tokens: 512, kv_tokens: 512,
-            )"#,
-        )
-        .unwrap();
+        let profile = predict::one_at_a_time();
         // A twentieth slower than the profile, and 9 ms more of a request.
         let sample = |output: u32, more_us: u64| Sample {
             done_us: (5_000 + u64::from(output - 1) * 1_000) * 21 / 20 + 9_000 + more_us,

@@ -16,6 +16,24 @@ pub(super) struct Predicted {
     pub(super) output: u32,
 }
 
+/// Microseconds of a request that nobody else disturbs, by the tokens of its prompt and its answer; 0 when it could never be served.
+pub(super) fn alone_us(profile: &Calibrated, lengths: (u32, u32)) -> u64 {
+    closed_loop(profile, &[vec![lengths]]).iter().map(|request| request.done_us - request.asked_us).sum()
+}
+
+/// A profile that reads a token in 0.1 ms and generates one in 1, for tests.
+#[cfg(test)]
+pub(super) fn one_at_a_time() -> Calibrated {
+    Calibrated::parse(
+        r#"Profile(
+            name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 0, sequence_us: 1000, prompt_us: 0,
+            prompt_token_us: 100, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
+            max_seqs: 1, max_batched_tokens: 512, kv_tokens: 512,
+        )"#,
+    )
+    .unwrap()
+}
+
 /// Predicts requests by the tokens of their prompts and answers, by client. What could never be served is left out.
 pub(super) fn closed_loop(profile: &Calibrated, clients: &[Vec<(u32, u32)>]) -> Vec<Predicted> {
     let Ok(mut replica) = Replica::new(profile.replica(), Arc::new(profile.clone())) else { return Vec::new() };

@@ -28,11 +28,8 @@ pub struct Recheck {
 
 impl Recheck {
     fn of(samples: &[Sample], profile: &Calibrated) -> Self {
-        let by_profile_us = |sample: &Sample| {
-            let predicted = predict::closed_loop(profile, &[vec![sample.lengths()]]);
-            predicted.iter().map(|request| request.done_us - request.asked_us).sum::<u64>()
-        };
-        let expected_us = samples.iter().map(by_profile_us).sum::<u64>() as f64 * profile.recheck_factor.unwrap_or(1.0);
+        let by_profile_us: u64 = samples.iter().map(|sample| predict::alone_us(profile, sample.lengths())).sum();
+        let expected_us = by_profile_us as f64 * profile.recheck_factor.unwrap_or(1.0);
         Self {
             requests: samples.len() as u64,
             measured_us: samples.iter().map(|sample| sample.latency_us() as u64).sum(),
@@ -117,14 +114,7 @@ mod tests {
 
     #[test]
     fn how_far_off_a_profile_is_of_them_does_not_make_a_backend_slower() {
-        let mut profile = Calibrated::parse(
-            r#"Profile(
-                name: "small", of: "a test", measured_on: "2026-11-28", iteration_us: 0, sequence_us: 1000, prompt_us: 0,
-                prompt_token_us: 100, prompt_pair_ns: 0, kv_token_ns: 0, request_us: 0,
-                max_seqs: 1, max_batched_tokens: 512, kv_tokens: 512,
-            )"#,
-        )
-        .unwrap();
+        let mut profile = predict::one_at_a_time();
         // By the profile: 10 ms and 50.
         let then = Sample { done_us: 54_000, input: 100, output: 51, ..Sample::default() };
         let now = Sample { done_us: 81_000, ..then.clone() };
